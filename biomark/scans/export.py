@@ -1,0 +1,119 @@
+"""Write Hounsfield units as a DICOM series."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+
+def write_dicom(
+    hu: ArrayLike,
+    spacing_mm: tuple[float, float, float],
+    folder: str | Path,
+    *,
+    slope: ArrayLike = 1.0,
+    intercept: ArrayLike = -1024.0,
+    origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    thickness_mm: float | None = None,
+) -> Path:
+    """Write a volume as an uncompressed CT series, one file a slice, for `read` and any other DICOM reader.
+
+    Stored values are 16-bit integers, so a value is kept to half a `slope`: 0.5 HU by default. The same
+    arguments give the same files, byte for byte. The patient is 'PHANTOM'.
+
+    Args:
+        hu: Hounsfield units, shape (D, H, W), in the orientation of `Scan.hu`; (H, W) is one slice.
+        spacing_mm: Spacing (dz, dy, dx).
+        folder: Folder to write to; made if missing, and empty if not.
+        slope: RescaleSlope, one number or one a slice.
+        intercept: RescaleIntercept in HU, one number or one a slice.
+        origin_mm: Position of the voxel (0, 0, 0) in RAS mm.
+        thickness_mm: SliceThickness; dz if None.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: The volume is no finite 3-D array, a spacing or slope is not above zero, or a value does
+            not fit into 16 bits with this slope and intercept.
+        FileExistsError: The folder is not empty.
+    """
+    volume = np.asarray(hu, dtype=np.float64)
+    volume = volume[None] if volume.ndim == 2 else volume
+    if volume.ndim != 3 or volume.size == 0 or not np.isfinite(volume).all():
+        raise ValueError(f"hu must be a finite array of shape (D, H, W), not {np.shape(hu)} or with NaN.")
+    slopes = np.broadcast_to(np.asarray(slope, dtype=np.float64), len(volume))
+    intercepts = np.broadcast_to(np.asarray(intercept, dtype=np.float64), len(volume))
+    if len(spacing_mm) != 3 or not min(spacing_mm) > 0 or not slopes.min() > 0:
+        raise ValueError(
+            f"spacing_mm {spacing_mm} must be three lengths above zero, and every slope above zero."
+        )
+    stored = np.rint((volume - intercepts[:, None, None]) / slopes[:, None, None])
+    if stored.min() < -(2**15) or stored.max() >= 2**15:
+        raise ValueError(
+            f"{volume.min():g} to {volume.max():g} HU does not fit into 16 bits with this slope and "
+            "intercept."
+        )
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty; name a new folder, so that no series are mixed.")
+
+    # UIDs made from the content keep the files the same from run to run.
+    digest = hashlib.sha256(repr((spacing_mm, origin_mm, slopes.tolist(), intercepts.tolist())).encode())
+    digest.update(stored.tobytes())
+    for k, plane in enumerate(stored.astype("<i2")):
+        data = _slice(digest.hexdigest(), k)
+        data.SliceThickness = _decimal(spacing_mm[0] if thickness_mm is None else thickness_mm)
+        data.PixelSpacing = [_decimal(mm) for mm in spacing_mm[1:]]
+        data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        right, front, head = origin_mm
+        data.ImagePositionPatient = [_decimal(v) for v in (-right, -front, head + k * spacing_mm[0])]
+        data.Rows, data.Columns = plane.shape
+        data.RescaleSlope, data.RescaleIntercept = _decimal(slopes[k]), _decimal(intercepts[k])
+        data.PixelData = plane.tobytes()
+        data.save_as(folder / f"{k:04d}.dcm", enforce_file_format=True)
+    return folder
+
+
+def _slice(seed: str, k: int) -> FileDataset:
+    """A CT image with all that its standard wants and that is the same for every volume."""
+
+    def uid(what: str) -> str:
+        return generate_uid(entropy_srcs=[seed, what])
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = uid(f"slice {k}")
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+    data.StudyInstanceUID, data.SeriesInstanceUID = uid("study"), uid("series")
+    data.FrameOfReferenceUID = uid("frame")
+    data.PatientName, data.PatientID = "PHANTOM", "PHANTOM"
+    data.PatientBirthDate = data.PatientSex = data.StudyDate = data.StudyTime = ""
+    data.AccessionNumber = data.ReferringPhysicianName = data.StudyID = data.PositionReferenceIndicator = ""
+    data.Modality, data.Manufacturer = "CT", "biomark"
+    data.ImageType = ["DERIVED", "PRIMARY", "AXIAL"]
+    data.SeriesNumber, data.AcquisitionNumber, data.InstanceNumber = 1, 1, k + 1
+    data.PatientPosition = "HFS"
+    data.KVP = "120"
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated = data.BitsStored = 16
+    data.HighBit, data.PixelRepresentation = 15, 1
+    data.RescaleType = "HU"
+    return data
+
+
+def _decimal(value: float) -> str:
+    """A number as a DICOM decimal string, which may be 16 characters long."""
+    for digits in range(17, 0, -1):
+        if len(text := f"{float(value):.{digits}g}") <= 16:
+            # The shortest text of that precision: 0.1, not 0.10000000000000.
+            return repr(float(text)) if len(repr(float(text))) <= 16 else text
+    raise ValueError(f"{value} does not fit into a DICOM decimal string.")

@@ -1,0 +1,173 @@
+"""What a careful reader would want to know of a scan before measuring on it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+# Outside the reconstruction circle GE writes -3024 HU (-2000 stored) and Canon -2048 HU; no tissue and no
+# noise in air comes near, so that whatever lies below this limit is padding.
+_PADDING_BELOW_HU = -1500
+# 12 bits hold 4096 values: with intercepts of -1024 and -1000 HU they end at 3071 and 3095 HU. 1023 HU is
+# where 3D-IRCADb and others were clipped (11 bits).
+_CLIPPED_AT_HU = (1023, 3071, 3095)
+_METAL_HU = 3000
+_AIR_HU, _AIR_TOLERANCE_HU = -1000, 50
+# 5 mm slices are known to lower calcium scores; 3 mm is what the Agatston score was defined on.
+_THICK_MM = 3.0
+_SLICES_LOOKED_AT = 7
+_COARSE_MM = 4.0
+
+
+def examine(
+    hu: NDArray[np.float32],
+    spacing_mm: tuple[float, ...],
+    meta: dict[str, Any],
+    extremes_hu: tuple[float, float],
+    padding_hu: float | None = None,
+) -> list[str]:
+    """Findings on the header and on the values, one sentence each; an empty list when all is usual.
+
+    Args:
+        hu: Hounsfield units, shape (D, H, W).
+        spacing_mm: Spacing (dz, dy, dx).
+        meta: What the header says, as in `Scan.meta`.
+        extremes_hu: The lowest and the highest value of `hu`.
+        padding_hu: What the header calls padding, in HU, or None.
+    """
+    notes = _header(spacing_mm, meta) if meta["source"] == "DICOM" else [_SILENT]
+    notes += _values(hu, extremes_hu, padding_hu)
+    return notes + _body(hu, spacing_mm, padding_hu)
+
+
+_SILENT = (
+    "A NIfTI file names no contrast agent, kernel, tube voltage or slice thickness, so none was checked."
+)
+
+
+def _header(spacing_mm: tuple[float, ...], meta: dict[str, Any]) -> list[str]:
+    notes = []
+    agent = meta["contrast_agent"]
+    if agent and agent.strip().lower() not in ("none", "no", "n"):
+        notes.append(f"The header names a contrast agent ({agent}), so do not score calcium on this scan.")
+    kernel, sharp = meta["kernel"], is_sharp(meta["kernel"])
+    if sharp:
+        notes.append(f"The kernel {kernel} is a sharp one: more noise, and more noise specks above 130 HU.")
+    elif not kernel:
+        notes.append("The header names no reconstruction kernel.")
+    elif sharp is None:
+        notes.append(f"The kernel is {kernel}; whether it is a sharp one is not known here.")
+    if meta["kVp"] is not None and meta["kVp"] != 120:
+        notes.append(f"The tube voltage is {meta['kVp']:g} kV; published HU limits are for 120 kV.")
+
+    thickness, step = meta["slice_thickness_mm"], _step(spacing_mm, meta)
+    if thickness and abs(thickness - step) > max(0.05, 0.01 * step):
+        relation = "overlap by" if thickness > step else "leave gaps of"
+        notes.append(
+            f"The slices are {thickness:g} mm thick but {step:g} mm apart, so they {relation} "
+            f"{abs(thickness - step):.3g} mm."
+        )
+    if thickness and thickness > _THICK_MM:
+        notes.append(
+            f"The slices are {thickness:g} mm thick, which blurs small calcifications and thin layers."
+        )
+    return notes
+
+
+def _step(spacing_mm: tuple[float, ...], meta: dict[str, Any]) -> float:
+    """The distance between source slices, whichever axis of the turned volume it became."""
+    return spacing_mm[("axial", "coronal", "sagittal").index(meta["orientation"])]
+
+
+def is_sharp(kernel: str | None) -> bool | None:
+    """Whether a reconstruction kernel is a sharp one by its vendor's naming; None if the name does not tell.
+
+    Siemens numbers its kernels by sharpness: B10 to B40 are soft to standard, B50 to B80 sharp (SOMATOM
+    Sensation, operating instructions, 'Body kernels'); Br, Bl, Bv, Qr and their like keep the scale. GE names
+    them by use. Canon's FC50 and above are for the lung and bone, FC01 to FC29 for the body and brain.
+    """
+    name = (kernel or "").split("/")[0].strip().upper()
+    if any(word in name for word in ("LUNG", "BONE", "EDGE")):
+        return True
+    if name in ("STANDARD", "SOFT"):
+        return False
+    if canon := re.match(r"FC(\d\d)", name):
+        number = int(canon[1])
+        return True if number >= 50 else False if number < 30 else None
+    if siemens := re.match(r"[BDHIQTU][A-Z]?(\d\d)", name):
+        return int(siemens[1]) >= 50
+    return None
+
+
+def _values(hu: NDArray[np.float32], extremes_hu: tuple[float, float], padding_hu: float | None) -> list[str]:
+    low, high = extremes_hu
+    notes = []
+    if low < _PADDING_BELOW_HU or padding_hu is not None:
+        padding = is_padding(hu, padding_hu)
+        count = np.count_nonzero(padding)
+        if count:
+            # A thousand of them tell the usual value; sorting them all would take longer than reading.
+            values, counts = np.unique(hu[padding][:: max(1, count // 1000)], return_counts=True)
+            share, usual = 100 * count / hu.size, values[counts.argmax()]
+            notes.append(
+                f"{share:.2g} % of the voxels are padding ({usual:g} HU), kept as they are: they lie below "
+                "every window that a task measures in."
+            )
+    if high > _METAL_HU:
+        count = np.count_nonzero(hu > _METAL_HU)
+        notes.append(
+            f"{count} voxel{'s' if count > 1 else ''} above {_METAL_HU} HU: metal, which casts streaks."
+        )
+    # Clipping piles values up on the limit; one voxel that happens to lie there is none.
+    if high in _CLIPPED_AT_HU and (count := np.count_nonzero(hu == high)) >= 10:
+        notes.append(
+            f"The values are clipped at {high:g} HU ({count} voxels), so denser matter is not told apart."
+        )
+    return notes
+
+
+def is_padding(hu: NDArray[np.float32], padding_hu: float | None) -> NDArray[np.bool_]:
+    """Where the scanner wrote a filling value instead of a measurement; same shape as `hu`."""
+    padding = hu < _PADDING_BELOW_HU
+    return padding if padding_hu is None else padding | (hu == np.float32(padding_hu))
+
+
+def _body(hu: NDArray[np.float32], spacing_mm: tuple[float, ...], padding_hu: float | None) -> list[str]:
+    """Findings on a few coarse slices: does the image cut the body, and is the air outside -1000 HU?"""
+    planes = np.unique(np.linspace(0, len(hu) - 1, min(_SLICES_LOOKED_AT, len(hu))).round().astype(int))
+    rows, columns = (
+        # Both ends are included, for the edge is what this is about.
+        np.linspace(0, n - 1, max(1, round(n * (mm if mm == mm else 1) / _COARSE_MM))).round().astype(int)
+        for n, mm in zip(hu.shape[1:], spacing_mm[1:], strict=True)
+    )
+    if min(len(rows), len(columns)) < 16:
+        return []
+    cut, air = 0, []
+    for plane in planes:
+        coarse = hu[plane][np.ix_(rows, columns)]
+        padding = is_padding(coarse, padding_hu)
+        rim = ndimage.binary_dilation(padding, border_value=1) & ~padding
+        # Eroding takes the table's thin shell away; what lies beyond the edge counts as body, so that a body
+        # which reaches the edge is not eroded there.
+        solid = ndimage.binary_erosion((coarse > -300) | padding, iterations=2, border_value=1) & ~padding
+        labels, n = ndimage.label(solid)
+        if n == 0:
+            continue
+        body = labels == 1 + np.bincount(labels.ravel())[1:].argmax()
+        if np.count_nonzero(body & rim) >= 3:  # 12 mm
+            cut += 1
+            continue  # lung may be open to the edge: the air would not be outside air
+        labels, n = ndimage.label((coarse < -700) & ~padding)
+        air.append(coarse[np.isin(labels, np.unique(labels[rim & (labels > 0)])) & (labels > 0)])
+    notes = []
+    if cut:
+        of = f" in {cut} of {len(planes)} slices looked at" if len(planes) > 1 else ""
+        notes.append(f"The body reaches the edge of the field of view{of}, so areas may be too small.")
+    outside = np.concatenate(air) if air else np.empty(0)
+    if outside.size >= 100 and abs((median := float(np.median(outside))) - _AIR_HU) > _AIR_TOLERANCE_HU:
+        notes.append(f"The air outside the body has a median of {median:.0f} HU instead of -1000 HU.")
+    return notes

@@ -1,0 +1,97 @@
+"""Read a CT volume from a NIfTI file."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.openers import ImageOpener
+from nibabel.spatialimages import HeaderDataError
+
+from biomark.scans.scan import Scan, ScanError, assemble
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether the file's name ends as a NIfTI file's does."""
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def read_nifti(path: Path) -> Scan:
+    """Read a `.nii` or `.nii.gz` file with values in Hounsfield units.
+
+    Raises:
+        ScanError: The file is damaged, is no 3-D volume, does not say where it lies, or holds no HU.
+    """
+    try:
+        image = nib.load(path)
+        # nibabel replaces a spacing of zero by one; only the header as it stands in the file tells.
+        with ImageOpener(path) as file:
+            pixdim = type(image.header).from_fileobj(file, check=False)["pixdim"][1:4].astype(np.float32)
+        units = image.header.get_xyzt_units()[0]
+        placed = int(image.header["qform_code"]) > 0 or int(image.header["sform_code"]) > 0
+        affine = np.array(image.affine, dtype=np.float64)
+    except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError, KeyError) as error:
+        raise ScanError(
+            f"{path} cannot be read as NIfTI; copy or convert it again ({_short(error)})."
+        ) from error
+
+    shape = image.shape
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) not in (2, 3) or 0 in shape:
+        raise ScanError(f"{path}: the image has the shape {shape}; save one 3-D volume of it and read that.")
+    if image.get_data_dtype().kind not in "iuf":
+        raise ScanError(f"{path}: the voxels are colours or complex numbers; these are grey values, not HU.")
+    if units not in ("mm", "unknown"):
+        raise ScanError(f"{path}: the header gives lengths in {units}; write it anew in millimetres.")
+    if not placed:
+        raise ScanError(
+            f"{path}: neither qform nor sform is set, so left and right are unknown; convert "
+            "from DICOM again."
+        )
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or (steps == 0).any() or (pixdim[: len(shape)] == 0).any():
+        raise ScanError(f"{path}: the header gives a voxel spacing of zero; convert from DICOM again.")
+    cosines = (affine[:3, :3] / steps).T @ (affine[:3, :3] / steps)
+    if np.abs(cosines - np.eye(3)).max() > 0.002:  # 0.1 degrees, as for DICOM
+        raise ScanError(
+            f"{path}: the voxel axes are not at right angles (gantry tilt); resample it to a straight "
+            "grid first."
+        )
+
+    try:
+        data = np.asanyarray(image.dataobj).reshape(shape if len(shape) == 3 else (*shape, 1))
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise ScanError(f"{path} is truncated or damaged; copy it again ({_short(error)}).") from error
+
+    notes = []
+    if units == "unknown":
+        notes.append("The NIfTI header names no unit of length; millimetres are assumed.")
+    # The header's float32 is the nearest one to a short decimal number; that number is meant.
+    spacing = [float(str(step)) for step in steps.astype(np.float32)]
+    if np.allclose(pixdim[: len(shape)], steps[: len(shape)], rtol=1e-4):
+        spacing[: len(shape)] = [float(str(step)) for step in pixdim[: len(shape)]]
+    else:
+        notes.append(
+            "The NIfTI header's pixdim contradicts its affine; the spacing is taken from the affine."
+        )
+    lone = [axis for axis in range(3) if data.shape[axis] == 1]
+    for axis in lone:
+        # What the header gives there is often the slice thickness: one slice does not tell a distance.
+        affine[:3, axis] /= steps[axis]
+        spacing[axis] = float("nan")
+    meta = dict.fromkeys(
+        ("modality", "manufacturer", "model", "kernel", "kVp", "slice_thickness_mm", "contrast_agent")
+    )
+    scaled = image.dataobj.slope != 1 or image.dataobj.inter != 0
+    meta |= {"source": "NIfTI", "photometric": None, "rescale": "by the header" if scaled else "none"}
+    axis = lone[0] if lone else 2
+    return assemble(str(path), data, affine, tuple(spacing), meta, notes, slice_axis=axis)
+
+
+def _short(error: BaseException) -> str:
+    """The first line of another library's message."""
+    return (str(error).splitlines() or [type(error).__name__])[0].strip().rstrip(".")

@@ -1,0 +1,175 @@
+"""A CT scan in memory: Hounsfield units, spacing, and where each voxel lies in the patient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from nibabel.orientations import (
+    apply_orientation,
+    axcodes2ornt,
+    inv_ornt_aff,
+    io_orientation,
+    ornt_transform,
+)
+from numpy.typing import NDArray
+
+from biomark.cohort import Case
+from biomark.scans.findings import examine
+from biomark.tasks import Task
+
+# Slices towards the head, rows towards the back, columns towards the patient's left.
+_ORIENTATION = axcodes2ornt(("S", "P", "L"))
+_PLANES = ("sagittal", "coronal", "axial")
+
+
+class ScanError(ValueError):
+    """A scan that cannot be read as Hounsfield units; the sentence names the file and what to do."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scan:
+    """One CT volume in Hounsfield units.
+
+    Attributes:
+        hu: Hounsfield units, float32, shape (D, H, W): slices from feet to head, rows from front to back,
+            columns from the patient's right to the left, so that `imshow(scan.hu[k])` looks as in radiology.
+        spacing_mm: Distance between voxel centres in mm, (dz, dy, dx). The distance across a lone slice is
+            nan, for one slice does not tell it.
+        affine: float64 (4, 4), from the index (d, h, w) to RAS millimetres (right, anterior, superior are
+            positive). The step across a lone slice is set to 1 mm there.
+        meta: What the header says of the acquisition; nothing that identifies the patient.
+        findings: One sentence for each thing that a careful reader would want to know.
+    """
+
+    hu: NDArray[np.float32]
+    spacing_mm: tuple[float, float, float]
+    affine: NDArray[np.float64]
+    meta: dict[str, Any]
+    findings: tuple[str, ...]
+
+    @property
+    def z_mm(self) -> NDArray[np.float64]:
+        """Position of each slice towards the head, mm, shape (D,): z of the voxel (d, 0, 0)."""
+        return self.affine[2, 3] + self.affine[2, 0] * np.arange(len(self))
+
+    def __len__(self) -> int:
+        """Number of slices."""
+        return len(self.hu)
+
+    def case(self, task: Task, slice: int) -> Case:
+        """One slice as a case for a task in 2-D, with the weights that the task gives its pixels.
+
+        Args:
+            task: A task with `ndim` 2.
+            slice: Index of the slice, 0 at the feet.
+
+        Returns:
+            A case named 'slice <index>', with no value and no mask.
+
+        Raises:
+            IndexError: There is no such slice; the sentence names the valid range.
+            ValueError: The task needs a volume, or the pixel size in the slice is unknown.
+        """
+        if task.ndim != 2:
+            raise ValueError(f"The task '{task.key}' measures a volume, not one slice.")
+        if not 0 <= slice < len(self):
+            raise IndexError(
+                f"There is no slice {slice}: this scan has the slices 0 (feet) to {len(self) - 1} (head)."
+            )
+        pixel_mm = self.spacing_mm[1:]
+        if not np.isfinite(pixel_mm).all():
+            raise ValueError("The pixel size in the axial plane is unknown, for the source is one slice.")
+        image = self.hu[slice]
+        return Case(
+            id=f"slice {slice}",
+            image=image,
+            weights=task.weigh(image, pixel_mm),
+            value=None,
+            mask=None,
+            spacing_mm=pixel_mm,
+        )
+
+    def __repr__(self) -> str:
+        d, h, w = self.hu.shape
+        spacing = " x ".join("unknown" if np.isnan(s) else f"{s:.4g}" for s in self.spacing_mm)
+        maker = " ".join(str(self.meta[k]) for k in ("manufacturer", "model") if self.meta.get(k))
+        lines = [
+            f"CT scan from {self.meta['source']}" + (f", {maker}" if maker else ""),
+            f"  {d} slice{'s' if d > 1 else ''} of {h} x {w} pixels, spacing {spacing} mm (z, y, x)",
+            f"  z {self.z_mm[0]:.1f} to {self.z_mm[-1]:.1f} mm",
+            f"  {self.hu.min():.0f} to {self.hu.max():.0f} HU",
+        ]
+        return "\n".join(lines + [f"  - {sentence}" for sentence in self.findings])
+
+
+def assemble(
+    name: str,
+    data: NDArray[Any],
+    affine: NDArray[np.float64],
+    spacing_mm: tuple[float, float, float],
+    meta: dict[str, Any],
+    notes: list[str],
+    *,
+    slice_axis: int,
+    padding_hu: float | None = None,
+) -> Scan:
+    """Turn a volume in the order of its file into a `Scan`.
+
+    Args:
+        name: Path to name in an error.
+        data: Hounsfield units in the order of the file, 3-D.
+        affine: From the index of `data` to RAS mm, shape (4, 4); finite, orthogonal, with a step of 1 mm
+            where the spacing is unknown.
+        spacing_mm: Spacing along the axes of `data`; nan where unknown.
+        meta: What the header says.
+        notes: Findings that reading has already made.
+        slice_axis: The axis of `data` along which the source's slices are stacked.
+        padding_hu: What the header calls padding, in HU, or None.
+
+    Raises:
+        ScanError: The values are not finite, all the same, or not Hounsfield units.
+    """
+    low, high = float(data.min()), float(data.max())
+    if not np.isfinite((low, high)).all():
+        raise ScanError(f"{name}: some values are NaN or infinite, so this is not a whole CT image.")
+    if low == high:
+        raise ScanError(f"{name}: every pixel has the same value ({low:g}), so there is no image in it.")
+    # A CT slice always holds fat or air, both far below water (0 HU).
+    if low >= 0 or high - low <= 10:
+        raise ScanError(
+            f"{name}: the values run from {low:g} to {high:g}; these are grey values or labels, not HU "
+            "(air is -1000 HU). Use the original CT."
+        )
+
+    found = io_orientation(affine)
+    turn = ornt_transform(found, _ORIENTATION)
+    hu = np.ascontiguousarray(apply_orientation(data, turn), dtype=np.float32)
+    # Adding zero turns -0.0 into 0.0, which reads better.
+    turned = affine @ inv_ornt_aff(turn, data.shape) + 0.0
+    spacing = tuple(float(spacing_mm[list(turn[:, 0]).index(axis)]) for axis in range(3))
+
+    plane = _PLANES[int(found[slice_axis, 0])]
+    meta = {**meta, "orientation": plane, "n_slices": data.shape[slice_axis]}
+    notes = notes + _geometry(turned, spacing, meta)
+    notes += examine(hu, spacing, meta, (low, high), padding_hu)
+    return Scan(hu, spacing, turned, meta, tuple(notes))
+
+
+def _geometry(affine: NDArray[np.float64], spacing: tuple[float, ...], meta: dict[str, Any]) -> list[str]:
+    """Findings about how the volume lies in the scanner."""
+    notes = []
+    if np.isnan(spacing).any():
+        notes.append("This is one slice alone, so the distance between slices (nan here) is unknown.")
+    if meta["orientation"] != "axial":
+        notes.append(f"The source slices are {meta['orientation']}; the axes were permuted to axial slices.")
+    steps = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    straight = np.array([[0, 0, -1], [0, -1, 0], [1, 0, 0]])
+    # The angle of a rotation matrix follows from its trace, 1 + 2 cos(angle).
+    angle = np.degrees(np.arccos(np.clip((np.sum(steps * straight) - 1) / 2, -1, 1)))
+    if angle > 0.1:
+        notes.append(
+            f"The volume is rotated by {angle:.1f} degrees against the scanner's axes; it keeps its own grid."
+        )
+    return notes
