@@ -1,0 +1,89 @@
+# Everything biomark needs, one word each. `make` alone says what there is.
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+CHAPTERS := $(sort $(wildcard book/[0-9][0-9]-*.ipynb))
+NOTEBOOKS := $(sort $(wildcard book/*.ipynb))
+INPUTS := biomark $(wildcard book/params book/reference) pyproject.toml requirements/constraints.txt
+SEEN := _build/.inputs
+CODE := biomark book tests
+comma := ,
+
+# The library keeps trained models here, so that tests and book train each of them once.
+export BIOMARK_RUNS := $(CURDIR)/runs
+# A notebook draws with its kernel's own backend; one inherited from the shell would leave the figures out.
+unexport MPLBACKEND
+
+# $(call step,WHAT,COMMAND) says what starts, runs it, and says how long it took.
+step = @printf '\n==> %s\n' '$(1)'; t=$$(date +%s); ( $(2) ) || exit; printf '    %s: %d s\n' '$(1)' $$(($$(date +%s) - t))
+# Notebooks are kept without outputs; only where a cell is tagged keep_output do its output and its count stay.
+stripping = for n in $(NOTEBOOKS); do $(BIN)/nbstripout $(1) $$(grep -q keep_output "$$n" && echo --keep-count) "$$n" || exit; done
+
+.PHONY: help setup fresh book test smoke run badges tidy clean
+
+help:
+	@echo 'make setup      create $(VENV) and install biomark with what the book needs (minutes; other targets do it for you)'
+	@echo 'make book       run the chapters and build the site into _build/html'
+	@echo 'make test       check style, run the tests, and run every chapter cell by cell'
+	@echo 'make smoke      run every chapter as small as it goes, into runs/smoke'
+	@echo 'make run        run one chapter with your own values: make run CHAPTER=07 ARGS="-p seed 3"'
+	@echo 'make badges     rewrite the links in README.md and the Colab cells from _config.yml and _toc.yml'
+	@echo 'make tidy       format the code and strip the notebooks, as make test wants them'
+	@echo 'make clean      remove what was built; $(VENV) and the trained models in runs stay'
+	@echo
+	@echo 'PYTHON=python3.12 picks the Python for the setup, TORCH="torch==2.13.0 ..." another build of PyTorch.'
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml requirements/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \
+	{ echo 'biomark needs Python 3.11, 3.12 or 3.13, and "$(PYTHON)" is not one of them: name one, as in make setup PYTHON=python3.12'; exit 1; }
+	$(call step,Creating $(VENV),$(PYTHON) -m venv $(VENV))
+	$(call step,Installing $(TORCH),$(BIN)/python -m pip install -q $(TORCH))
+	$(call step,Installing biomark and the tools of the book,$(BIN)/python -m pip install -q -c requirements/constraints.txt -e '.[book$(comma)codecs]')
+	@touch $@
+
+# Executed notebooks are cached by their own text alone, so whatever else decides a result must drop the cache.
+fresh: $(INSTALLED)
+	@mkdir -p _build; sum=$$(find $(INPUTS) -type f -not -name '*.pyc' | LC_ALL=C sort | xargs cksum | cksum); \
+	if [ "$$sum" != "$$(cat $(SEEN) 2>/dev/null)" ]; then \
+	  echo 'The library, its versions or the parameters have changed: every chapter runs anew.'; \
+	  rm -rf _build/.jupyter_cache; echo "$$sum" > $(SEEN); fi
+
+# A failed build would pass when simply repeated, because pages already read are not read again: start clean.
+book: fresh
+	@rm -rf _build/html _build/.doctrees
+	$(call step,Building the book,$(BIN)/jupyter-book build . -W -n --keep-going)
+	@echo 'The site is at file://$(CURDIR)/_build/html/index.html'
+
+test: $(INSTALLED)
+	$(call step,Checking style,$(BIN)/ruff check -q $(CODE) && $(BIN)/ruff format -q --check $(CODE))
+	$(call step,Checking that notebooks are stripped,$(call stripping,--verify))
+	$(call step,Running the tests,MPLBACKEND=Agg $(BIN)/python -m pytest -q tests)
+	$(call step,Running the chapters,$(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout 600 book)
+
+smoke: $(INSTALLED)
+	@mkdir -p runs/smoke
+	$(call step,Running every chapter small,failed=; for n in $(basename $(notdir $(CHAPTERS))); do echo "    $$n"; \
+	  $(BIN)/papermill book/$$n.ipynb runs/smoke/$$n.ipynb -f book/params/smoke/$$n.yml \
+	  --execution-timeout 300 --no-progress-bar || failed="$$failed $$n"; done; \
+	  if [ "$$failed" ]; then echo "Failed:$$failed (see runs/smoke)"; exit 1; fi)
+
+run: $(INSTALLED)
+	$(if $(filter 1,$(words $(wildcard book/$(CHAPTER)*.ipynb))),,$(error Which chapter? Say make run CHAPTER=07, or another number of $(notdir $(CHAPTERS))))
+	@mkdir -p runs/chapters
+	$(call step,Running $(wildcard book/$(CHAPTER)*.ipynb),$(BIN)/papermill $(wildcard book/$(CHAPTER)*.ipynb) runs/chapters/$(notdir $(wildcard book/$(CHAPTER)*.ipynb)) $(ARGS))
+	@echo 'The executed chapter is runs/chapters/$(notdir $(wildcard book/$(CHAPTER)*.ipynb))'
+
+badges: $(INSTALLED)
+	$(call step,Writing badges and Colab cells,$(BIN)/python book/badges.py)
+
+tidy: $(INSTALLED)
+	$(call step,Formatting the code,$(BIN)/ruff check -q --fix $(CODE); $(BIN)/ruff format -q $(CODE))
+	$(call step,Stripping the notebooks,$(call stripping,))
+
+clean:
+	$(call step,Removing what was built,rm -rf _build runs/smoke runs/chapters .pytest_cache .ruff_cache .hypothesis)
