@@ -55,7 +55,7 @@ def test_a_usual_series_has_every_value_and_nothing_to_say(tmp_path):
         "slice_thickness_mm": 2.0,
         "contrast_agent": None,
         "photometric": "MONOCHROME2",
-        "rescale": "HU = 1 x stored +0",
+        "rescale": "slope 1, intercept 0",
         "orientation": "axial",
         "n_slices": 4,
     }
@@ -351,6 +351,7 @@ def _enhanced(data: Dataset) -> None:
         ({"NumberOfFrames": 3}, "many slices in one file (enhanced CT); convert it to NIfTI, with dcm2niix"),
         ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "is a colour image (RGB): not HU"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "is a colour image (PALETTE COLOR)"),
+        ({"BitsStored": None, "BitsAllocated": None}, "has no BitsAllocated"),
         ({"BitsStored": 8}, "8 bits a pixel: these are grey values, not HU"),
         ({"RescaleType": "US"}, None),
         ({"RescaleType": "Z_EFF"}, "is rescaled to Z_EFF, not to HU"),
@@ -469,6 +470,24 @@ def test_an_image_of_one_value_is_refused(tmp_path):
     assert "every pixel has the same value (-1000)" in refusal(path)
 
 
+@pytest.mark.filterwarnings("ignore")  # pydicom warns of what it mends
+def test_a_damaged_header_ends_in_a_sentence_or_a_scan(tmp_path):
+    rng = np.random.default_rng(0)
+    whole = save(ct_slice(body_hu(), (0, 0, 0)), tmp_path / "x").read_bytes()
+    end = len(whole) - 2 * 48 * 48
+    sentences = 0
+    for _ in range(400):
+        content = bytearray(whole)
+        for place in rng.integers(132, end, 3):
+            content[place] = rng.integers(256)
+        (tmp_path / "x").write_bytes(content)
+        try:
+            scans.read(tmp_path / "x")
+        except ScanError as error:
+            sentences += str(tmp_path / "x") in str(error)
+    assert sentences > 100
+
+
 # --- findings --------------------------------------------------------------------------------------------
 
 
@@ -511,6 +530,7 @@ def test_an_image_of_one_value_is_refused(tmp_path):
         ),
         ({"GantryDetectorTilt": "+0.0"}, None),
         ({"PixelPaddingValue": -2000}, None),
+        ({"PhotometricInterpretation": "MONOCHROME1"}, None),
     ],
 )
 def test_findings_from_the_header(tmp_path, changes, sentence):
@@ -622,7 +642,7 @@ def test_other_files_and_scouts_are_set_aside(tmp_path):
 
 def test_what_is_written_is_read_back(tmp_path):
     hu = np.stack([body_hu(k, (40, 44)) for k in range(3)]).astype(np.float32)
-    folder = scans.write_dicom(hu, (2.5, 6.25, 7.125), tmp_path / "out", origin_mm=(100, 90.5, -33.25))
+    folder = scans.write_dicom(tmp_path / "out", hu, (2.5, 6.25, 7.125), origin_mm=(100, 90.5, -33.25))
     scan = scans.read(folder)
     np.testing.assert_array_equal(scan.hu, hu)
     assert scan.spacing_mm == (2.5, 6.25, 7.125)
@@ -637,7 +657,7 @@ def test_what_is_written_is_read_back(tmp_path):
 
 def test_slope_and_intercept_may_differ_by_slice(tmp_path):
     hu = np.stack([body_hu(k) for k in range(2)]) + 0.3
-    folder = scans.write_dicom(hu, (1, 7, 7), tmp_path / "out", slope=[0.1, 0.5], intercept=[-1000, 17.5])
+    folder = scans.write_dicom(tmp_path / "out", hu, (1, 7, 7), slope=[0.1, 0.5], intercept=[-1000, 17.5])
     read = scans.read(folder).hu
     assert np.abs(read[0] - hu[0]).max() < 1e-3 and np.abs(read[1] - hu[1]).max() <= 0.25
     assert [float(pydicom.dcmread(f).RescaleSlope) for f in sorted(folder.iterdir())] == [0.1, 0.5]
@@ -645,7 +665,7 @@ def test_slope_and_intercept_may_differ_by_slice(tmp_path):
 
 def test_the_same_volume_gives_the_same_files(tmp_path):
     for name in "ab":
-        scans.write_dicom(body_hu(), (1, 1 / 3, 0.7), tmp_path / name)
+        scans.write_dicom(tmp_path / name, body_hu(), (1, 1 / 3, 0.7))
     assert (tmp_path / "a" / "0000.dcm").read_bytes() == (tmp_path / "b" / "0000.dcm").read_bytes()
     # Sixteen characters hold a third to 1e-13.
     assert scans.read(tmp_path / "a").spacing_mm[1] == pytest.approx(1 / 3, abs=1e-12)
@@ -653,14 +673,14 @@ def test_the_same_volume_gives_the_same_files(tmp_path):
 
 def test_what_does_not_fit_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="16 bits"):
-        scans.write_dicom(np.array([[0, 40000]]), (1, 1, 1), tmp_path / "a")
+        scans.write_dicom(tmp_path / "a", np.array([[0, 40000]]), (1, 1, 1))
     with pytest.raises(ValueError, match="finite"):
-        scans.write_dicom(np.array([[0, np.nan]]), (1, 1, 1), tmp_path / "a")
+        scans.write_dicom(tmp_path / "a", np.array([[0, np.nan]]), (1, 1, 1))
     with pytest.raises(ValueError, match="above zero"):
-        scans.write_dicom(body_hu(), (1, 0, 1), tmp_path / "a")
+        scans.write_dicom(tmp_path / "a", body_hu(), (1, 0, 1))
     series(tmp_path / "b")
     with pytest.raises(FileExistsError, match="not empty"):
-        scans.write_dicom(body_hu(), (1, 1, 1), tmp_path / "b")
+        scans.write_dicom(tmp_path / "b", body_hu(), (1, 1, 1))
 
 
 # --- real scans ------------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ def _read(name: str, headers: list[Header], notes: list[str]) -> Scan:
         "slice_thickness_mm": thicknesses.pop() if len(thicknesses) == 1 else None,
         "contrast_agent": first.text("ContrastBolusAgent"),
         "photometric": first.text("PhotometricInterpretation"),
-        "rescale": "HU = {:g} x stored {:+g}".format(*first.rescale)
+        "rescale": "slope {:g}, intercept {:g}".format(*first.rescale)
         if len(rescales) == 1
         else f"{len(rescales)} pairs of slope and intercept",
     }

@@ -12,9 +12,9 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 
 def write_dicom(
+    folder: str | Path,
     hu: ArrayLike,
     spacing_mm: tuple[float, float, float],
-    folder: str | Path,
     *,
     slope: ArrayLike = 1.0,
     intercept: ArrayLike = -1024.0,
@@ -27,9 +27,9 @@ def write_dicom(
     arguments give the same files, byte for byte. The patient is 'PHANTOM'.
 
     Args:
+        folder: Folder to write to; made if missing, and empty if not.
         hu: Hounsfield units, shape (D, H, W), in the orientation of `Scan.hu`; (H, W) is one slice.
         spacing_mm: Spacing (dz, dy, dx).
-        folder: Folder to write to; made if missing, and empty if not.
         slope: RescaleSlope, one number or one a slice.
         intercept: RescaleIntercept in HU, one number or one a slice.
         origin_mm: Position of the voxel (0, 0, 0) in RAS mm.

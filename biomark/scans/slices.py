@@ -71,10 +71,14 @@ class Header(NamedTuple):
         return numbers
 
     @property
+    def preface(self) -> Header:
+        """The file meta information, which stands first and survives when a file is cut."""
+        return Header(self.path, getattr(self.data, "file_meta", pydicom.Dataset()))
+
+    @property
     def kind(self) -> str:
-        """The UID of the kind of object (SOP class), or ''; the file's preface survives a cut."""
-        preface = Header(self.path, getattr(self.data, "file_meta", pydicom.Dataset()))
-        return preface.text("MediaStorageSOPClassUID") or self.text("SOPClassUID") or ""
+        """The UID of the kind of object (SOP class), or ''."""
+        return self.preface.text("MediaStorageSOPClassUID") or self.text("SOPClassUID") or ""
 
     @property
     def is_image(self) -> bool:
@@ -127,7 +131,7 @@ def open_header(path: Path) -> Header | None:
         raise ScanError(f"{path} may not be read; change its permissions.") from error
     # A damaged header can make the parser raise nearly anything.
     except Exception as error:
-        raise ScanError(f"{path} has a damaged DICOM header; copy it again ({error}).") from error
+        raise ScanError(f"{path} has a damaged DICOM header; copy it again ({_short(error)}).") from error
 
 
 def check(header: Header) -> None:
@@ -146,7 +150,7 @@ def check(header: Header) -> None:
     photometric = header.text("PhotometricInterpretation") or "MONOCHROME2"
     if (header.number("SamplesPerPixel") or 1) != 1 or not photometric.startswith("MONOCHROME"):
         raise ScanError(f"{path} is a colour image ({photometric}): not HU; pass the original CT series.")
-    if (bits := header.number("BitsStored") or header.number("BitsAllocated") or 0) <= 8:
+    if (bits := header.number("BitsStored") or header.numbers("BitsAllocated", 1)[0]) <= 8:
         raise ScanError(
             f"{path} stores {bits:g} bits a pixel: these are grey values, not HU; pass the original "
             "CT series."
@@ -169,7 +173,7 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
         ScanError: The pixels are cut, damaged, or compressed in a way that no installed decoder reads.
     """
     path = header.path
-    syntax = UID(getattr(header.data, "file_meta", {}).get("TransferSyntaxUID", ""))
+    syntax = UID(header.preface.text("TransferSyntaxUID") or "")
     try:
         available = get_decoder(syntax).is_available
     except NotImplementedError as error:
@@ -185,8 +189,9 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
         stored = pydicom.dcmread(path).pixel_array
     # Damaged pixels make the decoders raise nearly anything.
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ScanError(f"{path} has truncated or damaged pixels; copy it again ({reason}).") from error
+        raise ScanError(
+            f"{path} has truncated or damaged pixels; copy it again ({_short(error)})."
+        ) from error
     if stored.shape != out.shape:
         raise ScanError(f"{path} holds pixels of shape {stored.shape} instead of {out.shape}; copy it again.")
 
@@ -199,3 +204,8 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
         out += np.float32(intercept)
     else:
         out[...] = stored.astype(np.float64) * slope + intercept
+
+
+def _short(error: Exception) -> str:
+    """The first line of another library's message."""
+    return (str(error).splitlines() or [type(error).__name__])[0].strip().rstrip(".")
