@@ -20,7 +20,7 @@ unexport MPLBACKEND
 # $(call step,WHAT,COMMAND) says what starts, runs it, and says how long it took.
 step = @printf '\n==> %s\n' '$(1)'; t=$$(date +%s); ( $(2) ) || exit; printf '    %s: %d s\n' '$(1)' $$(($$(date +%s) - t))
 # Notebooks are kept without outputs; only where a cell is tagged keep_output do its output and its count stay.
-stripping = for n in $(NOTEBOOKS); do $(BIN)/nbstripout $(1) $$(grep -q keep_output "$$n" && echo --keep-count) "$$n" || exit; done
+stripping = for n in $(NOTEBOOKS); do $(BIN)/nbstripout --keep-id $(1) $$(grep -q keep_output "$$n" && echo --keep-count) "$$n" || exit; done
 
 .PHONY: help setup fresh book test smoke run badges tidy clean
 

@@ -6,12 +6,11 @@ Run it after adding a name below. With an inventory at hand the build asks no ne
 import zlib
 from pathlib import Path
 
+# Names as signatures show them: in full where Sphinx resolves an annotation, as written where it keeps the source.
 NAMES = {
     "python": {
         "bool": "library/functions.html#bool",
-        "bytes": "library/stdtypes.html#bytes",
         "collections.abc.Callable": "library/collections.abc.html#collections.abc.Callable",
-        "collections.abc.Iterable": "library/collections.abc.html#collections.abc.Iterable",
         "collections.abc.Iterator": "library/collections.abc.html#collections.abc.Iterator",
         "collections.abc.Mapping": "library/collections.abc.html#collections.abc.Mapping",
         "collections.abc.Sequence": "library/collections.abc.html#collections.abc.Sequence",
@@ -20,19 +19,33 @@ NAMES = {
         "int": "library/functions.html#int",
         "list": "library/stdtypes.html#list",
         "object": "library/functions.html#object",
+        "os.PathLike": "library/os.html#os.PathLike",
         "pathlib.Path": "library/pathlib.html#pathlib.Path",
+        "Path": "library/pathlib.html#pathlib.Path",
+        "Sequence": "library/collections.abc.html#collections.abc.Sequence",
         "str": "library/stdtypes.html#str",
         "tuple": "library/stdtypes.html#tuple",
+        "ValueError": "library/exceptions.html#ValueError",
+        "FileNotFoundError": "library/exceptions.html#FileNotFoundError",
     },
     "numpy": {
+        "ArrayLike": "reference/typing.html#numpy.typing.ArrayLike",
+        "NDArray": "reference/typing.html#numpy.typing.NDArray",
+        "np.bool_": "reference/arrays.scalars.html#numpy.bool_",
+        "np.float32": "reference/arrays.scalars.html#numpy.float32",
+        "np.float64": "reference/arrays.scalars.html#numpy.float64",
+        "np.random.Generator": "reference/random/generator.html#numpy.random.Generator",
         "numpy.ndarray": "reference/generated/numpy.ndarray.html",
-        "numpy.random.Generator": "reference/random/generator.html#numpy.random.Generator",
     },
-    "pandas": {"pandas.DataFrame": "reference/api/pandas.DataFrame.html"},
+    "pandas": {
+        "pandas.DataFrame": "reference/api/pandas.DataFrame.html",
+        "pd.DataFrame": "reference/api/pandas.DataFrame.html",
+    },
     "torch": {
+        "Tensor": "tensors.html#torch.Tensor",
+        "nn.Module": "generated/torch.nn.Module.html#torch.nn.Module",
         "torch.Tensor": "tensors.html#torch.Tensor",
-        "torch.device": "tensor_attributes.html#torch.device",
-        "torch.nn.Module": "generated/torch.nn.Module.html#torch.nn.Module",
+        "torch.nn.modules.module.Module": "generated/torch.nn.Module.html#torch.nn.Module",
     },
 }
 
