@@ -6,7 +6,7 @@ Run it after adding a name below. With an inventory at hand the build asks no ne
 import zlib
 from pathlib import Path
 
-# Names as signatures show them: in full where Sphinx resolves an annotation, as written where it keeps the source.
+# As signatures show them: in full where Sphinx resolves an annotation, as written where it keeps the source.
 NAMES = {
     "python": {
         "bool": "library/functions.html#bool",
