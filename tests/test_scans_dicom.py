@@ -92,7 +92,9 @@ def test_each_slice_has_its_own_rescale(tmp_path):
     assert scan.meta["rescale"] == "4 pairs of slope and intercept"
 
 
-@pytest.mark.parametrize("slope, intercept", [(1, -1024), (1, 0), (2, -3.5), (0.1, -1000), (300, 7)])
+@pytest.mark.parametrize(
+    "slope, intercept", [(1, -1024), (1, 0), (2, -3.5), (0.1, -1000), (1021, -7), (1, -33554433)]
+)
 @pytest.mark.parametrize("dtype", ["<i2", "<u2"])
 def test_values_equal_pydicom_to_the_last_bit(tmp_path, slope, intercept, dtype):
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
@@ -105,6 +107,12 @@ def test_values_equal_pydicom_to_the_last_bit(tmp_path, slope, intercept, dtype)
         return
     expected = apply_modality_lut(data.pixel_array, data).astype(np.float32)
     np.testing.assert_array_equal(scans.read(path).hu[0].view("u4"), expected.view("u4"))
+
+
+def test_values_beyond_the_whole_numbers_of_float32_are_rounded_once(tmp_path):
+    stored = np.array([[-1000, 2**24 + 1]], np.int32)
+    path = save(ct_slice(stored, (0, 0, 0), RescaleIntercept="-1"), tmp_path / "a")
+    np.testing.assert_array_equal(scans.read(path).hu[0], [[-1001, 2**24]])
 
 
 DIRECTIONS = [axis * sign for axis in np.eye(3, dtype=int) for sign in (1, -1)]  # in L, P, S
@@ -573,6 +581,14 @@ def test_padding_is_found_and_kept(tmp_path):
     assert "8.3 % of the voxels are padding (-1050 HU)" in _one(tmp_path, hu, PixelPaddingValue=-1050)[0]
 
 
+def test_the_header_names_padding_before_rescale(tmp_path):
+    hu = body_hu()
+    hu[:4] = -1050
+    stored = hu + 1024
+    path = save(ct_slice(stored, (0, 0, 0), RescaleIntercept="-1024", PixelPaddingValue=-26), tmp_path / "x")
+    assert "8.3 % of the voxels are padding (-1050 HU)" in scans.read(path).findings[1]
+
+
 def test_metal_and_clipping_are_found(tmp_path):
     hu = body_hu()
     hu[20, 20:24] = 3500
@@ -595,8 +611,9 @@ def test_wrong_air_is_found(tmp_path):
 
 
 def test_lung_is_not_taken_for_air(tmp_path):
-    hu = body_hu()
-    hu[16:32, 14:22] = hu[16:32, 26:34] = -850
+    rows, columns = np.indices((48, 48))
+    radius = np.hypot(rows - 23.5, columns - 23.5)
+    hu = np.select([radius < 19, radius < 22.5], [-850, 40], -1000)  # more lung than air outside
     assert _one(tmp_path, hu) == ()
 
 
@@ -617,7 +634,7 @@ def test_a_body_cut_by_the_reconstruction_circle_is_found(tmp_path):
 
 def test_a_table_at_the_edge_is_no_body(tmp_path):
     hu = body_hu()
-    hu[45] = -100  # a shell of 7 mm from edge to edge
+    hu[42:44] = -100  # a shell of 14 mm from edge to edge, on which the body lies
     assert _one(tmp_path, hu) == ()
 
 
