@@ -137,6 +137,8 @@ def test_an_unknown_unit_is_said_and_others_are_refused(tmp_path):
     scan = scans.read(write(tmp_path / "a.nii", volume(), unit="unknown"))
     assert "The NIfTI header names no unit of length; millimetres are assumed." in scan.findings
     assert "gives lengths in meter" in refusal(write(tmp_path / "b.nii", volume(), unit="meter"))
+    metres = write(tmp_path / "c.nii", volume(), np.diag([0.001, 0.001, 0.001, 1]) @ AFFINE, unit="unknown")
+    assert "spacing of 0.007 x 0.007 x 0.002 mm is not that of a patient's CT" in refusal(metres)
 
 
 def test_an_image_without_orientation_is_refused(tmp_path):
@@ -218,6 +220,22 @@ def test_damaged_compression_is_named(tmp_path):
     assert "cannot be read as NIfTI" in refusal(path)
     path.write_bytes(gzip.compress(b"not NIfTI at all" * 50))
     assert "cannot be read as NIfTI" in refusal(path)
+
+
+def test_a_damaged_header_ends_in_a_sentence_or_a_scan(tmp_path):
+    rng = np.random.default_rng(0)
+    path = write(tmp_path / "a.nii", volume())
+    whole, sentences = path.read_bytes(), 0
+    for _ in range(400):
+        content = bytearray(whole)
+        for place in rng.integers(0, 348, 3):
+            content[place] = rng.integers(256)
+        path.write_bytes(content)
+        try:
+            scans.read(path)
+        except ScanError as error:
+            sentences += str(path) in str(error)
+    assert sentences > 50
 
 
 REAL = Path(os.environ.get("BIOMARK_SCANS", "/nonexistent"))

@@ -38,7 +38,10 @@ def read_folder(folder: Path, series: str | None = None) -> Scan:
     Raises:
         ScanError: The folder holds no series, several, or one that is no complete CT volume.
     """
-    files = sorted(p for p in folder.iterdir() if p.is_file())
+    try:
+        files = sorted(p for p in folder.iterdir() if p.is_file())
+    except OSError as error:
+        raise ScanError(f"{folder} may not be listed; change its permissions.") from error
     headers = [header for path in files if (header := open_header(path)) is not None]
     images = [header for header in headers if header.is_image]
     if not images:

@@ -141,8 +141,8 @@ def _body(hu: NDArray[np.float32], spacing_mm: tuple[float, ...], padding_hu: fl
     planes = np.unique(np.linspace(0, len(hu) - 1, min(_SLICES_LOOKED_AT, len(hu))).round().astype(int))
     rows, columns = (
         # Both ends are included, for the edge is what this is about.
-        np.linspace(0, n - 1, max(1, round(n * (mm if mm == mm else 1) / _COARSE_MM))).round().astype(int)
-        for n, mm in zip(hu.shape[1:], spacing_mm[1:], strict=True)
+        np.linspace(0, n - 1, max(1, round(n * mm / _COARSE_MM))).round().astype(int)
+        for n, mm in zip(hu.shape[1:], np.nan_to_num(spacing_mm[1:]), strict=True)
     )
     if min(len(rows), len(columns)) < 16:
         return []

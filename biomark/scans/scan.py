@@ -21,6 +21,8 @@ from biomark.tasks import Task
 
 # Slices towards the head, rows towards the back, columns towards the patient's left.
 _ORIENTATION = axcodes2ornt(("S", "P", "L"))
+# Beyond any clinical scanner; what lies outside was given in metres or micrometres, or is damaged.
+_SPACING_MM = (0.01, 100.0)
 _PLANES = ("sagittal", "coronal", "axial")
 
 
@@ -129,8 +131,14 @@ def assemble(
         padding_hu: What the header calls padding, in HU, or None.
 
     Raises:
-        ScanError: The values are not finite, all the same, or not Hounsfield units.
+        ScanError: The spacing is no CT's, or the values are not finite, all the same, or not HU.
     """
+    known = [s for s in spacing_mm if not np.isnan(s)]
+    if min(known) < _SPACING_MM[0] or max(known) > _SPACING_MM[1]:
+        sizes = " x ".join(f"{s:g}" for s in known)
+        raise ScanError(
+            f"{name}: a voxel spacing of {sizes} mm is not that of a patient's CT; check its unit."
+        )
     low, high = float(data.min()), float(data.max())
     if not np.isfinite((low, high)).all():
         raise ScanError(f"{name}: some values are NaN or infinite, so this is not a whole CT image.")
