@@ -179,7 +179,7 @@ def test_parameters_are_annotated_commented_literals(path):
         assert isinstance(statement, ast.AnnAssign) and statement.value, (
             f"{cell}: write `name: type = literal`, not {text}"
         )
-        kind = ast.unparse(statement.annotation).split("[")[0]
+        kind = ast.unparse(statement.annotation)
         assert kind in TYPES, f"{cell}: {text} is none of {', '.join(TYPES)}"
         try:
             value = ast.literal_eval(statement.value)
