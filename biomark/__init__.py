@@ -1,0 +1,33 @@
+"""Learn where a biomarker comes from when only its number is known."""
+
+from . import backbones, candidates, losses, metrics, phantoms, records, scans, statistics
+from .cohort import Case, Cohort
+from .evaluation import Report, evaluate, predict
+from .localizer import Localization, Localizer
+from .tasks import TASKS, Task
+from .training import History, fit, fit_once
+from .version import __version__
+
+__all__ = [
+    "TASKS",
+    "Case",
+    "Cohort",
+    "History",
+    "Localization",
+    "Localizer",
+    "Report",
+    "Task",
+    "__version__",
+    "backbones",
+    "candidates",
+    "evaluate",
+    "fit",
+    "fit_once",
+    "losses",
+    "metrics",
+    "phantoms",
+    "predict",
+    "records",
+    "scans",
+    "statistics",
+]

@@ -1,0 +1,76 @@
+"""Candidate regions: the voxels that could belong to a biomarker, judged by intensity alone.
+
+A candidate rule must be generous: what it leaves out can never be found. It need not be clever: telling pectoralis from the other
+muscles is the network's work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+TISSUE_HU = -400.0
+"""Above this a voxel holds more tissue than air: half way between lung (about -850) or air (-1000) and fat (about -100)."""
+
+
+def window(image_hu: NDArray, window_hu: tuple[float, float]) -> NDArray[np.bool_]:
+    """Voxels whose Hounsfield value lies in a closed window.
+
+    Args:
+        image_hu: Hounsfield units, any shape.
+        window_hu: Lowest and highest value that count.
+
+    Returns:
+        Boolean array of the same shape.
+    """
+    low, high = window_hu
+    return (image_hu >= low) & (image_hu <= high)
+
+
+def body(
+    image_hu: NDArray,
+    spacing_mm: Sequence[float],
+    *,
+    thinnest_mm: float = 5.0,
+    smallest_share: float = 0.1,
+) -> NDArray[np.bool_]:
+    """The patient without table, clothes and the air around: arms stay, lungs are inside.
+
+    Tissue is what lies above :data:`TISSUE_HU`. An opening cuts off things thinner than ``thinnest_mm`` (the table's shells,
+    blankets, cables); of what is left, pieces of at least ``smallest_share`` of the largest are kept, grown back to their outline,
+    and their holes (lungs, airways) are filled. Distances are in mm and the same in every direction, so flips, added air and
+    cropped air change nothing.
+
+    Args:
+        image_hu: One axial slice in Hounsfield units, ``(H, W)``.
+        spacing_mm: Distance between rows and between columns, ``(dy, dx)``.
+        thinnest_mm: Thickness below which something outside the body is cut off. Things of one or two pixels are cut off at any
+            pixel size.
+        smallest_share: Smallest piece kept, as a share of the largest.
+
+    Returns:
+        Boolean array ``(H, W)``.
+
+    Raises:
+        ValueError: The image is not a slice.
+    """
+    if np.ndim(image_hu) != 2:
+        raise ValueError(
+            f"the body is found slice by slice: expected an (H, W) image, got shape {np.shape(image_hu)}."
+        )
+    # A frame of air, so that a body cut by the field of view has an edge there as it would have with air added.
+    tissue = np.pad(np.asarray(image_hu) > TISSUE_HU, 1)
+    # The distance transform measures to the next air pixel's centre; the edge lies half a pixel before it.
+    half_pixel = max(spacing_mm) / 2
+    core = ndimage.distance_transform_edt(tissue, sampling=spacing_mm) - half_pixel > thinnest_mm / 2
+    labels, count = ndimage.label(core)
+    if count == 0:
+        return np.zeros(np.shape(image_hu), bool)
+    sizes = np.bincount(labels.ravel())[1:]
+    large = np.concatenate([[False], sizes >= smallest_share * sizes.max()])[labels]
+    away = ndimage.distance_transform_edt(~large, sampling=spacing_mm)
+    grown = tissue & (away <= thinnest_mm / 2 + 2 * half_pixel)
+    return ndimage.binary_fill_holes(grown)[1:-1, 1:-1]

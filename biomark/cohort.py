@@ -1,0 +1,131 @@
+"""One scan with its number (:class:`Case`) and many of them (:class:`Cohort`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .tasks import Task
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image, what its voxels would add, and (when known) its number and its mask.
+
+    Attributes:
+        id: Name of the case.
+        image: Hounsfield units, shape ``S``.
+        weights: What each voxel would add to the biomarker, shape ``S``, 0 outside the candidates.
+        value: The biomarker, in the task's unit; None when unknown.
+        mask: The true region, boolean, shape ``S``; None when unknown.
+        spacing_mm: Voxel spacing in the order of the array's axes.
+    """
+
+    id: str
+    image: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    value: float | None
+    mask: NDArray[np.bool_] | None
+    spacing_mm: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Cases of one shape for one task.
+
+    Attributes:
+        task: What is measured.
+        images: Hounsfield units, ``(N, *S)`` float32.
+        weights: What each voxel would add, ``(N, *S)`` float32.
+        values: The biomarker of each case, ``(N,)`` float64, in the task's unit.
+        masks: True regions, ``(N, *S)`` bool, or None. Evaluation reads them; training of a localizer never does.
+        spacing_mm: Voxel spacing of each case, ``(N, ndim)``.
+        ids: Name of each case.
+    """
+
+    task: Task
+    images: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    values: NDArray[np.float64]
+    masks: NDArray[np.bool_] | None
+    spacing_mm: NDArray[np.float64]
+    ids: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        n, shape = len(self.values), np.shape(self.images)
+        if len(shape) != self.task.ndim + 1 or shape[0] != n or shape != np.shape(self.weights):
+            raise ValueError(
+                f"images {shape}, weights {np.shape(self.weights)} and {n} values do not belong together."
+            )
+        if self.masks is not None and np.shape(self.masks) != shape:
+            raise ValueError(f"masks have shape {np.shape(self.masks)}, but the images {shape}.")
+        if np.shape(self.spacing_mm) != (n, self.task.ndim) or len(self.ids) != n:
+            raise ValueError(
+                f"a cohort of {n} cases needs {n} spacings of {self.task.ndim} numbers and {n} ids."
+            )
+        if not np.isfinite(self.values).all():
+            raise ValueError(
+                f"case {self.ids[int(np.argmin(np.isfinite(self.values)))]!r} has no finite value: leave it out or mend it."
+            )
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        size = " x ".join(str(s) for s in self.images.shape[1:])
+        known = "with" if self.masks is not None else "without"
+        return f"Cohort({len(self)} cases of {self.task.name} [{self.task.unit}], {size}, {known} masks)"
+
+    def __iter__(self) -> Iterator[Case]:
+        return (self[i] for i in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> Case: ...
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | NDArray) -> Cohort: ...
+    def __getitem__(self, index):
+        """A case by number, or a smaller cohort by slice, list of numbers or boolean array."""
+        if isinstance(index, (int, np.integer)):
+            mask = None if self.masks is None else self.masks[index]
+            spacing = tuple(float(s) for s in self.spacing_mm[index])
+            return Case(
+                self.ids[index],
+                self.images[index],
+                self.weights[index],
+                float(self.values[index]),
+                mask,
+                spacing,
+            )
+        rows = np.arange(len(self))[index]
+        return replace(
+            self,
+            images=self.images[rows],
+            weights=self.weights[rows],
+            values=self.values[rows],
+            masks=None if self.masks is None else self.masks[rows],
+            spacing_mm=self.spacing_mm[rows],
+            ids=tuple(self.ids[i] for i in rows),
+        )
+
+    def split(self, fraction: float, seed: int = 0) -> tuple[Cohort, Cohort]:
+        """Split at random.
+
+        Args:
+            fraction: Share of the cases in the first part, above 0 and below 1.
+            seed: Same seed, same split.
+        """
+        first = round(fraction * len(self))
+        if not 0 < first < len(self):
+            raise ValueError(
+                f"a split of {len(self)} cases at {fraction} leaves one side empty: choose a fraction between 0 and 1."
+            )
+        order = np.random.default_rng(seed).permutation(len(self))
+        return self[order[:first]], self[order[first:]]
+
+    def without_masks(self) -> Cohort:
+        """The same cases with numbers only: what a localizer trains on."""
+        return replace(self, masks=None)

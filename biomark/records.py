@@ -1,0 +1,182 @@
+"""Run records: what was run, on what, by which code, and what came out."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+_PACKAGES = ("biomark", "torch", "numpy", "scipy", "lightning-fabric", "pydicom", "nibabel")
+
+
+def parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """The notebook's parameters, checked: call it right after the parameters cell with ``globals()``.
+
+    papermill runs a notebook whose parameter was misspelt as if nothing had been said. Here the annotations of the parameters cell
+    (``epochs: int = 8``) are the list of what may be set, and of which type.
+
+    Args:
+        namespace: The notebook's ``globals()``.
+
+    Returns:
+        Name and value of each parameter.
+
+    Raises:
+        ValueError: A name that is not declared, or a value of another type, with the nearest declared name.
+    """
+    declared = {k: v for k, v in namespace.get("__annotations__", {}).items() if k in namespace}
+    plain = (bool, int, float, str, list, dict, type(None))
+    for name, value in namespace.items():
+        # IPython's own names (In, Out, exit ...) are excluded; what papermill injects is a plain literal.
+        if name.startswith("_") or name in declared or name in ("In", "Out") or type(value) not in plain:
+            continue
+        close = difflib.get_close_matches(name, declared, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"the parameters are {', '.join(declared)}."
+        raise ValueError(f"this chapter has no parameter {name!r}: {hint}")
+    for name, kind in declared.items():
+        value = namespace[name]
+        fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        if not fits and not (kind is float and type(value) is int):
+            raise ValueError(f"parameter {name!r} must be of type {kind.__name__}, but is {value!r}.")
+    return {name: namespace[name] for name in declared}
+
+
+def runs_folder() -> Path:
+    """Where runs are kept: ``$BIOMARK_RUNS``, else ``~/.cache/biomark/runs``."""
+    return Path(os.environ.get("BIOMARK_RUNS") or Path.home() / ".cache" / "biomark" / "runs")
+
+
+def code_digest() -> str:
+    """Fingerprint of this library's code, figures aside: another code may give another model."""
+    digest, root = hashlib.sha256(), Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        if path.name not in ("viz.py", "widgets.py"):
+            digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def write(
+    folder: str | os.PathLike,
+    *,
+    parameters: Mapping[str, Any],
+    report: Any = None,
+    history: Any = None,
+    data_digest: str = "",
+    overwrite: bool = False,
+) -> Path:
+    """Write ``run.json`` and, with a report, ``predictions.csv``; each whole or not at all.
+
+    Args:
+        folder: Made if missing.
+        parameters: What the run was asked for.
+        report: A :class:`~biomark.evaluation.Report`.
+        history: A :class:`~biomark.training.History`.
+        data_digest: Fingerprint of the data.
+        overwrite: Replace another run in that folder.
+
+    Returns:
+        Path of ``run.json``.
+
+    Raises:
+        FileExistsError: The folder already holds a run.
+    """
+    target = Path(folder) / "run.json"
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} already holds a run: choose another folder, or pass overwrite=True.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    record = {
+        "schema": SCHEMA,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "parameters": dict(parameters),
+        "metrics": report.to_dict() if report is not None else {},
+        "training": dict(vars(history)) if history is not None else {},
+        "data_digest": data_digest,
+        "code_digest": code_digest(),
+        "git_commit": _git_commit(),
+        "versions": {"python": platform.python_version(), **{p: _version(p) for p in _PACKAGES}},
+        "machine": {
+            "platform": platform.platform(),
+            "processors": os.cpu_count(),
+            "peak_memory_mib": _peak_memory_mib(),
+        },
+    }
+    if report is not None:
+        _atomic(target.with_name("predictions.csv"), report.to_frame().to_csv(index=False))
+    _atomic(target, json.dumps(_finite(record), indent=2, allow_nan=False, default=str) + "\n")
+    return target
+
+
+def read(folder: str | os.PathLike) -> dict[str, Any]:
+    """Read the ``run.json`` of a folder.
+
+    Raises:
+        FileNotFoundError: No run there.
+        ValueError: The file is damaged or of a later schema.
+    """
+    path = Path(folder) / "run.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no run.json: give the folder of a finished run.")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not readable JSON ({error}): run it again.") from error
+    if record.get("schema") != SCHEMA:
+        raise ValueError(
+            f"{path} has schema {record.get('schema')!r}, this biomark reads {SCHEMA}: use the biomark that wrote it."
+        )
+    return record
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no nan: what is not known becomes null."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _atomic(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    here = Path(__file__).parent
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None
+
+
+def _peak_memory_mib() -> float | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1 if sys.platform != "darwin" else 1024) / 1024, 1)

@@ -1,0 +1,104 @@
+"""Tasks: what each voxel would add to a biomarker if it belonged.
+
+This module holds the one definition of the voxel weight ``w`` in biomark. Candidate region and voxel size live in ``w``; the value is
+always ``sum(map * w)``, in every task and dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import candidates
+
+
+@dataclass(frozen=True)
+class Task:
+    """A biomarker that is a sum over voxels: here, an area in cm2 of a tissue in one slice.
+
+    Attributes:
+        key: Short name, as in ``TASKS[key]``.
+        name: The biomarker in words.
+        unit: Its unit.
+        hu_window: Lowest and highest Hounsfield value of a candidate voxel.
+        ndim: Dimensions of an image, 2 for a slice.
+        input_hu: Values outside are clipped before the network sees them; the range is mapped to -1..1.
+        region: Rule that narrows the candidates, called with image and spacing. The default is the patient's body.
+        risk_groups: Upper bounds of clinical groups of the value, where such groups exist.
+    """
+
+    key: str
+    name: str
+    unit: str
+    hu_window: tuple[float, float]
+    ndim: int = 2
+    input_hu: tuple[float, float] = (-250.0, 250.0)
+    region: Callable[[NDArray, Sequence[float]], NDArray] = candidates.body
+    risk_groups: tuple[float, ...] = ()
+
+    def candidates(self, image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.bool_]:
+        """Voxels that could belong.
+
+        Args:
+            image_hu: Hounsfield units, shape ``S``.
+            spacing_mm: Voxel spacing in the order of the array's axes.
+
+        Returns:
+            Boolean array of shape ``S``.
+
+        Raises:
+            ValueError: The image or spacing does not fit the task.
+        """
+        image_hu, spacing_mm = self._checked(image_hu, spacing_mm)
+        return candidates.window(image_hu, self.hu_window) & self.region(image_hu, spacing_mm)
+
+    def weigh(self, image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.float32]:
+        """What each voxel would add to the biomarker, in its unit, if it belonged; 0 outside the candidates.
+
+        Args:
+            image_hu: Hounsfield units, shape ``S``.
+            spacing_mm: Voxel spacing in the order of the array's axes.
+
+        Returns:
+            float32 array of shape ``S``.
+        """
+        inside = self.candidates(image_hu, spacing_mm)
+        return inside * np.float32(np.prod(np.asarray(spacing_mm, float)) / 100)  # mm2 to cm2
+
+    def measure(self, image_hu: NDArray, mask: NDArray, spacing_mm: Sequence[float]) -> float:
+        """The biomarker of a drawn mask: the sum of the weights inside it.
+
+        Args:
+            image_hu: Hounsfield units, shape ``S``.
+            mask: Boolean array of shape ``S``.
+            spacing_mm: Voxel spacing in the order of the array's axes.
+        """
+        if np.shape(mask) != np.shape(image_hu):
+            raise ValueError(
+                f"mask has shape {np.shape(mask)}, but the image has {np.shape(image_hu)}: give them one shape."
+            )
+        return float(np.sum(self.weigh(image_hu, spacing_mm), where=np.asarray(mask, bool), dtype=float))
+
+    def _checked(self, image_hu: NDArray, spacing_mm: Sequence[float]) -> tuple[NDArray, tuple[float, ...]]:
+        image_hu, spacing = np.asarray(image_hu), tuple(float(s) for s in spacing_mm)
+        if image_hu.ndim != self.ndim:
+            raise ValueError(
+                f"task {self.key!r} reads {self.ndim}-D images, but this one has shape {image_hu.shape}."
+            )
+        if len(spacing) != self.ndim or not all(np.isfinite(s) and s > 0 for s in spacing):
+            raise ValueError(
+                f"task {self.key!r} needs {self.ndim} spacings in mm, all above 0, but got {spacing}."
+            )
+        return image_hu, spacing
+
+
+TASKS: dict[str, Task] = {
+    # Window: the lean-muscle range of the paper's own laboratory (ChestImagingPlatform, body_composition_phenotypes.py).
+    "pma": Task("pma", "pectoralis muscle area", "cm2", hu_window=(-50.0, 90.0)),
+    # Window: subcutaneous fat in the same laboratory's SlicerCIP (BodyCompositionParameters.py).
+    "sfa": Task("sfa", "subcutaneous fat area", "cm2", hu_window=(-200.0, 0.0)),
+}
+"""The biomarkers of this book by key."""

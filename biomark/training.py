@@ -1,0 +1,277 @@
+"""The training loop. It knows nothing of a model but ``prepare`` and ``loss``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import lightning_fabric as lf
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from . import records
+from .cohort import Cohort
+
+
+@dataclass
+class History:
+    """What happened in training.
+
+    Attributes:
+        loss: Mean training loss of each epoch.
+        seconds: Wall time of each epoch.
+        device: Where it ran.
+        precision: In which arithmetic.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    device: str = ""
+    precision: str = ""
+
+    def __str__(self) -> str:
+        if not self.loss:
+            return "nothing trained"
+        total = sum(self.seconds)
+        return f"{len(self.loss)} epochs in {total:.0f} s on {self.device} ({self.precision}): loss {self.loss[0]:.3f} -> {self.loss[-1]:.3f}"
+
+
+def fit(
+    model: nn.Module,
+    cohort: Cohort,
+    *,
+    epochs: int,
+    batch_size: int = 16,
+    lr: float = 3e-3,
+    seed: int = 0,
+    prior: bool = True,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: bool = True,
+    checkpoint: str | os.PathLike | None = None,
+) -> History:
+    """Train a model on the numbers of a cohort.
+
+    The whole cohort is kept on the device. Every epoch sees every case once, in an order drawn from ``(seed, epoch)``, each case
+    mirrored left to right or not. AdamW with a one-cycle learning rate.
+
+    Args:
+        model: A :class:`~biomark.localizer.Localizer` or a rival with the same two methods.
+        cohort: Training cases. Masks are not looked at by a localizer's loss.
+        epochs: Passes over the cohort.
+        batch_size: Cases a step.
+        lr: Highest learning rate.
+        seed: Order of cases and mirroring. (The initial weights are the model's own: seed them before building it.)
+        prior: Start from the share of candidate weight that belongs.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        precision: ``"auto"`` (bfloat16 where the hardware multiplies it fast, else float32), ``"32"``, ``"bf16"`` or ``"16"``.
+        progress: Show a bar.
+        checkpoint: File in which each finished epoch is kept. When it exists and belongs to the same call, training goes on from
+            there, to the same bits (on a CPU) as without the interruption.
+
+    Returns:
+        Loss and time by epoch. The model is left trained, in evaluation mode, on the device.
+
+    Raises:
+        ValueError: An argument cannot be used, or the checkpoint belongs to another run.
+    """
+    if epochs < 1 or batch_size < 1 or len(cohort) < 1:
+        raise ValueError(
+            f"training needs epochs, batch_size and cases >= 1, got {epochs}, {batch_size} and {len(cohort)}."
+        )
+    device = _device(device)
+    precision = _precision(precision, device)
+    fabric = lf.Fabric(accelerator=device, devices=1, precision=precision)
+    fabric.launch()
+    model.prepare(cohort, **({} if prior else {"prior": False}))
+    if device != "mps":  # channels-last convolutions are faster on CPUs and tensor cores
+        model.to(memory_format={2: torch.channels_last, 3: torch.channels_last_3d}[cohort.task.ndim])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-4, fused=device != "mps")
+    wrapped, optimizer = fabric.setup(model, optimizer)
+    wrapped.mark_forward_method("loss")
+    steps = math.ceil(len(cohort) / batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * steps, pct_start=0.2)
+    data = [
+        torch.as_tensor(a, dtype=torch.float32, device=fabric.device)
+        for a in (cohort.images[:, None], cohort.weights, cohort.values)
+    ]
+    if cohort.masks is not None and getattr(model, "learns_from_masks", False):
+        data.append(torch.as_tensor(cohort.masks, device=fabric.device))
+
+    history = History(device=_device_name(fabric.device), precision=precision)
+    state = {"model": wrapped, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
+    call = _digest(cohort, epochs, batch_size, lr, seed, prior, precision)
+    _resume(fabric, checkpoint, state, call)
+    model.train()
+    bar = tqdm(
+        total=epochs * steps,
+        initial=len(history.loss) * steps,
+        disable=not progress,
+        desc="training",
+        unit="step",
+    )
+    for epoch in range(len(history.loss), epochs):
+        start, total = time.perf_counter(), torch.zeros((), device=fabric.device)
+        # One stream for each (seed, epoch): a resumed run draws what the whole run would have drawn.
+        draw = np.random.default_rng([seed, epoch])
+        order = torch.as_tensor(draw.permutation(len(cohort)), device=fabric.device)
+        mirror = torch.as_tensor(draw.random(len(cohort)) < 0.5, device=fabric.device)
+        for rows in order.split(batch_size):
+            batch = [_mirrored(a[rows], mirror[rows]) for a in data]
+            loss = wrapped.loss(*batch)
+            optimizer.zero_grad(set_to_none=True)
+            fabric.backward(loss)
+            fabric.clip_gradients(wrapped, optimizer, max_norm=1.0, error_if_nonfinite=False)
+            optimizer.step()
+            schedule.step()
+            total += loss.detach() * len(rows)
+            bar.update()
+        mean = total.item() / len(cohort)
+        if not math.isfinite(mean):
+            raise ValueError(
+                f"the loss became {mean} in epoch {epoch + 1}: lower lr (now {lr}) or use precision='32'."
+            )
+        history.loss.append(mean)
+        history.seconds.append(time.perf_counter() - start)
+        bar.set_postfix(loss=f"{mean:.3f}")
+        _keep(fabric, checkpoint, state, call)
+    bar.close()
+    model.eval()
+    return history
+
+
+def fit_once(
+    model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | None = None, **settings
+) -> History:
+    """:func:`fit`, unless the same has been trained before: then its weights are taken from the folder.
+
+    "The same" is judged by fingerprints of the library's code, the initial weights, the data and the settings. A training that was
+    interrupted goes on where it stopped.
+
+    Args:
+        model: The model, trained in place.
+        cohort: Training cases.
+        folder: Where trained models are kept; :func:`biomark.records.runs_folder` by default.
+        **settings: As for :func:`fit`, without ``checkpoint``.
+
+    Returns:
+        The history of the training, now or then.
+    """
+    key = hashlib.sha256(records.code_digest().encode() + type(model).__name__.encode())
+    key.update(_digest(cohort, sorted((k, v) for k, v in settings.items() if k != "progress")).encode())
+    for name, tensor in model.state_dict().items():
+        key.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    place = Path(folder or records.runs_folder()) / "trained" / key.hexdigest()[:24]
+    weights, story = place / "model.safetensors", place / "history.json"
+    if weights.exists() and story.exists():
+        model.load_state_dict(load_file(weights))
+        model.to(_device(settings.get("device", "auto"))).eval()
+        return History(**json.loads(story.read_text()))
+    history = fit(model, cohort, **settings, checkpoint=place / "checkpoint.pt")
+    model.save(weights)
+    partial = story.with_suffix(".partial")
+    partial.write_text(json.dumps(vars(history)))
+    os.replace(partial, story)  # last: a folder with a history is complete
+    (place / "checkpoint.pt").unlink()
+    return history
+
+
+def _mirrored(array: Tensor, mirror: Tensor) -> Tensor:
+    """Flip the chosen cases left to right (the last axis); numbers, which have none, stay."""
+    if array.ndim < 3:
+        return array
+    return torch.where(mirror.view(-1, *[1] * (array.ndim - 1)), array.flip(-1), array)
+
+
+def _device(device: str) -> str:
+    available = [
+        "cpu",
+        *(["cuda"] if torch.cuda.is_available() else []),
+        *(["mps"] if torch.backends.mps.is_available() else []),
+    ]
+    if device == "auto":
+        return available[-1] if len(available) > 1 else "cpu"
+    if device not in available:
+        raise ValueError(
+            f"device {device!r} is not available here: choose one of {', '.join(available)}, or 'auto'."
+        )
+    return device
+
+
+def _precision(precision: str, device: str) -> str:
+    names = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+    if precision == "auto":
+        fast = {
+            "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
+            "cpu": lambda: (
+                "bf16" in torch.backends.cpu.get_cpu_capability().lower() or _cpu_multiplies_bf16()
+            ),
+            "mps": lambda: False,
+        }[device]()
+        return names["bf16" if fast else "32"]
+    if precision not in names:
+        raise ValueError(
+            f"precision {precision!r} is not known: choose 'auto', {', '.join(map(repr, names))}."
+        )
+    if precision == "16" and device == "cpu":
+        raise ValueError("half precision ('16') needs a GPU: on a CPU choose 'bf16', '32' or 'auto'.")
+    return names[precision]
+
+
+def _cpu_multiplies_bf16() -> bool:
+    """Whether this CPU has bfloat16 instructions (AVX-512 BF16 or AMX); emulation would be slower than float32."""
+    known = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(known and known())
+
+
+def _device_name(device: torch.device) -> str:
+    return (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{device.type}, {torch.get_num_threads()} threads"
+    )
+
+
+def _digest(cohort: Cohort, *settings: object) -> str:
+    """A fingerprint of data and settings: a checkpoint goes on only with the run that wrote it."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for array in (cohort.images, cohort.weights, cohort.values):
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def _keep(fabric: lf.Fabric, checkpoint: str | os.PathLike | None, state: dict, call: str) -> None:
+    if checkpoint is None:
+        return
+    target = Path(checkpoint)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    fabric.save(partial, state | {"call": call})
+    os.replace(partial, target)
+
+
+def _resume(fabric: lf.Fabric, checkpoint: str | os.PathLike | None, state: dict, call: str) -> None:
+    if checkpoint is None or not Path(checkpoint).exists():
+        return
+    try:
+        kept = fabric.load(checkpoint)
+    except Exception as error:
+        raise ValueError(
+            f"the checkpoint {checkpoint} cannot be read ({error}): remove it to train from the start."
+        ) from error
+    if kept.get("call") != call:
+        raise ValueError(
+            f"the checkpoint {checkpoint} belongs to other data or settings: remove it, or give another file."
+        )
+    state["model"].load_state_dict(kept["model"])
+    state["optimizer"].load_state_dict(kept["optimizer"])
+    state["schedule"].load_state_dict(kept["schedule"])
+    state["history"].update({k: kept["history"][k] for k in ("loss", "seconds")})

@@ -1,0 +1,125 @@
+"""The localizer's promises: the value is the sum of its map, in every dimension, at every spacing, saved or not."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+import biomark as bm
+from biomark.localizer import onto, resampled
+
+VOLUME = dataclasses.replace(
+    bm.TASKS["sfa"], key="volume", ndim=3, region=lambda image, spacing: image > -500
+)
+
+
+@pytest.fixture(scope="module")
+def cohort():
+    return bm.phantoms.draw("sfa", 6, seed=2, size=48)
+
+
+@pytest.fixture(scope="module")
+def model(cohort):
+    torch.manual_seed(0)
+    model = bm.Localizer("sfa", width=4)
+    model.prepare(cohort)
+    return model.eval()
+
+
+@pytest.mark.parametrize("backbone", sorted(bm.backbones.BACKBONES))
+@pytest.mark.parametrize(("task", "shape"), [(bm.TASKS["pma"], (20, 28)), (VOLUME, (6, 12, 16))])
+def test_value_is_the_weighted_sum_of_the_map(backbone, task, shape):
+    torch.manual_seed(1)
+    model, weights = bm.Localizer(task, backbone, width=4).eval(), torch.rand(2, *shape)
+    out = model(torch.randn(2, 1, *shape) * 100, weights)
+    assert out.map.shape == (2, *shape) and out.map.min() >= 0 and out.map.max() <= 1
+    torch.testing.assert_close(out.value, (out.map * weights).flatten(1).sum(1))
+
+
+def test_the_map_outside_the_candidates_never_matters(model, cohort):
+    images, weights = torch.as_tensor(cohort.images[:, None]), torch.as_tensor(cohort.weights)
+    out = model(images, weights)
+    spoiled = torch.where(weights > 0, out.map, torch.rand_like(out.map))
+    torch.testing.assert_close(bm.losses.aggregate(spoiled, weights), out.value)
+
+
+def test_the_first_guess_has_the_right_size(cohort):
+    torch.manual_seed(0)
+    model = bm.Localizer("sfa", width=4)
+    nn.init.zeros_(model.backbone.head.weight)
+    nn.init.zeros_(model.backbone.head.bias)
+    model.prepare(cohort)
+    out = model(torch.as_tensor(cohort.images[:, None]), torch.as_tensor(cohort.weights))
+    assert out.value.sum().item() == pytest.approx(cohort.values.sum(), rel=1e-4)
+
+
+def test_values_beyond_the_window_are_clipped(model, cohort):
+    """Padding of -3024 and metal of 3000 HU look like air and bone."""
+    image = torch.as_tensor(cohort.images[:1, None])
+    low, high = model.task.input_hu
+    weights = torch.as_tensor(cohort.weights[:1])
+    extreme = torch.where(image < low, -3024.0, torch.where(image > high, 3071.0, image))
+    torch.testing.assert_close(model(extreme, weights).map, model(image, weights).map)
+
+
+def test_saved_and_loaded_predicts_the_same_bits(model, cohort, tmp_path):
+    model.save(tmp_path / "deep" / "model.safetensors")
+    again = bm.Localizer.load(tmp_path / "deep" / "model.safetensors")
+    a, b = model.locate(cohort[0]), again.locate(cohort[0])
+    assert a.value == b.value
+    np.testing.assert_array_equal(a.map, b.map)
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["model.safetensors"]
+    with safe_open(tmp_path / "deep" / "model.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["biomark"])["task"] == "sfa"
+
+
+def test_files_that_are_no_model(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no model file"):
+        bm.Localizer.load(tmp_path / "missing")
+    (tmp_path / "text").write_text("weights")
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        bm.Localizer.load(tmp_path / "text")
+    save_file({"a": torch.zeros(1)}, tmp_path / "other")
+    with pytest.raises(ValueError, match="no biomark model"):
+        bm.Localizer.load(tmp_path / "other")
+
+
+def test_unknown_task_must_be_given(tmp_path):
+    bm.Localizer(VOLUME, width=2).save(tmp_path / "model")
+    with pytest.raises(ValueError, match="pass it as task="):
+        bm.Localizer.load(tmp_path / "model")
+    assert bm.Localizer.load(tmp_path / "model", task=VOLUME).task is VOLUME
+
+
+def test_locate_measures_on_the_cases_own_grid(model):
+    """The same body at half the pixel size: the map comes back at full size, and its sum is nearly the same."""
+    fine = bm.phantoms.draw("sfa", 1, seed=2, size=144)[0]
+    coarse = bm.phantoms.draw("sfa", 1, seed=2, size=48)[0]
+    found = model.locate(fine)
+    assert found.map.shape == fine.image.shape
+    assert found.value == pytest.approx(float((found.map * fine.weights).sum()), rel=1e-5)
+    assert found.value == pytest.approx(model.locate(coarse).value, rel=0.1)
+
+
+def test_resampling_keeps_place_and_mean():
+    rng = np.random.default_rng(0)
+    image = np.kron(rng.normal(size=(6, 6)), np.ones((8, 8)))
+    coarse = resampled(image, np.array([0.25, 0.25]))
+    assert coarse.shape == (12, 12)
+    assert np.corrcoef(coarse.ravel(), image.reshape(12, 4, 12, 4).mean((1, 3)).ravel())[0, 1] > 0.97
+    back = onto(coarse, np.array([0.25, 0.25]), image.shape)
+    assert back.shape == image.shape
+    assert back.mean() == pytest.approx(image.mean(), abs=0.02)
+
+
+def test_a_module_of_ones_own(cohort):
+    model = bm.Localizer("sfa", nn.Conv2d(1, 1, 5, padding=2))
+    assert (
+        model(torch.as_tensor(cohort.images[:, None]), torch.as_tensor(cohort.weights)).map.shape
+        == cohort.images.shape
+    )

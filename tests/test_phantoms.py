@@ -1,0 +1,84 @@
+"""Phantoms: the same arguments give the same pictures, and the truth is what was painted."""
+
+import numpy as np
+import pytest
+
+import biomark as bm
+from biomark.phantoms.acquisition import smooth_field
+from biomark.phantoms.canvas import Canvas
+
+
+@pytest.fixture(scope="module")
+def cohorts():
+    return {key: bm.phantoms.draw(key, 40, seed=21) for key in ("pma", "sfa")}
+
+
+def test_same_arguments_same_bits(cohorts):
+    again = bm.phantoms.draw("pma", 5, seed=21)
+    np.testing.assert_array_equal(again.images, cohorts["pma"].images[:5])
+    np.testing.assert_array_equal(again.values, cohorts["pma"].values[:5])
+    assert not np.array_equal(bm.phantoms.draw("pma", 1, seed=22).images, again.images[:1])
+
+
+def test_two_tasks_are_two_numbers_of_one_image(cohorts):
+    np.testing.assert_array_equal(cohorts["pma"].images, cohorts["sfa"].images)
+    assert not (cohorts["pma"].masks & cohorts["sfa"].masks).any()
+
+
+@pytest.mark.parametrize(("key", "low", "high"), [("pma", 15, 45), ("sfa", 80, 260)])
+def test_areas_are_those_of_adults(cohorts, key, low, high):
+    assert low < cohorts[key].values.mean() < high
+    assert cohorts[key].values.min() > 0
+    assert cohorts[key].values.std() > 0.2 * cohorts[key].values.mean()
+
+
+def test_tissues_have_their_hounsfield_values(cohorts):
+    """Inside the truth, away from its rim, fat is fat and muscle is muscle."""
+    for key, low, high in (("sfa", -125, -80), ("pma", 15, 80)):
+        c = cohorts[key]
+        assert low < np.median(c.images[c.masks & (c.weights > 0)]) < high
+    assert np.median(cohorts["sfa"].images[:, 0, :]) < -900  # air above
+
+
+def test_candidates_hold_the_truth_but_far_more(cohorts):
+    for key, share in (("pma", 0.93), ("sfa", 0.93)):
+        c = cohorts[key]
+        inside = (c.masks & (c.weights > 0)).sum() / c.masks.sum()
+        assert inside > share
+        assert c.weights.sum() > 1.5 * c.values.sum()
+
+
+def test_ellipse_area_is_analytic():
+    canvas = Canvas(100, 200.0, (3.0, -5.0), 20.0, 4)
+    canvas.ellipse(10, -20, 40, 25, -100, turn_deg=35, part=1)
+    assert canvas.coverage(1).sum() * 4 == pytest.approx(np.pi * 40 * 25, rel=2e-3)
+
+
+def test_painting_over_takes_away():
+    canvas = Canvas(50, 100.0)
+    canvas.ellipse(0, 0, 30, 30, -100, part=1)
+    whole = canvas.coverage(1).sum()
+    canvas.ellipse(0, 0, 10, 10, 40)
+    assert canvas.coverage(1).sum() == pytest.approx(whole * (1 - 1 / 9), rel=1e-2)
+
+
+def test_window_holds_the_whole_shape():
+    """A bar painted through its window equals the bar computed on the whole grid."""
+    canvas = Canvas(80, 160.0, (4.0, 2.0), 30.0)
+    canvas.bar((-20, 5), (33, 14), 6, 500, part=2)
+    t = np.clip(((canvas.x + 20) * 53 + (canvas.y - 5) * 9) / (53**2 + 9**2), 0, 1)
+    whole = np.hypot(canvas.x + 20 - 53 * t, canvas.y - 5 - 9 * t) < 6
+    np.testing.assert_array_equal(canvas.part == 2, whole)
+
+
+def test_fields_have_their_grain():
+    field = smooth_field(np.random.default_rng(0), (200, 200), 20)
+    assert abs(field.mean()) < 0.2 and 0.7 < field.std() < 1.3
+
+
+@pytest.mark.parametrize(
+    ("key", "n", "words"), [("lung", 1, "choose one of pma, sfa"), ("pma", 0, "at least one")]
+)
+def test_what_cannot_be_drawn(key, n, words):
+    with pytest.raises(ValueError, match=words):
+        bm.phantoms.draw(key, n, seed=0)

@@ -1,0 +1,83 @@
+"""Records: round trip, whole or not at all, and parameters that are checked."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import biomark as bm
+from biomark import records
+
+
+class FakeReport:
+    def to_dict(self):
+        return {"r": np.float64(0.5), "dice": float("nan"), "n": np.int64(3)}
+
+    def to_frame(self):
+        return pd.DataFrame({"id": ["a"], "known": [1.0]})
+
+
+def test_round_trip(tmp_path):
+    history = bm.History(loss=[0.2], seconds=[1.0], device="cpu", precision="32-true")
+    records.write(tmp_path / "run", parameters={"seed": 3}, report=FakeReport(), history=history)
+    record = records.read(tmp_path / "run")
+    assert record["parameters"] == {"seed": 3}
+    assert record["metrics"] == {"r": 0.5, "dice": None, "n": 3}
+    assert record["training"]["loss"] == [0.2]
+    assert record["versions"]["biomark"] and record["created"].endswith("+00:00")
+    assert pd.read_csv(tmp_path / "run" / "predictions.csv").known.tolist() == [1.0]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["predictions.csv", "run.json"]
+
+
+def test_another_run_is_not_overwritten(tmp_path):
+    records.write(tmp_path, parameters={"seed": 1})
+    with pytest.raises(FileExistsError, match="already holds a run"):
+        records.write(tmp_path, parameters={"seed": 2})
+    records.write(tmp_path, parameters={"seed": 2}, overwrite=True)
+    assert records.read(tmp_path)["parameters"]["seed"] == 2
+
+
+def test_what_cannot_be_read(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no run\.json"):
+        records.read(tmp_path)
+    (tmp_path / "run.json").write_text('{"schema": 1, ')
+    with pytest.raises(ValueError, match="not readable JSON"):
+        records.read(tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps({"schema": 99}))
+    with pytest.raises(ValueError, match="schema 99"):
+        records.read(tmp_path)
+
+
+DECLARED = {"__annotations__": {"epochs": int, "lr": float, "scan": str}, "epochs": 8, "lr": 0.1, "scan": ""}
+
+
+def test_parameters_as_declared():
+    assert records.parameters(DECLARED | {"_hidden": 1, "In": [], "np": np}) == {
+        "epochs": 8,
+        "lr": 0.1,
+        "scan": "",
+    }
+    assert records.parameters(DECLARED | {"lr": 1})["lr"] == 1  # a whole number where a fraction is meant
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"epoch": 3}, "no parameter 'epoch': did you mean 'epochs'"),
+        ({"zebra": 3}, "the parameters are epochs, lr, scan"),
+        ({"epochs": "many"}, "'epochs' must be of type int, but is 'many'"),
+        ({"epochs": True}, "must be of type int"),
+        ({"scan": 5}, "must be of type str"),
+    ],
+)
+def test_parameters_that_are_wrong(extra, words):
+    with pytest.raises(ValueError, match=words):
+        records.parameters(DECLARED | extra)
+
+
+def test_runs_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("BIOMARK_RUNS", str(tmp_path))
+    assert records.runs_folder() == tmp_path
+    monkeypatch.delenv("BIOMARK_RUNS")
+    assert records.runs_folder().parts[-2:] == ("biomark", "runs")

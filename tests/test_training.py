@@ -1,0 +1,162 @@
+"""Training learns, from numbers alone, and loses nothing when it is stopped."""
+
+import numpy as np
+import pytest
+import torch
+
+import biomark as bm
+from biomark import training
+
+
+@pytest.fixture(scope="module")
+def cohort():
+    return bm.phantoms.draw("sfa", 24, seed=4, size=32)
+
+
+def new(seed=0, width=4):
+    torch.manual_seed(seed)
+    return bm.Localizer("sfa", width=width)
+
+
+def weights_of(model):
+    return {k: v.clone() for k, v in model.state_dict().items()}
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for key in a:
+        assert torch.equal(a[key], b[key]), key
+
+
+SETTINGS = {"epochs": 4, "batch_size": 8, "seed": 7, "progress": False, "device": "cpu", "precision": "32"}
+
+
+def test_masks_are_never_read(cohort):
+    with_masks, without = new(), new()
+    bm.fit(with_masks, cohort, **SETTINGS)
+    bm.fit(without, cohort.without_masks(), **SETTINGS)
+    assert_same(weights_of(with_masks), weights_of(without))
+
+
+def test_same_seed_same_bits_other_seed_other_bits(cohort):
+    models = [new(), new(), new()]
+    for model, seed in zip(models, (1, 1, 2), strict=True):
+        bm.fit(model, cohort, **SETTINGS | {"seed": seed})
+    assert_same(weights_of(models[0]), weights_of(models[1]))
+    assert not torch.equal(models[0].bias, models[2].bias)
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_stopped_and_resumed_equals_uninterrupted(cohort, tmp_path, monkeypatch, precision):
+    settings = SETTINGS | {"precision": precision}
+    whole, halved = new(), new()
+    history = bm.fit(whole, cohort, **settings)
+
+    kept, file = training._keep, tmp_path / "checkpoint.pt"
+
+    def keep_then_die(fabric, checkpoint, state, call):
+        kept(fabric, checkpoint, state, call)
+        if len(state["history"]["loss"]) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_keep", keep_then_die)
+    with pytest.raises(KeyboardInterrupt):
+        bm.fit(halved, cohort, **settings, checkpoint=file)
+    monkeypatch.setattr(training, "_keep", kept)
+    resumed = new(seed=99)  # whatever is in memory is replaced by the checkpoint
+    again = bm.fit(resumed, cohort, **settings, checkpoint=file)
+    assert again.loss == history.loss
+    assert_same(weights_of(whole), weights_of(resumed))
+
+
+def test_a_checkpoint_of_another_run_is_refused(cohort, tmp_path):
+    file = tmp_path / "checkpoint.pt"
+    bm.fit(new(), cohort, **SETTINGS | {"epochs": 1}, checkpoint=file)
+    with pytest.raises(ValueError, match="belongs to other data or settings"):
+        bm.fit(new(), cohort, **SETTINGS | {"epochs": 1, "lr": 1e-4}, checkpoint=file)
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ValueError, match="cannot be read"):
+        bm.fit(new(), cohort, **SETTINGS | {"epochs": 1}, checkpoint=file)
+
+
+def test_fit_once_trains_once(cohort, tmp_path, monkeypatch):
+    first, second = new(), new()
+    story = bm.fit_once(first, cohort, folder=tmp_path, **SETTINGS)
+    monkeypatch.setattr(training, "fit", lambda *a, **k: pytest.fail("trained twice"))
+    again = bm.fit_once(second, cohort, folder=tmp_path, **SETTINGS)
+    assert_same(weights_of(first), weights_of(second))
+    assert again.loss == story.loss and again.seconds == story.seconds
+    assert sorted(p.name for p in next((tmp_path / "trained").iterdir()).iterdir()) == [
+        "history.json",
+        "model.safetensors",
+    ]
+
+
+@pytest.mark.parametrize("change", [{"epochs": 3}, {"seed": 8}])
+def test_fit_once_tells_runs_apart(cohort, tmp_path, change):
+    bm.fit_once(new(), cohort, folder=tmp_path, **SETTINGS)
+    bm.fit_once(new(), cohort, folder=tmp_path, **SETTINGS | change)
+    assert len(list((tmp_path / "trained").iterdir())) == 2
+
+
+def test_it_finds_the_discs_from_their_area():
+    """Discs among squares of the same brightness; a training set of numbers; the map lies on the discs."""
+    rng = np.random.default_rng(0)
+    n, size = 220, 32
+    y, x = np.mgrid[:size, :size]
+    images, masks = np.full((n, size, size), -500.0, np.float32), np.zeros((n, size, size), bool)
+    for i in range(n):
+        for kind in (0, 1, 0, 1):
+            cy, cx, radius = *rng.uniform(6, size - 6, 2), rng.uniform(3, 6)
+            shape = (
+                np.hypot(y - cy, x - cx) < radius
+                if kind
+                else np.maximum(abs(y - cy), abs(x - cx)) < radius * 0.8
+            )
+            images[i][shape], masks[i][shape] = -100.0, bool(kind)
+    images += rng.normal(0, 10, images.shape).astype(np.float32)
+    task = bm.Task(
+        "discs", "disc area", "cm2", hu_window=(-200, 0), region=lambda image, spacing: image > -400
+    )
+    spacing = np.ones((n, 2))
+    weights = np.stack([task.weigh(image, (1, 1)) for image in images])
+    values = masks.sum((1, 2)) / 100
+    cohort = bm.Cohort(task, images, weights, values, masks, spacing, tuple(map(str, range(n))))
+    train, test = cohort[:160], cohort[160:]
+    torch.manual_seed(0)
+    model = bm.Localizer(task, width=8)
+    bm.fit(
+        model, train.without_masks(), epochs=20, batch_size=8, lr=5e-3, seed=0, progress=False, device="cpu"
+    )
+    report = bm.evaluate(model, test)
+    assert report.r.value > 0.9
+    assert report.dice > report.dice_candidates + 0.1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"epochs": 0}, ">= 1"),
+        ({"device": "tpu"}, "not available here"),
+        ({"precision": "8"}, "not known"),
+        ({"precision": "16"}, "needs a GPU"),
+    ],
+)
+def test_settings_that_cannot_be_used(cohort, change, words):
+    with pytest.raises(ValueError, match=words):
+        bm.fit(new(), cohort, **SETTINGS | change)
+
+
+def test_a_loss_that_explodes_is_said(cohort):
+    model = new()
+    model.loss = lambda *batch: model.bias * torch.nan
+    with pytest.raises(ValueError, match="loss became nan in epoch 1: lower lr"):
+        bm.fit(model, cohort, **SETTINGS)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("precision", ["32", "bf16", "16"])
+def test_cuda_trains_like_the_cpu(cohort, precision):
+    model, reference = new(), new()
+    history = bm.fit(model, cohort, **SETTINGS | {"device": "cuda", "precision": precision})
+    assert history.loss[0] == pytest.approx(bm.fit(reference, cohort, **SETTINGS).loss[0], rel=0.1)
