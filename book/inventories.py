@@ -37,6 +37,12 @@ NAMES = {
         "np.random.Generator": "reference/random/generator.html#numpy.random.Generator",
         "numpy.ndarray": "reference/generated/numpy.ndarray.html",
     },
+    "matplotlib": {
+        "matplotlib.axes._axes.Axes": "api/_as_gen/matplotlib.axes.Axes.html",
+        "matplotlib.figure.Figure": "api/_as_gen/matplotlib.figure.Figure.html",
+        "Axes": "api/_as_gen/matplotlib.axes.Axes.html",
+        "Figure": "api/_as_gen/matplotlib.figure.Figure.html",
+    },
     "pandas": {
         "pandas.DataFrame": "reference/api/pandas.DataFrame.html",
         "pd.DataFrame": "reference/api/pandas.DataFrame.html",
