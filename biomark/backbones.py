@@ -37,7 +37,8 @@ class UNet(nn.Module):
         depth: Number of scales.
 
     Shape:
-        ``(N, 1, *S) -> (N, 1, *S)`` logits. Any ``S``: sides that the scales do not divide are padded inside and cropped again.
+        ``(N, 1, *S) -> (N, 1, *S)`` logits. Any ``S``: sides that the scales do not divide are padded inside and
+        cropped again.
     """
 
     def __init__(self, ndim: int = 2, width: int = 16, depth: int = 4) -> None:
@@ -46,8 +47,7 @@ class UNet(nn.Module):
         channels = [width * 2**i for i in range(depth)]
         self.down = nn.ModuleList(Block(ndim, a, b) for a, b in zip([1, *channels], channels, strict=False))
         self.up = nn.ModuleList(
-            Block(ndim, coarse + fine, fine)
-            for coarse, fine in zip(channels[:0:-1], channels[-2::-1], strict=True)
+            Block(ndim, coarse + fine, fine) for coarse, fine in zip(channels[:0:-1], channels[-2::-1], strict=True)
         )
         self.head = CONV[ndim](width, 1, 1)
 

@@ -1,7 +1,7 @@
 """Candidate regions: the voxels that could belong to a biomarker, judged by intensity alone.
 
-A candidate rule must be generous: what it leaves out can never be found. It need not be clever: telling pectoralis from the other
-muscles is the network's work.
+A candidate rule must be generous: what it leaves out can never be found. It need not be clever: telling pectoralis
+from the other muscles is the network's work.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 TISSUE_HU = -400.0
-"""Above this a voxel holds more tissue than air: half way between lung (about -850) or air (-1000) and fat (about -100)."""
+"""Above this a voxel holds more tissue than air: half way between lung (-850) or air (-1000) and fat (-100)."""
 
 
 def window(image_hu: NDArray, window_hu: tuple[float, float]) -> NDArray[np.bool_]:
@@ -39,16 +39,16 @@ def body(
 ) -> NDArray[np.bool_]:
     """The patient without table, clothes and the air around: arms stay, lungs are inside.
 
-    Tissue is what lies above :data:`TISSUE_HU`. An opening cuts off things thinner than ``thinnest_mm`` (the table's shells,
-    blankets, cables); of what is left, pieces of at least ``smallest_share`` of the largest are kept, grown back to their outline,
-    and their holes (lungs, airways) are filled. Distances are in mm and the same in every direction, so flips, added air and
-    cropped air change nothing.
+    Tissue is what lies above :data:`TISSUE_HU`. An opening cuts off things thinner than ``thinnest_mm`` (the table's
+    shells, blankets, cables); of what is left, pieces of at least ``smallest_share`` of the largest are kept, grown
+    back to their outline, and their holes (lungs, airways) are filled. Distances are in mm and the same in every
+    direction, so flips, added air and cropped air change nothing.
 
     Args:
         image_hu: One axial slice in Hounsfield units, ``(H, W)``.
         spacing_mm: Distance between rows and between columns, ``(dy, dx)``.
-        thinnest_mm: Thickness below which something outside the body is cut off. Things of one or two pixels are cut off at any
-            pixel size.
+        thinnest_mm: Thickness below which something outside the body is cut off. Things of one or two pixels are cut
+            off at any pixel size.
         smallest_share: Smallest piece kept, as a share of the largest.
 
     Returns:
@@ -58,9 +58,7 @@ def body(
         ValueError: The image is not a slice.
     """
     if np.ndim(image_hu) != 2:
-        raise ValueError(
-            f"the body is found slice by slice: expected an (H, W) image, got shape {np.shape(image_hu)}."
-        )
+        raise ValueError(f"the body is found slice by slice: expected an (H, W) image, got shape {np.shape(image_hu)}.")
     # A frame of air, so that a body cut by the field of view has an edge there as it would have with air added.
     tissue = np.pad(np.asarray(image_hu) > TISSUE_HU, 1)
     # The distance transform measures to the next air pixel's centre; the edge lies half a pixel before it.

@@ -58,19 +58,14 @@ class Cohort:
     def __post_init__(self) -> None:
         n, shape = len(self.values), np.shape(self.images)
         if len(shape) != self.task.ndim + 1 or shape[0] != n or shape != np.shape(self.weights):
-            raise ValueError(
-                f"images {shape}, weights {np.shape(self.weights)} and {n} values do not belong together."
-            )
+            raise ValueError(f"images {shape}, weights {np.shape(self.weights)} and {n} values do not belong together.")
         if self.masks is not None and np.shape(self.masks) != shape:
             raise ValueError(f"masks have shape {np.shape(self.masks)}, but the images {shape}.")
         if np.shape(self.spacing_mm) != (n, self.task.ndim) or len(self.ids) != n:
-            raise ValueError(
-                f"a cohort of {n} cases needs {n} spacings of {self.task.ndim} numbers and {n} ids."
-            )
+            raise ValueError(f"a cohort of {n} cases needs {n} spacings of {self.task.ndim} numbers and {n} ids.")
         if not np.isfinite(self.values).all():
-            raise ValueError(
-                f"case {self.ids[int(np.argmin(np.isfinite(self.values)))]!r} has no finite value: leave it out or mend it."
-            )
+            first = self.ids[int(np.argmin(np.isfinite(self.values)))]
+            raise ValueError(f"case {first!r} has no finite value: leave it out or mend it.")
 
     def __len__(self) -> int:
         return len(self.values)

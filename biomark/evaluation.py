@@ -61,17 +61,19 @@ class Report:
         return self.cases.copy()
 
     def __str__(self) -> str:
+        low, high = self.limits
         lines = [
             f"{self.n} unseen cases of {self.task}",
             f"r                {self.r.value:.4f}  (95 % CI {self.r.low:.4f} to {self.r.high:.4f})",
             f"CCC              {self.ccc:.4f}",
             f"MAE              {self.mae:.2f} {self.unit}",
-            f"bias             {self.bias:+.2f} {self.unit}  (limits of agreement {self.limits[0]:+.2f} to {self.limits[1]:+.2f})",
+            f"bias             {self.bias:+.2f} {self.unit}  (limits of agreement {low:+.2f} to {high:+.2f})",
         ]
         if not np.isnan(self.dice):
             lines += [
-                f"Dice             {self.dice:.3f}  (all candidates: {self.dice_candidates:.3f}; missed cases: {self.missed})",
+                f"Dice             {self.dice:.3f}  (all candidates: {self.dice_candidates:.3f})",
                 f"energy in mask   {self.energy_in_mask:.3f}",
+                f"missed cases     {self.missed}",
             ]
         return "\n".join(lines)
 

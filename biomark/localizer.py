@@ -55,9 +55,7 @@ class Localizer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(()))
         # The typical value and voxel spacing of the training set travel with the weights.
         self.register_buffer("scale", torch.ones(()))
-        self.register_buffer(
-            "trained_spacing_mm", torch.full((self.task.ndim,), torch.nan, dtype=torch.float64)
-        )
+        self.register_buffer("trained_spacing_mm", torch.full((self.task.ndim,), torch.nan, dtype=torch.float64))
 
     def forward(self, images_hu: Tensor, weights: Tensor) -> Localization:
         """Locate and measure.
@@ -92,9 +90,10 @@ class Localizer(nn.Module):
     def locate(self, case: Case) -> Localization:
         """Locate in one case, at any voxel spacing.
 
-        A network sees structures at the size in voxels at which it learned them. A case whose spacing differs by more than a quarter
-        from the training set's is therefore looked at on a grid of the training spacing (block-averaged or linear), and the map
-        is brought back to the case's own grid, where the case's own weights measure it.
+        A network sees structures at the size in voxels at which it learned them. A case whose spacing differs by
+        more than a quarter from the training set's is therefore looked at on a grid of the training spacing
+        (block-averaged or linear), and the map is brought back to the case's own grid, where the case's own weights
+        measure it.
 
         Args:
             case: The case; its value and mask are not read.
@@ -130,15 +129,11 @@ class Localizer(nn.Module):
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        save_file(
-            {k: v.contiguous() for k, v in self.state_dict().items()}, partial, {"biomark": json.dumps(about)}
-        )
+        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, partial, {"biomark": json.dumps(about)})
         os.replace(partial, target)
 
     @classmethod
-    def load(
-        cls, path: str | os.PathLike, *, task: Task | None = None, backbone: nn.Module | None = None
-    ) -> Localizer:
+    def load(cls, path: str | os.PathLike, *, task: Task | None = None, backbone: nn.Module | None = None) -> Localizer:
         """Read what :meth:`save` wrote. Nothing in the file is executed.
 
         Args:
@@ -159,9 +154,8 @@ class Localizer(nn.Module):
         except (SafetensorError, json.JSONDecodeError) as error:
             raise ValueError(f"{path} is not a safetensors file that biomark can read ({error}).") from error
         if about.get("kind") != cls.__name__:
-            raise ValueError(
-                f"{path} holds {about.get('kind', 'no biomark model')}, not a {cls.__name__}: load it with its own class."
-            )
+            kind = about.get("kind", "no biomark model")
+            raise ValueError(f"{path} holds {kind}, not a {cls.__name__}: load it with its own class.")
         if task is None and about["task"] not in TASKS:
             raise ValueError(
                 f"{path} was trained for task {about['task']!r}, which biomark does not know: pass it as task=."
@@ -172,7 +166,7 @@ class Localizer(nn.Module):
 
 
 def resampled(image: NDArray, zoom: NDArray) -> NDArray[np.float32]:
-    """The image on a grid ``zoom`` times as fine, over the same extent; averaged first where the grid becomes coarser."""
+    """The image on a grid ``zoom`` times as fine, over the same extent; smoothed first where that is coarser."""
     image = np.asarray(image, np.float32)
     if np.all(zoom == 1):
         return image
@@ -182,7 +176,7 @@ def resampled(image: NDArray, zoom: NDArray) -> NDArray[np.float32]:
 
 
 def onto(array: NDArray, zoom: NDArray, shape: tuple[int, ...] | NDArray) -> NDArray[np.float32]:
-    """Linear interpolation onto a grid of ``shape`` whose voxels are ``zoom`` times those of ``array``; corners coincide."""
+    """Linear interpolation onto a grid of ``shape`` whose voxels are ``zoom`` times as large; corners coincide."""
     if np.all(np.asarray(zoom) == 1):
         return np.asarray(array, np.float32)
     centres = [(np.arange(n) + 0.5) * z - 0.5 for n, z in zip(shape, zoom, strict=True)]

@@ -14,8 +14,8 @@ def aggregate(map: Tensor, weights: Tensor) -> Tensor:
         weights: What each voxel would add, in the biomarker's unit, ``(N, *S)``.
 
     Returns:
-        Values ``(N,)``, float32. The sum is taken in float32 whatever the map's precision: in half precision a sum over thousands
-        of voxels loses its last digits or overflows.
+        Values ``(N,)``, float32. The sum is taken in float32 whatever the map's precision: in half precision a sum
+        over thousands of voxels loses its last digits or overflows.
     """
     if map.shape != weights.shape:
         raise ValueError(f"map {tuple(map.shape)} and weights {tuple(weights.shape)} must have one shape.")
@@ -28,17 +28,18 @@ def value_loss(predicted: Tensor, known: Tensor, scale: Tensor | float) -> Tenso
     Args:
         predicted: ``(N,)``.
         known: ``(N,)``, same unit.
-        scale: A typical value of the biomarker, so that the loss, and with it the learning rate, means the same for a fat area of
-            160 cm2 and a muscle area of 28 cm2.
+        scale: A typical value of the biomarker, so that the loss, and with it the learning rate, means the same for
+            a fat area of 160 cm2 and a muscle area of 28 cm2.
     """
     return ((predicted - known).abs() / scale).mean()
 
 
 def prior_logit(values: Tensor, weights: Tensor) -> Tensor:
-    """The bias from which training starts: the logit of the share of candidate weight that belongs, over the training set.
+    """The bias from which training starts: the logit of the share of candidate weight that belongs, over the
+    training set.
 
-    With it the first, uniform map already sums to the right total. From a zero bias (a map of one half) the network first spends
-    its time on size, often by a uniformly small map that it never leaves.
+    With it the first, uniform map already sums to the right total. From a zero bias (a map of one half) the network
+    first spends its time on size, often by a uniformly small map that it never leaves.
 
     Args:
         values: Known values, ``(N,)``.

@@ -14,7 +14,8 @@ def dice(found: NDArray, truth: NDArray) -> NDArray[np.float64]:
         truth: Boolean, ``(N, *S)``.
 
     Returns:
-        ``(N,)`` in [0, 1]; nan where the truth is empty, because no overlap is possible there and any number would be a choice.
+        ``(N,)`` in [0, 1]; nan where the truth is empty, because no overlap is possible there and any number would
+        be a choice.
     """
     _same(found, truth)
     axes = tuple(range(1, np.ndim(truth)))
@@ -39,6 +40,4 @@ def energy_in_mask(contribution: NDArray, truth: NDArray) -> float:
 
 def _same(a: NDArray, b: NDArray) -> None:
     if np.shape(a) != np.shape(b):
-        raise ValueError(
-            f"arrays of shape {np.shape(a)} and {np.shape(b)} cannot be compared: give them one shape."
-        )
+        raise ValueError(f"arrays of shape {np.shape(a)} and {np.shape(b)} cannot be compared: give them one shape.")

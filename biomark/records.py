@@ -23,8 +23,8 @@ _PACKAGES = ("biomark", "torch", "numpy", "scipy", "lightning-fabric", "pydicom"
 def parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
     """The notebook's parameters, checked: call it right after the parameters cell with ``globals()``.
 
-    papermill runs a notebook whose parameter was misspelt as if nothing had been said. Here the annotations of the parameters cell
-    (``epochs: int = 8``) are the list of what may be set, and of which type.
+    papermill runs a notebook whose parameter was misspelt as if nothing had been said. Here the annotations of the
+    parameters cell (``epochs: int = 8``) are the list of what may be set, and of which type.
 
     Args:
         namespace: The notebook's ``globals()``.

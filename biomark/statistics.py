@@ -34,11 +34,7 @@ def pearson(predicted: ArrayLike, known: ArrayLike) -> Estimate:
     """Pearson's r with Fisher's interval; nan where a side does not vary."""
     predicted, known = _pair(predicted, known)
     if len(known) < 4 or np.ptp(predicted) == 0 or np.ptp(known) == 0:
-        r = (
-            float(np.corrcoef(predicted, known)[0, 1])
-            if np.ptp(predicted) > 0 and np.ptp(known) > 0
-            else np.nan
-        )
+        r = float(np.corrcoef(predicted, known)[0, 1]) if np.ptp(predicted) > 0 and np.ptp(known) > 0 else np.nan
         return Estimate(r, np.nan, np.nan)
     result = stats.pearsonr(predicted, known)
     interval = result.confidence_interval(0.95)
@@ -57,7 +53,7 @@ def concordance(predicted: ArrayLike, known: ArrayLike) -> float:
 
 
 def bland_altman(predicted: ArrayLike, known: ArrayLike) -> Agreement:
-    """Bias and 95 % limits of agreement (Bland and Altman, Lancet 1986): mean difference +- 1.96 SD of the differences."""
+    """Bias and 95 % limits of agreement (Bland and Altman, Lancet 1986): mean difference +- 1.96 SD."""
     predicted, known = _pair(predicted, known)
     difference = predicted - known
     bias, sd = (

@@ -1,7 +1,7 @@
 """Tasks: what each voxel would add to a biomarker if it belonged.
 
-This module holds the one definition of the voxel weight ``w`` in biomark. Candidate region and voxel size live in ``w``; the value is
-always ``sum(map * w)``, in every task and dimension.
+This module holds the one definition of the voxel weight ``w`` in biomark. Candidate region and voxel size live in
+``w``; the value is always ``sum(map * w)``, in every task and dimension.
 """
 
 from __future__ import annotations
@@ -85,18 +85,15 @@ class Task:
     def _checked(self, image_hu: NDArray, spacing_mm: Sequence[float]) -> tuple[NDArray, tuple[float, ...]]:
         image_hu, spacing = np.asarray(image_hu), tuple(float(s) for s in spacing_mm)
         if image_hu.ndim != self.ndim:
-            raise ValueError(
-                f"task {self.key!r} reads {self.ndim}-D images, but this one has shape {image_hu.shape}."
-            )
+            raise ValueError(f"task {self.key!r} reads {self.ndim}-D images, but this one has shape {image_hu.shape}.")
         if len(spacing) != self.ndim or not all(np.isfinite(s) and s > 0 for s in spacing):
-            raise ValueError(
-                f"task {self.key!r} needs {self.ndim} spacings in mm, all above 0, but got {spacing}."
-            )
+            raise ValueError(f"task {self.key!r} needs {self.ndim} spacings in mm, all above 0, but got {spacing}.")
         return image_hu, spacing
 
 
 TASKS: dict[str, Task] = {
-    # Window: the lean-muscle range of the paper's own laboratory (ChestImagingPlatform, body_composition_phenotypes.py).
+    # Window: the lean-muscle range of the paper's own laboratory (ChestImagingPlatform,
+    # body_composition_phenotypes.py).
     "pma": Task("pma", "pectoralis muscle area", "cm2", hu_window=(-50.0, 90.0)),
     # Window: subcutaneous fat in the same laboratory's SlicerCIP (BodyCompositionParameters.py).
     "sfa": Task("sfa", "subcutaneous fat area", "cm2", hu_window=(-200.0, 0.0)),

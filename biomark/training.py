@@ -13,11 +13,12 @@ from pathlib import Path
 import lightning_fabric as lf
 import numpy as np
 import torch
+from lightning_fabric.plugins import MixedPrecision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from . import records
+from . import devices, records
 from .cohort import Cohort
 
 
@@ -41,7 +42,8 @@ class History:
         if not self.loss:
             return "nothing trained"
         total = sum(self.seconds)
-        return f"{len(self.loss)} epochs in {total:.0f} s on {self.device} ({self.precision}): loss {self.loss[0]:.3f} -> {self.loss[-1]:.3f}"
+        where = f"on {self.device} ({self.precision})"
+        return f"{len(self.loss)} epochs in {total:.0f} s {where}: loss {self.loss[0]:.3f} -> {self.loss[-1]:.3f}"
 
 
 def fit(
@@ -60,8 +62,8 @@ def fit(
 ) -> History:
     """Train a model on the numbers of a cohort.
 
-    The whole cohort is kept on the device. Every epoch sees every case once, in an order drawn from ``(seed, epoch)``, each case
-    mirrored left to right or not. AdamW with a one-cycle learning rate.
+    The whole cohort is kept on the device. Every epoch sees every case once, in an order drawn from ``(seed,
+    epoch)``, each case mirrored left to right or not. AdamW with a one-cycle learning rate.
 
     Args:
         model: A :class:`~biomark.localizer.Localizer` or a rival with the same two methods.
@@ -72,10 +74,11 @@ def fit(
         seed: Order of cases and mirroring. (The initial weights are the model's own: seed them before building it.)
         prior: Start from the share of candidate weight that belongs.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
-        precision: ``"auto"`` (bfloat16 where the hardware multiplies it fast, else float32), ``"32"``, ``"bf16"`` or ``"16"``.
+        precision: ``"auto"`` (bfloat16 where the hardware multiplies it fast, else float32), ``"32"``, ``"bf16"`` or
+        ``"16"``.
         progress: Show a bar.
-        checkpoint: File in which each finished epoch is kept. When it exists and belongs to the same call, training goes on from
-            there, to the same bits (on a CPU) as without the interruption.
+        checkpoint: File in which each finished epoch is kept. When it exists and belongs to the same call, training
+            goes on from there, to the same bits (on a CPU) as without the interruption.
 
     Returns:
         Loss and time by epoch. The model is left trained, in evaluation mode, on the device.
@@ -87,9 +90,11 @@ def fit(
         raise ValueError(
             f"training needs epochs, batch_size and cases >= 1, got {epochs}, {batch_size} and {len(cohort)}."
         )
-    device = _device(device)
-    precision = _precision(precision, device)
-    fabric = lf.Fabric(accelerator=device, devices=1, precision=precision)
+    device = devices.available(device)
+    precision = devices.arithmetic(precision, device)
+    # A precision given as a plugin is used without a line on stderr.
+    plugins = [] if precision == "32-true" else [MixedPrecision(precision, device)]
+    fabric = lf.Fabric(accelerator=device, devices=1, plugins=plugins)
     fabric.launch()
     model.prepare(cohort, **({} if prior else {"prior": False}))
     if device != "mps":  # channels-last convolutions are faster on CPUs and tensor cores
@@ -106,7 +111,7 @@ def fit(
     if cohort.masks is not None and getattr(model, "learns_from_masks", False):
         data.append(torch.as_tensor(cohort.masks, device=fabric.device))
 
-    history = History(device=_device_name(fabric.device), precision=precision)
+    history = History(device=devices.name(fabric.device), precision=precision)
     state = {"model": wrapped, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
     call = _digest(cohort, epochs, batch_size, lr, seed, prior, precision)
     _resume(fabric, checkpoint, state, call)
@@ -136,9 +141,7 @@ def fit(
             bar.update()
         mean = total.item() / len(cohort)
         if not math.isfinite(mean):
-            raise ValueError(
-                f"the loss became {mean} in epoch {epoch + 1}: lower lr (now {lr}) or use precision='32'."
-            )
+            raise ValueError(f"the loss became {mean} in epoch {epoch + 1}: lower lr (now {lr}) or use precision='32'.")
         history.loss.append(mean)
         history.seconds.append(time.perf_counter() - start)
         bar.set_postfix(loss=f"{mean:.3f}")
@@ -148,13 +151,11 @@ def fit(
     return history
 
 
-def fit_once(
-    model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | None = None, **settings
-) -> History:
+def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | None = None, **settings) -> History:
     """:func:`fit`, unless the same has been trained before: then its weights are taken from the folder.
 
-    "The same" is judged by fingerprints of the library's code, the initial weights, the data and the settings. A training that was
-    interrupted goes on where it stopped.
+    "The same" is judged by fingerprints of the library's code, the initial weights, the data and the settings. A
+    training that was interrupted goes on where it stopped.
 
     Args:
         model: The model, trained in place.
@@ -173,7 +174,7 @@ def fit_once(
     weights, story = place / "model.safetensors", place / "history.json"
     if weights.exists() and story.exists():
         model.load_state_dict(load_file(weights))
-        model.to(_device(settings.get("device", "auto"))).eval()
+        model.to(devices.available(settings.get("device", "auto"))).eval()
         return History(**json.loads(story.read_text()))
     history = fit(model, cohort, **settings, checkpoint=place / "checkpoint.pt")
     model.save(weights)
@@ -189,55 +190,6 @@ def _mirrored(array: Tensor, mirror: Tensor) -> Tensor:
     if array.ndim < 3:
         return array
     return torch.where(mirror.view(-1, *[1] * (array.ndim - 1)), array.flip(-1), array)
-
-
-def _device(device: str) -> str:
-    available = [
-        "cpu",
-        *(["cuda"] if torch.cuda.is_available() else []),
-        *(["mps"] if torch.backends.mps.is_available() else []),
-    ]
-    if device == "auto":
-        return available[-1] if len(available) > 1 else "cpu"
-    if device not in available:
-        raise ValueError(
-            f"device {device!r} is not available here: choose one of {', '.join(available)}, or 'auto'."
-        )
-    return device
-
-
-def _precision(precision: str, device: str) -> str:
-    names = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
-    if precision == "auto":
-        fast = {
-            "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
-            "cpu": lambda: (
-                "bf16" in torch.backends.cpu.get_cpu_capability().lower() or _cpu_multiplies_bf16()
-            ),
-            "mps": lambda: False,
-        }[device]()
-        return names["bf16" if fast else "32"]
-    if precision not in names:
-        raise ValueError(
-            f"precision {precision!r} is not known: choose 'auto', {', '.join(map(repr, names))}."
-        )
-    if precision == "16" and device == "cpu":
-        raise ValueError("half precision ('16') needs a GPU: on a CPU choose 'bf16', '32' or 'auto'.")
-    return names[precision]
-
-
-def _cpu_multiplies_bf16() -> bool:
-    """Whether this CPU has bfloat16 instructions (AVX-512 BF16 or AMX); emulation would be slower than float32."""
-    known = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(known and known())
-
-
-def _device_name(device: torch.device) -> str:
-    return (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"{device.type}, {torch.get_num_threads()} threads"
-    )
 
 
 def _digest(cohort: Cohort, *settings: object) -> str:

@@ -38,9 +38,7 @@ def use_style() -> None:
             "axes.titlesize": 9,
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "axes.prop_cycle": plt.cycler(
-                color=[COLOURS[k] for k in ("truth", "found", "candidates", "error")]
-            ),
+            "axes.prop_cycle": plt.cycler(color=[COLOURS[k] for k in ("truth", "found", "candidates", "error")]),
             "legend.frameon": False,
             "image.interpolation": "nearest",
         }
@@ -68,9 +66,7 @@ def show_slice(
     """
     height, width = image_hu.shape
     dy, dx = spacing_mm
-    ax.imshow(
-        image_hu, cmap="gray", vmin=window_hu[0], vmax=window_hu[1], extent=(0, width * dx, height * dy, 0)
-    )
+    ax.imshow(image_hu, cmap="gray", vmin=window_hu[0], vmax=window_hu[1], extent=(0, width * dx, height * dy, 0))
     if bar_cm:
         x, y = 0.04 * width * dx, 0.95 * height * dy
         ax.plot([x, x + bar_cm * 10], [y, y], color="white", lw=2, solid_capstyle="butt")
@@ -99,7 +95,7 @@ def shade(ax: Axes, amount: NDArray, spacing_mm: Sequence[float], kind: str = "f
 
 
 def localization(axes: Sequence[Axes], case: Case, found: Localization, unit: str) -> Sequence[Axes]:
-    """One case in three pictures: the slice, its candidates, and the map over them with the truth's outline where it is known."""
+    """One case in three pictures: slice, candidates, and the map with the truth's outline where it is known."""
     known = "" if case.value is None else f"known {case.value:.1f} {unit}"
     show_slice(axes[0], case.image, case.spacing_mm, title=known or case.id)
     shade(
@@ -115,18 +111,14 @@ def localization(axes: Sequence[Axes], case: Case, found: Localization, unit: st
     return axes
 
 
-def gallery(
-    cases: Sequence[Case], titles: Sequence[str] = (), columns: int = 4, height: float = 2.4
-) -> Figure:
+def gallery(cases: Sequence[Case], titles: Sequence[str] = (), columns: int = 4, height: float = 2.4) -> Figure:
     """Slices side by side, with their known regions outlined."""
     rows = -(-len(cases) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(columns * 2.3, rows * height), squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
     for i, (ax, case) in enumerate(zip(axes.flat, cases, strict=False)):
-        show_slice(
-            ax, case.image, case.spacing_mm, title=titles[i] if i < len(titles) else "", bar_cm=0 if i else 5
-        )
+        show_slice(ax, case.image, case.spacing_mm, title=titles[i] if i < len(titles) else "", bar_cm=0 if i else 5)
         if case.mask is not None:
             outline(ax, case.mask, case.spacing_mm)
     return figure

@@ -77,9 +77,7 @@ def test_toc_lists_exactly_the_pages_there_are():
     listed = [toc["root"], *(entry["file"] for part in toc["parts"] for entry in part["chapters"])]
     pages = {f"book/{path.stem}" for path in BOOK.iterdir() if path.suffix in (".ipynb", ".md")}
     assert len(listed) == len(set(listed)), "_toc.yml lists a page twice"
-    assert set(listed) == pages, (
-        f"only in _toc.yml: {set(listed) - pages}; only in book: {pages - set(listed)}"
-    )
+    assert set(listed) == pages, f"only in _toc.yml: {set(listed) - pages}; only in book: {pages - set(listed)}"
     chapters = [entry["file"] for entry in toc["parts"][0]["chapters"]]
     assert chapters == [f"book/{path.stem}" for path in CHAPTERS], "_toc.yml must list the chapters in order"
 
@@ -99,13 +97,9 @@ def test_one_title_and_it_comes_first(path):
 def test_no_outputs_are_stored(path):
     for cell in code(path):
         if "keep_output" in cell.tags:
-            assert cell.outputs and cell.count, (
-                f"{cell}: keep_output without an output and a count compares nothing"
-            )
+            assert cell.outputs and cell.count, f"{cell}: keep_output without an output and a count compares nothing"
         else:
-            assert not cell.outputs and cell.count is None, (
-                f"{cell}: holds outputs or a count; run `make tidy`"
-            )
+            assert not cell.outputs and cell.count is None, f"{cell}: holds outputs or a count; run `make tidy`"
 
 
 @each_notebook
@@ -113,9 +107,7 @@ def test_no_paths(path):
     for cell in read(path):
         if cell.kind == "markdown":
             found = PATH_IN_PROSE.search(cell.source)
-            assert not found, (
-                f"{cell}: path {found and found.group()!r} in the text; link to a page by its name"
-            )
+            assert not found, f"{cell}: path {found and found.group()!r} in the text; link to a page by its name"
             continue
         tree = cell.tree()
         pieces = {id(piece) for f in ast.walk(tree) if isinstance(f, ast.JoinedStr) for piece in f.values}
@@ -145,9 +137,7 @@ def test_labels_are_unique(path):
     everywhere = "".join(other.read_text() for other in NOTEBOOKS if other != path)
     for label in labels:
         assert labels.count(label) == 1, f"{path.name}: label {label} stands twice"
-        assert not re.search(rf":label: *{re.escape(label)}\b(?!-)", everywhere), (
-            f"{path.name}: {label} is taken"
-        )
+        assert not re.search(rf":label: *{re.escape(label)}\b(?!-)", everywhere), f"{path.name}: {label} is taken"
 
 
 @each_chapter
@@ -158,9 +148,7 @@ def test_a_chapter_can_be_read_in_one_sitting(path):
 @each_chapter
 def test_colab_cell_comes_first_and_is_up_to_date(path):
     cell = code(path)[0]
-    assert {"remove-cell", "nbval-skip"} <= cell.tags, (
-        f"{cell}: the Colab cell has tags remove-cell, nbval-skip"
-    )
+    assert {"remove-cell", "nbval-skip"} <= cell.tags, f"{cell}: the Colab cell has tags remove-cell, nbval-skip"
     assert cell.source == BADGES["colab_cell"](), f"{cell}: is not the Colab cell; run `make badges`"
 
 
@@ -171,9 +159,7 @@ def test_parameters_are_annotated_commented_literals(path):
     cell = cells[0]
     assert cell.index == code(path)[1].index, f"{cell}: the parameters come right after the Colab cell"
     tokens = tokenize.generate_tokens(io.StringIO(cell.source + "\n").readline)
-    commented = {
-        token.start[0] for token in tokens if token.type == tokenize.COMMENT and token.string.strip("# ")
-    }
+    commented = {token.start[0] for token in tokens if token.type == tokenize.COMMENT and token.string.strip("# ")}
     for statement in cell.tree().body:
         text = ast.unparse(statement)
         assert isinstance(statement, ast.AnnAssign) and statement.value, (
@@ -215,9 +201,7 @@ def test_a_check_fails_when_the_claim_does(path):
 
 @each_chapter
 def test_smoke_values_exist(path):
-    assert (BOOK / "params" / "smoke" / f"{path.stem}.yml").is_file(), (
-        f"book/params/smoke/{path.stem}.yml is missing"
-    )
+    assert (BOOK / "params" / "smoke" / f"{path.stem}.yml").is_file(), f"book/params/smoke/{path.stem}.yml is missing"
 
 
 @pytest.mark.parametrize(
@@ -227,9 +211,7 @@ def test_values_belong_to_a_chapter_and_to_its_parameters(values):
     path = BOOK / f"{values.stem}.ipynb"
     assert path in CHAPTERS, f"{values.relative_to(ROOT)} names no chapter"
     unknown = set(yaml.safe_load(values.read_text()) or {}) - set(declared(path))
-    assert not unknown, (
-        f"{values.relative_to(ROOT)}: {path.name} has no parameter {', '.join(sorted(unknown))}"
-    )
+    assert not unknown, f"{values.relative_to(ROOT)}: {path.name} has no parameter {', '.join(sorted(unknown))}"
 
 
 def test_readme_is_short_and_its_badges_are_up_to_date():

@@ -59,6 +59,4 @@ def test_one_body_at_two_resolutions_has_one_area():
     coarse = case.image.reshape(96, 2, 96, 2).mean((1, 3))
     fine_mm = case.spacing_mm[0]
     fine = candidates.body(case.image, case.spacing_mm).sum() * fine_mm**2
-    assert candidates.body(coarse, (2 * fine_mm,) * 2).sum() * (2 * fine_mm) ** 2 == pytest.approx(
-        fine, rel=0.02
-    )
+    assert candidates.body(coarse, (2 * fine_mm,) * 2).sum() * (2 * fine_mm) ** 2 == pytest.approx(fine, rel=0.02)

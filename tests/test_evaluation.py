@@ -55,9 +55,7 @@ def test_a_right_sum_in_the_wrong_place_is_seen(cohort):
 def test_empty_truths_are_counted_apart(cohort):
     masks = cohort.masks.copy()
     masks[:3] = False
-    changed = bm.Cohort(
-        cohort.task, cohort.images, cohort.weights, cohort.values, masks, cohort.spacing_mm, cohort.ids
-    )
+    changed = bm.Cohort(cohort.task, cohort.images, cohort.weights, cohort.values, masks, cohort.spacing_mm, cohort.ids)
     model = Told(cohort.masks)
     report = bm.evaluate(model, changed)
     assert report.cases.dice.isna().sum() == 3

@@ -13,7 +13,7 @@ MAX_LINES = 260
 # From the bottom up. A folder counts as one module. Only the version, a constant, lies below row 0.
 ROWS = [
     {"version"},
-    {"candidates", "agatston", "backbones", "losses", "metrics", "statistics", "records"},
+    {"candidates", "agatston", "backbones", "losses", "metrics", "statistics", "records", "devices"},
     {"tasks"},
     {"cohort"},
     {"phantoms", "scans"},
@@ -63,9 +63,7 @@ def test_imports_come_from_lower_rows(path):
         assert (ours, theirs) != ("phantoms", "candidates"), f"{where}: the truth may not know the heuristic"
 
 
-@pytest.mark.parametrize(
-    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
-)
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_file_can_be_read_in_one_sitting(path):
     lines = len(path.read_text().splitlines())
     assert lines <= MAX_LINES, f"{path.name} has {lines} lines, {MAX_LINES} at most"

@@ -13,9 +13,7 @@ from torch import nn
 import biomark as bm
 from biomark.localizer import onto, resampled
 
-VOLUME = dataclasses.replace(
-    bm.TASKS["sfa"], key="volume", ndim=3, region=lambda image, spacing: image > -500
-)
+VOLUME = dataclasses.replace(bm.TASKS["sfa"], key="volume", ndim=3, region=lambda image, spacing: image > -500)
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +118,5 @@ def test_resampling_keeps_place_and_mean():
 def test_a_module_of_ones_own(cohort):
     model = bm.Localizer("sfa", nn.Conv2d(1, 1, 5, padding=2))
     assert (
-        model(torch.as_tensor(cohort.images[:, None]), torch.as_tensor(cohort.weights)).map.shape
-        == cohort.images.shape
+        model(torch.as_tensor(cohort.images[:, None]), torch.as_tensor(cohort.weights)).map.shape == cohort.images.shape
     )

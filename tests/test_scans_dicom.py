@@ -92,9 +92,7 @@ def test_each_slice_has_its_own_rescale(tmp_path):
     assert scan.meta["rescale"] == "4 pairs of slope and intercept"
 
 
-@pytest.mark.parametrize(
-    "slope, intercept", [(1, -1024), (1, 0), (2, -3.5), (0.1, -1000), (1021, -7), (1, -33554433)]
-)
+@pytest.mark.parametrize("slope, intercept", [(1, -1024), (1, 0), (2, -3.5), (0.1, -1000), (1021, -7), (1, -33554433)])
 @pytest.mark.parametrize("dtype", ["<i2", "<u2"])
 def test_values_equal_pydicom_to_the_last_bit(tmp_path, slope, intercept, dtype):
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
@@ -180,9 +178,7 @@ def test_one_file_is_one_slice_of_unknown_spacing(tmp_path):
     assert scan.hu.shape == (1, 48, 48)
     assert np.isnan(scan.spacing_mm[0]) and scan.spacing_mm[1:] == (7.0, 7.0)
     assert np.isfinite(scan.affine).all() and scan.z_mm.tolist() == [-12]
-    assert scan.findings == (
-        "This is one slice alone, so the distance between slices (nan here) is unknown.",
-    )
+    assert scan.findings == ("This is one slice alone, so the distance between slices (nan here) is unknown.",)
     assert "spacing unknown x 7 x 7 mm" in str(scan)
 
 
@@ -195,9 +191,7 @@ def test_an_oblique_volume_keeps_its_grid_and_says_so(tmp_path):
     c, s = np.cos(np.radians(10)), np.sin(np.radians(10))
     normal = np.array([0, -s, c])
     for k in range(3):
-        data = ct_slice(
-            body_hu(k), 2 * k * normal, ImageOrientationPatient=[1, 0, 0, 0, round(c, 9), round(s, 9)]
-        )
+        data = ct_slice(body_hu(k), 2 * k * normal, ImageOrientationPatient=[1, 0, 0, 0, round(c, 9), round(s, 9)])
         save(data, tmp_path / f"{k}")
     scan = scans.read(tmp_path)
     np.testing.assert_array_equal(scan.hu, [body_hu(k) for k in range(3)])
@@ -442,9 +436,7 @@ def test_a_truncated_file_is_named(tmp_path, share, words):
 def test_a_file_named_dicom_that_is_none_is_named(tmp_path, content):
     series(tmp_path)
     (tmp_path / "2.dcm").write_bytes(content)
-    assert (
-        refusal(tmp_path) == f"{tmp_path / '2.dcm'} is named as DICOM but is damaged or empty; copy it again."
-    )
+    assert refusal(tmp_path) == f"{tmp_path / '2.dcm'} is named as DICOM but is damaged or empty; copy it again."
 
 
 def test_damaged_compressed_pixels_are_named(tmp_path):
@@ -594,9 +586,7 @@ def test_metal_and_clipping_are_found(tmp_path):
     hu[20, 20:24] = 3500
     assert _one(tmp_path, hu) == ("4 voxels above 3000 HU: metal, which casts streaks.",)
     hu[20, 20:32] = 1023
-    assert _one(tmp_path, hu) == (
-        "The values are clipped at 1023 HU (12 voxels), so denser matter is not told apart.",
-    )
+    assert _one(tmp_path, hu) == ("The values are clipped at 1023 HU (12 voxels), so denser matter is not told apart.",)
     hu[20, 20:32] = 3071
     assert len(_one(tmp_path, hu)) == 2
     hu = body_hu()
@@ -642,9 +632,7 @@ def test_other_files_and_scouts_are_set_aside(tmp_path):
     series(tmp_path)
     (tmp_path / "agatston.csv").write_text("a,b\n")
     (tmp_path / "readme").write_text("x")
-    scout = ct_slice(
-        body_hu(), (0, 0, 2), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], SeriesInstanceUID="7"
-    )
+    scout = ct_slice(body_hu(), (0, 0, 2), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], SeriesInstanceUID="7")
     save(scout, tmp_path / "scout")
     scan = scans.read(tmp_path)
     assert len(scan) == 4

@@ -273,9 +273,7 @@ def test_a_real_series_written_as_nifti_is_the_same_scan(tmp_path):
     spacing = scan.spacing_mm
     affine = np.diag([-spacing[2], spacing[1], spacing[0], 1.0])
     affine[:3, 3] = 235.199997, 226.800003 - 511 * spacing[1], -128.690002
-    again = scans.read(
-        write(tmp_path / "ct.nii.gz", scan.hu.transpose(2, 1, 0)[:, ::-1].astype(np.int16), affine)
-    )
+    again = scans.read(write(tmp_path / "ct.nii.gz", scan.hu.transpose(2, 1, 0)[:, ::-1].astype(np.int16), affine))
     np.testing.assert_array_equal(again.hu, scan.hu)
     assert again.spacing_mm == scan.spacing_mm
     np.testing.assert_allclose(again.affine, scan.affine, atol=1e-4)

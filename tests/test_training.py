@@ -108,16 +108,10 @@ def test_it_finds_the_discs_from_their_area():
     for i in range(n):
         for kind in (0, 1, 0, 1):
             cy, cx, radius = *rng.uniform(6, size - 6, 2), rng.uniform(3, 6)
-            shape = (
-                np.hypot(y - cy, x - cx) < radius
-                if kind
-                else np.maximum(abs(y - cy), abs(x - cx)) < radius * 0.8
-            )
+            shape = np.hypot(y - cy, x - cx) < radius if kind else np.maximum(abs(y - cy), abs(x - cx)) < radius * 0.8
             images[i][shape], masks[i][shape] = -100.0, bool(kind)
     images += rng.normal(0, 10, images.shape).astype(np.float32)
-    task = bm.Task(
-        "discs", "disc area", "cm2", hu_window=(-200, 0), region=lambda image, spacing: image > -400
-    )
+    task = bm.Task("discs", "disc area", "cm2", hu_window=(-200, 0), region=lambda image, spacing: image > -400)
     spacing = np.ones((n, 2))
     weights = np.stack([task.weigh(image, (1, 1)) for image in images])
     values = masks.sum((1, 2)) / 100
@@ -125,9 +119,7 @@ def test_it_finds_the_discs_from_their_area():
     train, test = cohort[:160], cohort[160:]
     torch.manual_seed(0)
     model = bm.Localizer(task, width=8)
-    bm.fit(
-        model, train.without_masks(), epochs=20, batch_size=8, lr=5e-3, seed=0, progress=False, device="cpu"
-    )
+    bm.fit(model, train.without_masks(), epochs=20, batch_size=8, lr=5e-3, seed=0, progress=False, device="cpu")
     report = bm.evaluate(model, test)
     assert report.r.value > 0.9
     assert report.dice > report.dice_candidates + 0.1

@@ -15,8 +15,8 @@ SIZE = {"pma": 96, "sfa": 96}
 def draw(key: str, n: int, seed: int, *, size: int | None = None) -> Cohort:
     """Draw a cohort of phantoms.
 
-    Case ``i`` depends on ``seed`` and ``i`` alone: the first cases of a larger cohort are those of a smaller one, and ``pma`` and
-    ``sfa`` with one seed are two numbers of the same images.
+    Case ``i`` depends on ``seed`` and ``i`` alone: the first cases of a larger cohort are those of a smaller one,
+    and ``pma`` and ``sfa`` with one seed are two numbers of the same images.
 
     Args:
         key: A task's key: ``"pma"`` or ``"sfa"``.
@@ -25,8 +25,8 @@ def draw(key: str, n: int, seed: int, *, size: int | None = None) -> Cohort:
         size: Pixels on a side; 96 by default, about 4.3 mm a pixel.
 
     Returns:
-        A cohort with analytic values and masks. A value is the painted area, counted on a grid three times finer than the pixels;
-        a mask holds the pixels that are covered by more than half.
+        A cohort with analytic values and masks. A value is the painted area, counted on a grid three times finer
+        than the pixels; a mask holds the pixels that are covered by more than half.
 
     Raises:
         ValueError: No phantom of that key, or ``n`` below 1.

@@ -12,10 +12,9 @@ from .canvas import Canvas
 def smooth_field(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> NDArray:
     """A random field of mean 0 and SD about 1 whose grain is ``1/cells`` of the picture's side."""
     coarse = rng.standard_normal((cells + 1, cells + 1))
-    # Linear interpolation along each axis is a product with a hat-function matrix: far faster than resampling point by point.
-    down, across = (
-        np.maximum(0, 1 - np.abs(np.linspace(0, cells, n)[:, None] - np.arange(cells + 1))) for n in shape
-    )
+    # Linear interpolation along each axis is a product with a hat-function matrix: far faster than resampling point
+    # by point.
+    down, across = (np.maximum(0, 1 - np.abs(np.linspace(0, cells, n)[:, None] - np.arange(cells + 1))) for n in shape)
     return 1.5 * (down @ coarse @ across.T)
 
 

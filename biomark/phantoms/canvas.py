@@ -1,8 +1,9 @@
 """A fine grid in body coordinates on which anatomy is painted, one shape over another.
 
-Coordinates are millimetres with the origin in the middle of the chest: x grows to the patient's left (the image's right),
-y grows to the back (the image's bottom). Every sub-pixel carries a Hounsfield value and a part number; painting a shape
-replaces both, so a vessel painted over fat is no longer counted as fat, and the truth follows from the picture by construction.
+Coordinates are millimetres with the origin in the middle of the chest: x grows to the patient's left (the image's
+right), y grows to the back (the image's bottom). Every sub-pixel carries a Hounsfield value and a part number;
+painting a shape replaces both, so a vessel painted over fat is no longer counted as fat, and the truth follows from
+the picture by construction.
 """
 
 from __future__ import annotations
@@ -43,14 +44,12 @@ class Canvas:
         self.part = np.zeros(self.x.shape, np.int8)
 
     def near(self, x_mm: float, y_mm: float, reach_mm: float) -> tuple[slice, slice]:
-        """The window of sub-pixels that holds every point within ``reach_mm`` of a place: shapes are evaluated only there."""
+        """The window that holds every sub-pixel within ``reach_mm`` of a place: shapes are evaluated only there."""
         across, down = self._turn.T @ (np.array([x_mm, y_mm]) - self._centre)
         middle = [(t + self.fov_mm / 2) / self.step_mm for t in (down, across)]
         reach = reach_mm / self.step_mm + 1
         top = self.size * self.supersample
-        return tuple(
-            slice(int(np.clip(m - reach, 0, top)), int(np.clip(m + reach + 1, 0, top))) for m in middle
-        )
+        return tuple(slice(int(np.clip(m - reach, 0, top)), int(np.clip(m + reach + 1, 0, top))) for m in middle)
 
     def paint(self, where: NDArray, hu: float | NDArray, part: int = 0, window: tuple | None = None) -> None:
         """Give the chosen sub-pixels a Hounsfield value and a part number.
@@ -88,9 +87,7 @@ class Canvas:
             rx, ry = max(rx - thickness, 1e-3), max(ry - thickness, 1e-3)
         self.paint((u / rx) ** 2 + (v / ry) ** 2 < 1, hu, part, window)
 
-    def bar(
-        self, start: tuple, end: tuple, half_mm: float, hu: float, *, part: int = 0, rim: tuple = ()
-    ) -> None:
+    def bar(self, start: tuple, end: tuple, half_mm: float, hu: float, *, part: int = 0, rim: tuple = ()) -> None:
         """Paint a rounded bar between two points, with the same ``rim`` as :meth:`ellipse`."""
         (x0, y0), (x1, y1) = start, end
         length2 = max((x1 - x0) ** 2 + (y1 - y0) ** 2, 1e-9)
@@ -110,5 +107,5 @@ class Canvas:
         return fine.reshape(self.size, s, self.size, s).mean(axis=(1, 3))
 
     def coverage(self, part: int) -> NDArray:
-        """Share of each pixel that a part covers, ``(size, size)`` in [0, 1]. Its sum times the pixel area is the true area."""
+        """Share of each pixel that a part covers, ``(size, size)``: its sum times the pixel area is the true area."""
         return self.block_mean((self.part == part).astype(float))

@@ -1,9 +1,10 @@
 """An axial chest slice at the aortic arch, drawn from numbers: a phantom, not a patient.
 
-Organs are layers around the middle of the chest, each a distance that depends on the direction: lungs, rib cage, a compartment
-of muscle and fat, fascia, subcutaneous fat, skin. Muscles live inside the compartment (:mod:`.chest_wall`); bones, vessels,
-airways and lesions are painted over (:mod:`.thorax`). Nothing here is measured on patients; the ranges are ours, chosen so that
-areas, Hounsfield values and noise resemble adult chest CT (the book compares them with real slices and says where they differ).
+Organs are layers around the middle of the chest, each a distance that depends on the direction: lungs, rib cage, a
+compartment of muscle and fat, fascia, subcutaneous fat, skin. Muscles live inside the compartment
+(:mod:`.chest_wall`); bones, vessels, airways and lesions are painted over (:mod:`.thorax`). Nothing here is measured
+on patients; the ranges are ours, chosen so that areas, Hounsfield values and noise resemble adult chest CT (the book
+compares them with real slices and says where they differ).
 
 Directions are degrees from the front: 0 is the sternum, 90 the side, 180 the spine; negative on the patient's right.
 """
@@ -65,13 +66,9 @@ def draw_body(rng: np.random.Generator) -> Body:
     half_width = uniform(98, 118) if female else uniform(106, 130)
     half_depth = half_width * uniform(0.66, 0.84)
     power = uniform(2.0, 2.6)
-    pleura = (np.abs(np.sin(ticks) / half_width) ** power + np.abs(np.cos(ticks) / half_depth) ** power) ** (
-        -1 / power
-    )
+    pleura = (np.abs(np.sin(ticks) / half_width) ** power + np.abs(np.cos(ticks) / half_depth) ** power) ** (-1 / power)
     pleura = pleura * (
-        1
-        + 0.02 * uniform(-1, 1) * np.cos(3 * ticks + uniform(0, 6.3))
-        + 0.02 * uniform(-1, 1) * np.sin(ticks)
+        1 + 0.02 * uniform(-1, 1) * np.cos(3 * ticks + uniform(0, 6.3)) + 0.02 * uniform(-1, 1) * np.sin(ticks)
     )
     cage = pleura + uniform(8, 12)
 
@@ -103,9 +100,7 @@ def draw_body(rng: np.random.Generator) -> Body:
     degrees = np.rad2deg(ticks)
     for side in (-1, 1):
         centre, spread = side * uniform(28, 46), uniform(11, 20)
-        thickness = thickness + breast * rng.normal(1, 0.08) * np.exp(
-            -(((degrees - centre) / spread) ** 2) / 2
-        )
+        thickness = thickness + breast * rng.normal(1, 0.08) * np.exp(-(((degrees - centre) / spread) ** 2) / 2)
 
     skin_mm, fascia_mm = uniform(1.3, 2.6), uniform(0.8, 2.0)
     skin = deep + fascia_mm + thickness + skin_mm
@@ -150,9 +145,7 @@ class Directions:
         return cls(np.hypot(canvas.x, canvas.y), degrees, index)
 
 
-def draw_slice(
-    rng: np.random.Generator, size: int, supersample: int = 3
-) -> tuple[NDArray, dict[str, NDArray], float]:
+def draw_slice(rng: np.random.Generator, size: int, supersample: int = 3) -> tuple[NDArray, dict[str, NDArray], float]:
     """Draw one chest slice.
 
     Args:
@@ -161,15 +154,13 @@ def draw_slice(
         supersample: Sub-pixels on a side of a pixel.
 
     Returns:
-        The image in HU ``(size, size)`` float32; the share of each pixel covered by each counted part, by task key; the pixel's
-        side in mm.
+        The image in HU ``(size, size)`` float32; the share of each pixel covered by each counted part, by task key;
+        the pixel's side in mm.
     """
     body = draw_body(rng)
     reach = float(body.skin.max())
     width = 2 * max(np.abs(body.skin * np.sin(np.arange(_STEPS) * 2 * np.pi / _STEPS)))
-    fov = float(
-        np.clip(width * rng.choice([rng.uniform(1.02, 1.3), rng.uniform(0.9, 1.02)], p=[0.9, 0.1]), 300, 500)
-    )
+    fov = float(np.clip(width * rng.choice([rng.uniform(1.02, 1.3), rng.uniform(0.9, 1.02)], p=[0.9, 0.1]), 300, 500))
     shift = (rng.normal(0, 8), rng.normal(8, 14))
     canvas = Canvas(size, fov, shift, float(np.clip(rng.normal(0, 5), -14, 14)), supersample)
     at = Directions.of(canvas)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def subcutaneous_strands(
     canvas: Canvas, rng: np.random.Generator, body: Body, at: Directions, where: NDArray, thickness: NDArray
 ) -> None:
-    """Fibrous strands, superficial vessels and, in women, gland: soft tissue within the subcutaneous fat, not counted as fat."""
+    """Fibrous strands, vessels and, in women, gland: soft tissue within the subcutaneous fat, not counted as fat."""
     field = smooth_field(rng, canvas.hu.shape, int(rng.integers(16, 36)))
     # A thin band around the field's zero level is a web of lines.
     strands = where & (np.abs(field) < rng.uniform(0.0, 0.05))
@@ -26,9 +26,7 @@ def subcutaneous_strands(
         front = np.exp(-(((np.abs(at.degrees) - 36) / 16) ** 2) / 2) * np.clip(thickness / 25, 0, 1)
         depth = (body.skin[at.index] - at.r) / np.maximum(thickness, 1)
         gland = where & (depth > 0.2) & (depth < 0.95)
-        gland &= smooth_field(rng, canvas.hu.shape, int(rng.integers(12, 30))) + 2.2 * front > rng.uniform(
-            2.0, 4.2
-        )
+        gland &= smooth_field(rng, canvas.hu.shape, int(rng.integers(12, 30))) + 2.2 * front > rng.uniform(2.0, 4.2)
         canvas.paint(gland, rng.uniform(-10, 45))
     for _ in range(rng.integers(0, 6)):
         degrees = rng.uniform(-180, 180)
@@ -68,8 +66,9 @@ def _hump(u: NDArray, rise: float, fall: float) -> NDArray:
 class Side:
     """The compartment between ribs and fascia on one side of the body, as flat arrays of its sub-pixels.
 
-    ``d`` is the direction in degrees from the front (0 to 180), ``r`` the distance from the middle, ``above`` the distance from
-    the ribs and ``below`` the depth under the fascia, all in mm; ``f`` is the share of the way from ribs (0) to fascia (1).
+    ``d`` is the direction in degrees from the front (0 to 180), ``r`` the distance from the middle, ``above`` the
+    distance from the ribs and ``below`` the depth under the fascia, all in mm; ``f`` is the share of the way from
+    ribs (0) to fascia (1).
     """
 
     def __init__(self, canvas: Canvas, body: Body, at: Directions, pick: NDArray) -> None:
@@ -114,7 +113,7 @@ def muscles(canvas: Canvas, rng: np.random.Generator, body: Body, at: Directions
 
 
 def _axilla(side: Side, rng: np.random.Generator, body: Body, web: NDArray) -> NDArray:
-    """Loose fat with strands, serratus anterior on the ribs; returns the front edge of the shoulder muscles, in degrees."""
+    """Loose fat with strands, serratus anterior on the ribs; returns the shoulder muscles' front edge in degrees."""
     uniform = rng.uniform
     side.fill(np.abs(web) < uniform(0.02, 0.16), body.fat_hu + uniform(25, 70))
     start, end = uniform(46, 60), uniform(100, 125)
@@ -122,13 +121,14 @@ def _axilla(side: Side, rng: np.random.Generator, body: Body, web: NDArray) -> N
         side.above < body.muscularity * uniform(3, 9) * _hump((side.d - start) / (end - start), 0.4, 0.6),
         body.muscle_hu,
     )
-    # Latissimus dorsi and teres major reach forward at the outside; their edge is rounded and differs from person to person.
+    # Latissimus dorsi and teres major reach forward at the outside; their edge is rounded and differs from person to
+    # person.
     bulge = uniform(-18, 6) * (side.f - 0.4) + uniform(0, 14) * np.clip((side.f - 0.85) / 0.15, 0, 1) ** 2
     return uniform(78, 98) + bulge + uniform(2, 7) * np.sin(side.f * uniform(4, 9) + uniform(0, 6))
 
 
 def _shoulder_and_back(side: Side, rng: np.random.Generator, body: Body, edge: NDArray, lean: float) -> None:
-    """Latissimus, teres, the muscles of the shoulder blade, trapezius, rhomboids and spinal erectors, divided by planes of fat."""
+    """Muscles of shoulder and back, from latissimus to the spinal erectors, divided by planes of fat; the blade."""
     uniform = rng.uniform
     behind = (side.d > edge) & (side.below > uniform(0, 1.5)) & (side.above > uniform(0, 2))
     side.fill(behind, body.muscle_hu + rng.normal(0, 4))
@@ -139,9 +139,7 @@ def _shoulder_and_back(side: Side, rng: np.random.Generator, body: Body, edge: N
     for _ in range(rng.integers(2, 5)):  # between layers, along the back
         centre, half = uniform(100, 170), uniform(12, 40)
         curve = uniform(0.15, 0.85) + uniform(-0.012, 0.012) * (side.d - centre)
-        plane = (np.abs(side.f - curve) * side.layer < uniform(0.4, widest) / 2) & (
-            np.abs(side.d - centre) < half
-        )
+        plane = (np.abs(side.f - curve) * side.layer < uniform(0.4, widest) / 2) & (np.abs(side.d - centre) < half)
         side.fill(behind & plane, body.fat_hu + 8)
     for _ in range(rng.integers(2, 6)):  # between neighbours, from ribs to fascia
         across = np.abs(side.d - uniform(92, 178) - uniform(-25, 25) * (side.f - 0.5)) * np.deg2rad(side.r)
@@ -157,9 +155,7 @@ def _shoulder_and_back(side: Side, rng: np.random.Generator, body: Body, edge: N
         )
         side.fill(plate, uniform(350, 900))
         if rng.random() < 0.5:  # the thick lateral border
-            knob = ((side.d - middle + uniform(8, 16)) * np.deg2rad(side.r)) ** 2 + (
-                (side.f - level) * side.layer
-            ) ** 2
+            knob = ((side.d - middle + uniform(8, 16)) * np.deg2rad(side.r)) ** 2 + ((side.f - level) * side.layer) ** 2
             side.fill(knob < uniform(3, 7) ** 2, uniform(250, 700))
 
 
@@ -173,12 +169,7 @@ def _pectorals(side: Side, rng: np.random.Generator, body: Body, person: dict[st
     minor = (5 + 9 * person["minor"]) * m * uniform(0.8, 1.2) * _hump(u, uniform(0.3, 0.8), uniform(0.3, 0.8))
     first, last = uniform(3, 11), uniform(46, 68) + 10 * (person["arm"] > 0.8)
     v = (d - first) / (last - first)
-    major = (
-        (11 + 15 * person["major"])
-        * m
-        * uniform(0.85, 1.15)
-        * _hump(v, uniform(0.35, 1.1), uniform(0.2, 0.8))
-    )
+    major = (11 + 15 * person["major"]) * m * uniform(0.85, 1.15) * _hump(v, uniform(0.35, 1.1), uniform(0.2, 0.8))
     sheath = uniform(0, 1.5)
     plane = side.below > sheath + major + uniform(0.8, 3)
     side.fill(plane & (side.above > lift) & (side.above < lift + minor), tone + rng.normal(0, 3), part)

@@ -41,14 +41,12 @@ def outside(canvas: Canvas, rng: np.random.Generator, body: Body, reach: float) 
     if rng.random() < 0.45:  # blanket, gown or cable loops over the chest
         lift = uniform(1, 25)
         shape = (
-            body.skin
-            + lift
-            + 6 * np.sin(np.arange(len(body.skin)) * rng.integers(2, 9) * 2 * np.pi / len(body.skin))
+            body.skin + lift + 6 * np.sin(np.arange(len(body.skin)) * rng.integers(2, 9) * 2 * np.pi / len(body.skin))
         )
         r = np.hypot(canvas.x, canvas.y)
-        index = np.floor((np.rad2deg(np.arctan2(canvas.x, -canvas.y)) + 180) * len(shape) / 360).astype(
-            int
-        ) % len(shape)
+        index = np.floor((np.rad2deg(np.arctan2(canvas.x, -canvas.y)) + 180) * len(shape) / 360).astype(int) % len(
+            shape
+        )
         away = np.abs(r - shape[index])
         canvas.paint((away < uniform(0.5, 2.5)) & (canvas.y < uniform(-40, 60)), uniform(-850, -50))
     for _ in range(rng.integers(0, 4)):  # leads and tubes
@@ -105,9 +103,7 @@ def _ribs(canvas, rng, at, wall, between) -> None:
             along = (degrees_here * side - degrees) / half
             depth = (between - rng.uniform(0.42, 0.58)) / rng.uniform(0.36, 0.5)
             cut = along**2 + depth**2
-            hu[cut < 1] = (
-                rng.uniform(80, 160) if degrees < 34 and rng.random() < 0.6 else rng.uniform(450, 1000)
-            )
+            hu[cut < 1] = rng.uniform(80, 160) if degrees < 34 and rng.random() < 0.6 else rng.uniform(450, 1000)
             hu[cut < 0.4] = rng.uniform(80, 400)
             part[cut < 1] = 0
             degrees += half + rng.uniform(9, 26)

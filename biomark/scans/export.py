@@ -50,14 +50,11 @@ def write_dicom(
     slopes = np.broadcast_to(np.asarray(slope, dtype=np.float64), len(volume))
     intercepts = np.broadcast_to(np.asarray(intercept, dtype=np.float64), len(volume))
     if len(spacing_mm) != 3 or not min(spacing_mm) > 0 or not slopes.min() > 0:
-        raise ValueError(
-            f"spacing_mm {spacing_mm} must be three lengths above zero, and every slope above zero."
-        )
+        raise ValueError(f"spacing_mm {spacing_mm} must be three lengths above zero, and every slope above zero.")
     stored = np.rint((volume - intercepts[:, None, None]) / slopes[:, None, None])
     if stored.min() < -(2**15) or stored.max() >= 2**15:
         raise ValueError(
-            f"{volume.min():g} to {volume.max():g} HU does not fit into 16 bits with this slope and "
-            "intercept."
+            f"{volume.min():g} to {volume.max():g} HU does not fit into 16 bits with this slope and intercept."
         )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -44,9 +44,7 @@ def examine(
     return notes + _body(hu, spacing_mm, padding_hu)
 
 
-_SILENT = (
-    "A NIfTI file names no contrast agent, kernel, tube voltage or slice thickness, so none was checked."
-)
+_SILENT = "A NIfTI file names no contrast agent, kernel, tube voltage or slice thickness, so none was checked."
 
 
 def _header(spacing_mm: tuple[float, ...], meta: dict[str, Any]) -> list[str]:
@@ -72,9 +70,7 @@ def _header(spacing_mm: tuple[float, ...], meta: dict[str, Any]) -> list[str]:
             f"{abs(thickness - step):.3g} mm."
         )
     if thickness and thickness > _THICK_MM:
-        notes.append(
-            f"The slices are {thickness:g} mm thick, which blurs small calcifications and thin layers."
-        )
+        notes.append(f"The slices are {thickness:g} mm thick, which blurs small calcifications and thin layers.")
     return notes
 
 
@@ -119,14 +115,10 @@ def _values(hu: NDArray[np.float32], extremes_hu: tuple[float, float], padding_h
             )
     if high > _METAL_HU:
         count = np.count_nonzero(hu > _METAL_HU)
-        notes.append(
-            f"{count} voxel{'s' if count > 1 else ''} above {_METAL_HU} HU: metal, which casts streaks."
-        )
+        notes.append(f"{count} voxel{'s' if count > 1 else ''} above {_METAL_HU} HU: metal, which casts streaks.")
     # Clipping piles values up on the limit; one voxel that happens to lie there is none.
     if high in _CLIPPED_AT_HU and (count := np.count_nonzero(hu == high)) >= 10:
-        notes.append(
-            f"The values are clipped at {high:g} HU ({count} voxels), so denser matter is not told apart."
-        )
+        notes.append(f"The values are clipped at {high:g} HU ({count} voxels), so denser matter is not told apart.")
     return notes
 
 

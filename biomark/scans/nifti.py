@@ -31,9 +31,7 @@ def read_nifti(path: Path) -> Scan:
         placed = int(image.header["qform_code"]) > 0 or int(image.header["sform_code"]) > 0
         affine = np.array(image.affine, dtype=np.float64)
     except Exception as error:  # a damaged header can make the parser raise nearly anything
-        raise ScanError(
-            f"{path} cannot be read as NIfTI; copy or convert it again ({_short(error)})."
-        ) from error
+        raise ScanError(f"{path} cannot be read as NIfTI; copy or convert it again ({_short(error)}).") from error
 
     shape = image.shape
     while len(shape) > 3 and shape[-1] == 1:
@@ -46,8 +44,7 @@ def read_nifti(path: Path) -> Scan:
         raise ScanError(f"{path}: the header gives lengths in {units}; write it anew in millimetres.")
     if not placed:
         raise ScanError(
-            f"{path}: neither qform nor sform is set, so left and right are unknown; convert "
-            "from DICOM again."
+            f"{path}: neither qform nor sform is set, so left and right are unknown; convert from DICOM again."
         )
     steps = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or (steps == 0).any() or (pixdim[: len(shape)] == 0).any():
@@ -55,8 +52,7 @@ def read_nifti(path: Path) -> Scan:
     cosines = (affine[:3, :3] / steps).T @ (affine[:3, :3] / steps)
     if np.abs(cosines - np.eye(3)).max() > 0.002:  # 0.1 degrees, as for DICOM
         raise ScanError(
-            f"{path}: the voxel axes are not at right angles (gantry tilt); resample it to a straight "
-            "grid first."
+            f"{path}: the voxel axes are not at right angles (gantry tilt); resample it to a straight grid first."
         )
 
     try:
@@ -73,17 +69,13 @@ def read_nifti(path: Path) -> Scan:
     if np.allclose(pixdim[: len(shape)], steps[: len(shape)], rtol=1e-4):
         spacing[: len(shape)] = [float(str(step)) for step in pixdim[: len(shape)]]
     else:
-        notes.append(
-            "The NIfTI header's pixdim contradicts its affine; the spacing is taken from the affine."
-        )
+        notes.append("The NIfTI header's pixdim contradicts its affine; the spacing is taken from the affine.")
     lone = [axis for axis in range(3) if data.shape[axis] == 1]
     for axis in lone:
         # What the header gives there is often the slice thickness: one slice does not tell a distance.
         affine[:3, axis] /= steps[axis]
         spacing[axis] = float("nan")
-    meta = dict.fromkeys(
-        ("modality", "manufacturer", "model", "kernel", "kVp", "slice_thickness_mm", "contrast_agent")
-    )
+    meta = dict.fromkeys(("modality", "manufacturer", "model", "kernel", "kVp", "slice_thickness_mm", "contrast_agent"))
     scaled = image.dataobj.slope != 1 or image.dataobj.inter != 0
     meta |= {"source": "NIfTI", "photometric": None, "rescale": "by the header" if scaled else "none"}
     axis = lone[0] if lone else 2

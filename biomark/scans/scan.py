@@ -77,9 +77,7 @@ class Scan:
         if task.ndim != 2:
             raise ValueError(f"The task '{task.key}' measures a volume, not one slice.")
         if not 0 <= slice < len(self):
-            raise IndexError(
-                f"There is no slice {slice}: this scan has the slices 0 (feet) to {len(self) - 1} (head)."
-            )
+            raise IndexError(f"There is no slice {slice}: this scan has the slices 0 (feet) to {len(self) - 1} (head).")
         pixel_mm = self.spacing_mm[1:]
         if not np.isfinite(pixel_mm).all():
             raise ValueError("The pixel size in the axial plane is unknown, for the source is one slice.")
@@ -136,9 +134,7 @@ def assemble(
     known = [s for s in spacing_mm if not np.isnan(s)]
     if min(known) < _SPACING_MM[0] or max(known) > _SPACING_MM[1]:
         sizes = " x ".join(f"{s:g}" for s in known)
-        raise ScanError(
-            f"{name}: a voxel spacing of {sizes} mm is not that of a patient's CT; check its unit."
-        )
+        raise ScanError(f"{name}: a voxel spacing of {sizes} mm is not that of a patient's CT; check its unit.")
     low, high = float(data.min()), float(data.max())
     if not np.isfinite((low, high)).all():
         raise ScanError(f"{name}: some values are NaN or infinite, so this is not a whole CT image.")
@@ -177,7 +173,5 @@ def _geometry(affine: NDArray[np.float64], spacing: tuple[float, ...], meta: dic
     # The angle of a rotation matrix follows from its trace, 1 + 2 cos(angle).
     angle = np.degrees(np.arccos(np.clip((np.sum(steps * straight) - 1) / 2, -1, 1)))
     if angle > 0.1:
-        notes.append(
-            f"The volume is rotated by {angle:.1f} degrees against the scanner's axes; it keeps its own grid."
-        )
+        notes.append(f"The volume is rotated by {angle:.1f} degrees against the scanner's axes; it keeps its own grid.")
     return notes

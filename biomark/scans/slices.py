@@ -144,16 +144,13 @@ def check(header: Header) -> None:
     if modality != "CT":
         raise ScanError(f"{path} has the modality {modality or '(none)'}, not CT; pass a CT series.")
     if header.kind in _ENHANCED_CT or (header.number("NumberOfFrames") or 1) > 1:
-        raise ScanError(
-            f"{path} holds many slices in one file (enhanced CT); convert it to NIfTI, with dcm2niix."
-        )
+        raise ScanError(f"{path} holds many slices in one file (enhanced CT); convert it to NIfTI, with dcm2niix.")
     photometric = header.text("PhotometricInterpretation") or "MONOCHROME2"
     if (header.number("SamplesPerPixel") or 1) != 1 or not photometric.startswith("MONOCHROME"):
         raise ScanError(f"{path} is a colour image ({photometric}): not HU; pass the original CT series.")
     if (bits := header.number("BitsStored") or header.numbers("BitsAllocated", 1)[0]) <= 8:
         raise ScanError(
-            f"{path} stores {bits:g} bits a pixel: these are grey values, not HU; pass the original "
-            "CT series."
+            f"{path} stores {bits:g} bits a pixel: these are grey values, not HU; pass the original CT series."
         )
     if header.get("ModalityLUTSequence"):
         raise ScanError(f"{path} maps its values by a table instead of slope and intercept; not supported.")
@@ -177,9 +174,7 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
     try:
         available = get_decoder(syntax).is_available
     except NotImplementedError as error:
-        raise ScanError(
-            f"{path} has the transfer syntax {syntax or '(none)'}, which is not known."
-        ) from error
+        raise ScanError(f"{path} has the transfer syntax {syntax or '(none)'}, which is not known.") from error
     if not available:
         raise ScanError(
             f"{path} is compressed ({syntax.name}, {syntax}) and no decoder for it is installed; run: "
@@ -189,16 +184,12 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
         stored = pydicom.dcmread(path).pixel_array
     # Damaged pixels make the decoders raise nearly anything.
     except Exception as error:
-        raise ScanError(
-            f"{path} has truncated or damaged pixels; copy it again ({_short(error)})."
-        ) from error
+        raise ScanError(f"{path} has truncated or damaged pixels; copy it again ({_short(error)}).") from error
     if stored.shape != out.shape:
         raise ScanError(f"{path} holds pixels of shape {stored.shape} instead of {out.shape}; copy it again.")
 
     slope, intercept = header.rescale
-    whole = (
-        slope.is_integer() and intercept.is_integer() and stored.dtype.kind in "iu" and stored.itemsize <= 2
-    )
+    whole = slope.is_integer() and intercept.is_integer() and stored.dtype.kind in "iu" and stored.itemsize <= 2
     if whole and abs(slope) * 2**16 + abs(intercept) < _EXACT_BELOW:
         np.multiply(stored, np.float32(slope), out=out, dtype=np.float32)
         out += np.float32(intercept)

@@ -50,13 +50,8 @@ def stack(name: str, headers: list[Header]) -> Stack:
         raise ScanError(f"{headers[0].path} has the PixelSpacing {pixel_mm}, which must be above zero.")
     cosines = [h.numbers("ImageOrientationPatient", 6) for h in headers]
     along_row, along_column = np.reshape(_same("ImageOrientationPatient", headers, cosines, 1e-3), (2, 3))
-    if (
-        np.abs([along_row @ along_row - 1, along_column @ along_column - 1, along_row @ along_column]).max()
-        > 1e-3
-    ):
-        raise ScanError(
-            f"{headers[0].path} has an ImageOrientationPatient that is no pair of unit directions."
-        )
+    if np.abs([along_row @ along_row - 1, along_column @ along_column - 1, along_row @ along_column]).max() > 1e-3:
+        raise ScanError(f"{headers[0].path} has an ImageOrientationPatient that is no pair of unit directions.")
 
     normal = np.cross(along_row, along_column)
     corners = np.array([h.numbers("ImagePositionPatient", 3) for h in headers])
@@ -119,9 +114,7 @@ def _step(name: str, headers: list[Header], places: NDArray[np.float64]) -> floa
     gaps = np.abs(steps[off] - (absent + 1) * usual) <= np.maximum(_tolerance(usual), 0.1 * usual)
     if gaps.all() and (absent > 0).all():
         many = f"{absent.sum()} slice{'s are' if absent.sum() > 1 else ' is'} missing"
-        raise ScanError(
-            f"{name}: {many} at a spacing of {usual:g} mm: {listing}{more}. Fetch the whole series."
-        )
+        raise ScanError(f"{name}: {many} at a spacing of {usual:g} mm: {listing}{more}. Fetch the whole series.")
     raise ScanError(f"{name}: the slices are unevenly spaced around {usual:g} mm: {listing}{more}.")
 
 
@@ -148,7 +141,5 @@ def _straight(
         )
     tilt = first.number("GantryDetectorTilt")
     if tilt and len(places) > 1:
-        return [
-            f"The header names a gantry tilt of {tilt:g} degrees, but the slices lie straight: corrected."
-        ]
+        return [f"The header names a gantry tilt of {tilt:g} degrees, but the slices lie straight: corrected."]
     return [f"The header names a gantry tilt of {tilt:g} degrees."] if tilt else []

@@ -1,0 +1,57 @@
+"""Where training runs, and in which arithmetic."""
+
+from __future__ import annotations
+
+import torch
+
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+"""Short names of what lightning-fabric calls a precision."""
+
+
+def available(device: str) -> str:
+    """The device to use: ``"auto"`` takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        ValueError: There is no such device here.
+    """
+    here = ["cpu"]
+    if torch.backends.mps.is_available():
+        here.append("mps")
+    if torch.cuda.is_available():
+        here.append("cuda")
+    if device == "auto":
+        return here[-1]
+    if device not in here:
+        raise ValueError(f"device {device!r} is not available here: choose one of {', '.join(here)}, or 'auto'.")
+    return device
+
+
+def arithmetic(precision: str, device: str) -> str:
+    """The precision to use: ``"auto"`` takes bfloat16 where the hardware multiplies it fast, else float32.
+
+    Raises:
+        ValueError: No such precision, or not on this device.
+    """
+    if precision == "auto":
+        return PRECISIONS["bf16" if _multiplies_bf16(device) else "32"]
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision {precision!r} is not known: choose 'auto', {', '.join(map(repr, PRECISIONS))}.")
+    if precision == "16" and device == "cpu":
+        raise ValueError("half precision ('16') needs a GPU: on a CPU choose 'bf16', '32' or 'auto'.")
+    return PRECISIONS[precision]
+
+
+def name(device: torch.device) -> str:
+    """The device in words, for records."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def _multiplies_bf16(device: str) -> bool:
+    """Whether bfloat16 has instructions of its own; emulation would be slower than float32."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # AVX-512 BF16 or AMX. PyTorch tells by a private function, which a later version may rename.
+    known = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return device == "cpu" and known is not None and bool(known())
