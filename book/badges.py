@@ -52,10 +52,7 @@ def colab_cell() -> str:
     """Return the source of the cell that installs the library on Colab and does nothing elsewhere."""
     url = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
     version = runpy.run_path(str(ROOT / "biomark" / "version.py"))["__version__"]
-    return (
-        'import sys\n\nif "google.colab" in sys.modules:\n'
-        f'    %pip install -q "biomark @ git+{url}@v{version}"'
-    )
+    return f'import sys\n\nif "google.colab" in sys.modules:\n    %pip install -q "biomark @ git+{url}@v{version}"'
 
 
 def write_readme() -> None:
