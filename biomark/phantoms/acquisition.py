@@ -27,7 +27,7 @@ def scan(
     blur_mm: float,
     sharpen: float,
     circle: bool,
-) -> NDArray:
+) -> tuple[NDArray, NDArray]:
     """Turn the painted anatomy into a CT image.
 
     Args:
@@ -40,7 +40,8 @@ def scan(
         circle: Whether what lies outside the reconstruction circle is padding.
 
     Returns:
-        Hounsfield units ``(size, size)``, float32.
+        Hounsfield units ``(size, size)``, float32, and the pixels that were reconstructed: what lies in the padding was
+        not seen, so it must not be counted either.
     """
     pixel_mm = canvas.fov_mm / canvas.size
     image = canvas.block_mean(canvas.hu)
@@ -55,7 +56,6 @@ def scan(
     path = (canvas.block_mean((canvas.hu > -500).astype(float))).mean(axis=1, keepdims=True)
     image = image + streak_hu * streaks / streaks.std() * (path / max(path.max(), 1e-6)) ** 2
 
-    if circle:
-        ticks = np.linspace(-1, 1, canvas.size)
-        image[ticks[:, None] ** 2 + ticks[None, :] ** 2 > 1.0] = -1024
-    return np.clip(image, -1024, 3071).astype(np.float32)
+    ticks = np.linspace(-1, 1, canvas.size)
+    seen = (ticks[:, None] ** 2 + ticks[None, :] ** 2 <= 1.0) | (not circle)
+    return np.clip(np.where(seen, image, -1024), -1024, 3071).astype(np.float32), seen

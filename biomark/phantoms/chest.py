@@ -75,8 +75,8 @@ def draw_body(rng: np.random.Generator) -> Body:
     muscularity = float(np.clip(rng.normal(0.8 if female else 1.1, 0.18), 0.45, 1.6))
     axilla = float(np.clip(np.exp(rng.normal(0, 0.35)), 0.5, 2.3))
     layer, fat = {}, {}
-    adipose = float(np.clip(np.exp(rng.normal(np.log(17 if female else 12), 0.5)), 3.5, 45))
-    shared = {d: uniform(0.75, 1.25) for d in (0, 30, 60, 90, 120, 150, 180)}
+    adipose = float(np.clip(np.exp(rng.normal(np.log(18 if female else 13), 0.45)), 5, 45))
+    shared = {d: uniform(0.6, 1.5) for d in (0, 30, 60, 90, 120, 150, 180)}
     for side in (-1, 1):
         jitter = lambda low, high: uniform(low, high) * rng.normal(1, 0.05)  # noqa: E731
         layer |= {
@@ -92,10 +92,10 @@ def draw_body(rng: np.random.Generator) -> Body:
             side * 179: 10 + muscularity * jitter(8, 16),
         }
         thickness = {0: 0.55, 30: 0.9, 60: 1.0, 90: 1.05, 120: 0.95, 150: 0.9, 180: 0.75}
-        fat |= {side * max(d, 1): adipose * t * shared[d] * jitter(0.9, 1.1) for d, t in thickness.items()}
+        fat |= {side * max(d, 1): adipose * t * shared[d] * jitter(0.8, 1.2) for d, t in thickness.items()}
     deep = cage + ring(layer)
 
-    thickness = np.maximum(ring(fat, 9), 2.5)
+    thickness = np.maximum(ring(fat, 9), 3)
     breast = uniform(6, 55) if female else uniform(0, 8)
     degrees = np.rad2deg(ticks)
     for side in (-1, 1):
@@ -160,8 +160,10 @@ def draw_slice(rng: np.random.Generator, size: int, supersample: int = 3) -> tup
     body = draw_body(rng)
     reach = float(body.skin.max())
     width = 2 * max(np.abs(body.skin * np.sin(np.arange(_STEPS) * 2 * np.pi / _STEPS)))
-    fov = float(np.clip(width * rng.choice([rng.uniform(1.02, 1.3), rng.uniform(0.9, 1.02)], p=[0.9, 0.1]), 300, 500))
-    shift = (rng.normal(0, 8), rng.normal(8, 14))
+    # Most real chest scans cut the body somewhere: the field of view is chosen for the lungs, not for the skin.
+    cut = rng.random() < 0.35
+    fov = float(np.clip(width * (rng.uniform(0.82, 1.02) if cut else rng.uniform(1.02, 1.3)), 280, 500))
+    shift = (rng.normal(0, 22 if cut else 8), rng.normal(8, 14))
     canvas = Canvas(size, fov, shift, float(np.clip(rng.normal(0, 5), -14, 14)), supersample)
     at = Directions.of(canvas)
 
@@ -180,7 +182,7 @@ def draw_slice(rng: np.random.Generator, size: int, supersample: int = 3) -> tup
 
     texture = smooth_field(rng, canvas.hu.shape, int(rng.integers(14, 40)))
     canvas.hu += np.where(np.abs(canvas.hu) < 250, rng.uniform(1, 6) * texture, 0)
-    image = scan(
+    image, seen = scan(
         canvas,
         rng,
         noise_hu=float(np.exp(rng.uniform(np.log(2.5), np.log(18)))),
@@ -189,4 +191,4 @@ def draw_slice(rng: np.random.Generator, size: int, supersample: int = 3) -> tup
         sharpen=float(rng.uniform(0, 0.5)),
         circle=bool(rng.random() < 0.5),
     )
-    return image, {key: canvas.coverage(part) for key, part in PARTS.items()}, fov / size
+    return image, {key: canvas.coverage(part) * seen for key, part in PARTS.items()}, fov / size

@@ -121,10 +121,10 @@ def _axilla(side: Side, rng: np.random.Generator, body: Body, web: NDArray) -> N
         side.above < body.muscularity * uniform(3, 9) * _hump((side.d - start) / (end - start), 0.4, 0.6),
         body.muscle_hu,
     )
-    # Latissimus dorsi and teres major reach forward at the outside; their edge is rounded and differs from person to
-    # person.
-    bulge = uniform(-18, 6) * (side.f - 0.4) + uniform(0, 14) * np.clip((side.f - 0.85) / 0.15, 0, 1) ** 2
-    return uniform(78, 98) + bulge + uniform(2, 7) * np.sin(side.f * uniform(4, 9) + uniform(0, 6))
+    # Latissimus dorsi and teres major reach forward under the skin, so that the armpit's fat is a pocket with a narrow
+    # mouth between them and pectoralis major; nearer the ribs their edge lies further back.
+    pocket = uniform(12, 38) * np.clip(1 - side.f, 0, 1) + uniform(0, 5) * np.clip((side.f - 0.85) / 0.15, 0, 1) ** 2
+    return uniform(60, 82) + pocket + uniform(1, 4) * np.sin(side.f * uniform(4, 9) + uniform(0, 6))
 
 
 def _shoulder_and_back(side: Side, rng: np.random.Generator, body: Body, edge: NDArray, lean: float) -> None:
@@ -167,7 +167,7 @@ def _pectorals(side: Side, rng: np.random.Generator, body: Body, person: dict[st
     u = (d - start) / (end - start)
     lift = uniform(0.5, 4) + uniform(0, 12) * np.clip(u, 0, 1)
     minor = (5 + 9 * person["minor"]) * m * uniform(0.8, 1.2) * _hump(u, uniform(0.3, 0.8), uniform(0.3, 0.8))
-    first, last = uniform(3, 11), uniform(46, 68) + 10 * (person["arm"] > 0.8)
+    first, last = uniform(3, 11), uniform(44, 62) + 8 * (person["arm"] > 0.8)
     v = (d - first) / (last - first)
     major = (11 + 15 * person["major"]) * m * uniform(0.85, 1.15) * _hump(v, uniform(0.35, 1.1), uniform(0.2, 0.8))
     sheath = uniform(0, 1.5)
