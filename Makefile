@@ -22,7 +22,7 @@ step = @printf '\n==> %s\n' '$(1)'; t=$$(date +%s); ( $(2) ) || exit; printf '  
 # Notebooks are kept without outputs; only where a cell is tagged keep_output do its output and its count stay.
 stripping = for n in $(NOTEBOOKS); do $(BIN)/nbstripout --keep-id $(1) $$(grep -q keep_output "$$n" && echo --keep-count) "$$n" || exit; done
 
-.PHONY: help setup fresh book test smoke run badges tidy clean
+.PHONY: help setup fresh book test smoke run badges hero tidy clean
 
 help:
 	@echo 'make setup      create $(VENV) and install biomark with what the book needs (minutes; other targets do it for you)'
@@ -31,6 +31,7 @@ help:
 	@echo 'make smoke      run every chapter as small as it goes, into runs/smoke'
 	@echo 'make run        run one chapter with your own values: make run CHAPTER=07 ARGS="-p seed 3"'
 	@echo 'make badges     rewrite the links in README.md and the Colab cells from _config.yml and _toc.yml'
+	@echo 'make hero       draw the picture of README and front page again'
 	@echo 'make tidy       format the code and strip the notebooks, as make test wants them'
 	@echo 'make clean      remove what was built; $(VENV) and the trained models in runs stay'
 	@echo
@@ -80,6 +81,9 @@ run: $(INSTALLED)
 
 badges: $(INSTALLED)
 	$(call step,Writing badges and Colab cells,$(BIN)/python book/badges.py)
+
+hero: $(INSTALLED)
+	$(call step,Drawing the picture of the front page,$(BIN)/python book/hero.py)
 
 tidy: $(INSTALLED)
 	$(call step,Formatting the code,$(BIN)/ruff check -q --fix $(CODE); $(BIN)/ruff format -q $(CODE))

@@ -90,7 +90,7 @@ def predict(
         rows = slice(start, start + batch_size)
         images = torch.as_tensor(cohort.images[rows, None], device=device)
         out = model(images, torch.as_tensor(cohort.weights[rows], device=device))
-        values.append(out.value.double().cpu().numpy())
+        values.append(out.value.cpu().double().numpy())
         if out.map is not None:
             maps.append(out.map.cpu().numpy())
     model.train(training)

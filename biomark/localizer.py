@@ -55,7 +55,7 @@ class Localizer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(()))
         # The typical value and voxel spacing of the training set travel with the weights.
         self.register_buffer("scale", torch.ones(()))
-        self.register_buffer("trained_spacing_mm", torch.full((self.task.ndim,), torch.nan, dtype=torch.float64))
+        self.register_buffer("trained_spacing_mm", torch.full((self.task.ndim,), torch.nan))
 
     def forward(self, images_hu: Tensor, weights: Tensor) -> Localization:
         """Locate and measure.

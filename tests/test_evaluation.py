@@ -15,7 +15,7 @@ class Told(nn.Module):
 
     def __init__(self, maps):
         super().__init__()
-        self.maps = nn.Parameter(torch.as_tensor(maps, dtype=torch.float32))
+        self.maps = nn.Parameter(torch.tensor(np.array(maps), dtype=torch.float32))
         self.at = 0
 
     def forward(self, images, weights):

@@ -23,6 +23,15 @@ def test_conda_installs_the_same_torch_as_make():
     assert make.group(1) in packages[-1]["pip"]
 
 
+def test_no_file_names_another_repository():
+    """The address stands in `_config.yml`; what repeats it (badges, the README's install line) must agree."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    home = config["repository"]["url"].removeprefix("https://")
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("*.cff"), *ROOT.glob("book/*.md"), *ROOT.glob("book/*.ipynb")]:
+        for found in re.findall(r"github\.com/[\w.-]+/biomark\b", path.read_text()):
+            assert found == home, f"{path.name} names {found}, _config.yml {home}"
+
+
 def test_torch_is_not_constrained():
     names = re.findall(r"(?m)^([\w.-]+)==", (ROOT / "requirements" / "constraints.txt").read_text())
     assert names and not {"torch", "pip", "setuptools", "biomark"} & {name.lower() for name in names}

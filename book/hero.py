@@ -1,0 +1,51 @@
+"""Draw the picture of the README and the front page: the method in one look. Run it as `make hero`.
+
+The model is that of chapter 7 with its default parameters, taken from the runs folder when it has been trained before.
+"""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import nbformat
+import torch
+
+import biomark as bm
+from biomark import viz
+
+BOOK = Path(__file__).resolve().parent
+
+
+def defaults(chapter: str) -> dict:
+    """Return the parameters that a chapter declares."""
+    cells = nbformat.read(BOOK / f"{chapter}.ipynb", as_version=4).cells
+    namespace: dict = {}
+    exec(next(c.source for c in cells if "parameters" in c.metadata.get("tags", [])), namespace)
+    return namespace
+
+
+def main() -> None:
+    """Train or take the model, and write `_static/hero.png`."""
+    p = defaults("07-subcutaneous-fat")
+    task = bm.TASKS["sfa"]
+    train = bm.phantoms.draw(task.key, p["n_train"], seed=p["seed"], size=p["size"]).without_masks()
+    torch.manual_seed(p["seed"])
+    model = bm.Localizer(task, backbone=p["backbone"], width=p["width"])
+    settings = {k: p[k] for k in ("epochs", "batch_size", "lr", "seed", "device")}
+    bm.fit_once(model, train, **settings)
+    case = bm.phantoms.draw(task.key, 12, seed=77, size=p["size"] * 2)[7]
+    found = model.locate(case)
+
+    viz.use_style()
+    figure, axes = plt.subplots(1, 3, figsize=(9.0, 2.9))
+    viz.show_slice(axes[0], case.image, case.spacing_mm, title="an image ...")
+    viz.show_slice(axes[1], case.image, case.spacing_mm, title="... pixels that could count ...", bar_cm=0)
+    viz.shade(axes[1], case.weights > 0, case.spacing_mm, "candidates")
+    title = f"... those that do: {found.value:.0f} {task.unit}, known {case.value:.0f}"
+    viz.show_slice(axes[2], case.image, case.spacing_mm, title=title, bar_cm=0)
+    viz.shade(axes[2], found.map * (case.weights > 0), case.spacing_mm)
+    viz.outline(axes[2], case.mask, case.spacing_mm)
+    figure.savefig(BOOK / "_static" / "hero.png", dpi=150, facecolor="white")
+
+
+if __name__ == "__main__":
+    main()
