@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .backbones import build
 from .cohort import Case, Cohort
-from .losses import aggregate, prior_logit, value_loss
+from .losses import aggregate, indecision, prior_logit, value_loss
 from .tasks import TASKS, Task
 
 
@@ -82,9 +82,14 @@ class Localizer(nn.Module):
         self.scale.copy_(values.abs().mean().clamp_min(1e-6))
         self.trained_spacing_mm.copy_(torch.as_tensor(np.median(cohort.spacing_mm, axis=0)))
 
-    def loss(self, images_hu: Tensor, weights: Tensor, values: Tensor) -> Tensor:
-        """What training minimises: the distance between sum and number. No mask is an argument."""
-        return value_loss(self(images_hu, weights).value, values, self.scale)
+    def loss(self, images_hu: Tensor, weights: Tensor, values: Tensor, decide: float = 0.0) -> Tensor:
+        """What training minimises: the distance between sum and number, plus ``decide`` times the map's indecision.
+
+        No mask is an argument.
+        """
+        found = self(images_hu, weights)
+        distance = value_loss(found.value, values, self.scale)
+        return distance + decide * indecision(found.map, weights, self.scale) if decide else distance
 
     @torch.no_grad()
     def locate(self, case: Case) -> Localization:

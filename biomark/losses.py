@@ -34,6 +34,20 @@ def value_loss(predicted: Tensor, known: Tensor, scale: Tensor | float) -> Tenso
     return ((predicted - known).abs() / scale).mean()
 
 
+def indecision(map: Tensor, weights: Tensor, scale: Tensor | float) -> Tensor:
+    """How much of the candidate weight is left undecided, in units of ``scale``: the mean over cases of sum w m (1 - m).
+
+    A number fixes only the total, so a faint map spread over all candidates can carry a part of it. This term is 0 for
+    a map of zeros and ones. It is our addition; the paper's abstract knows no such term.
+
+    Args:
+        map: ``(N, *S)`` in [0, 1].
+        weights: ``(N, *S)``.
+        scale: A typical value of the biomarker.
+    """
+    return aggregate(map * (1 - map), weights).mean() / scale
+
+
 def prior_logit(values: Tensor, weights: Tensor) -> Tensor:
     """The bias from which training starts: the logit of the share of candidate weight that belongs, over the
     training set.

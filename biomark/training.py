@@ -55,6 +55,7 @@ def fit(
     lr: float = 3e-3,
     seed: int = 0,
     prior: bool = True,
+    decide: float = 0.0,
     device: str = "auto",
     precision: str = "auto",
     progress: bool = True,
@@ -73,6 +74,8 @@ def fit(
         lr: Highest learning rate.
         seed: Order of cases and mirroring. (The initial weights are the model's own: seed them before building it.)
         prior: Start from the share of candidate weight that belongs.
+        decide: Weight of the map's indecision (:func:`biomark.losses.indecision`), reached linearly from 0 at the
+            start: first find the place, then make up one's mind.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         precision: ``"auto"`` (bfloat16 where the hardware multiplies it fast, else float32), ``"32"``, ``"bf16"`` or
         ``"16"``.
@@ -113,7 +116,7 @@ def fit(
 
     history = History(device=devices.name(fabric.device), precision=precision)
     state = {"model": wrapped, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
-    call = _digest(cohort, epochs, batch_size, lr, seed, prior, precision)
+    call = _digest(cohort, epochs, batch_size, lr, seed, prior, decide, precision)
     _resume(fabric, checkpoint, state, call)
     model.train()
     bar = tqdm(
@@ -129,9 +132,9 @@ def fit(
         draw = np.random.default_rng([seed, epoch])
         order = torch.as_tensor(draw.permutation(len(cohort)), device=fabric.device)
         mirror = torch.as_tensor(draw.random(len(cohort)) < 0.5, device=fabric.device)
-        for rows in order.split(batch_size):
+        for step, rows in enumerate(order.split(batch_size), start=epoch * steps):
             batch = [_mirrored(a[rows], mirror[rows]) for a in data]
-            loss = wrapped.loss(*batch)
+            loss = wrapped.loss(*batch, **({"decide": decide * step / (epochs * steps)} if decide else {}))
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
             fabric.clip_gradients(wrapped, optimizer, max_norm=1.0, error_if_nonfinite=False)

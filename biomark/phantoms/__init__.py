@@ -8,7 +8,7 @@ from ..cohort import Cohort
 from ..tasks import TASKS
 from . import chest
 
-SIZE = {"pma": 96, "sfa": 96}
+SIZE = {"pma": 128, "sfa": 128}
 """Pixels on a side when ``size`` is not given."""
 
 
@@ -22,7 +22,7 @@ def draw(key: str, n: int, seed: int, *, size: int | None = None) -> Cohort:
         key: A task's key: ``"pma"`` or ``"sfa"``.
         n: Number of cases, at least 1.
         seed: Same arguments, same bits on one machine.
-        size: Pixels on a side; 96 by default, about 4.3 mm a pixel.
+        size: Pixels on a side; 128 by default, about 3 mm a pixel.
 
     Returns:
         A cohort with analytic values and masks. A value is the painted area, counted on a grid three times finer

@@ -63,7 +63,7 @@ def draw_body(rng: np.random.Generator) -> Body:
     uniform = rng.uniform
     ticks = np.deg2rad(np.arange(_STEPS) * 360 / _STEPS - 180)
     female = bool(rng.random() < 0.5)
-    half_width = uniform(98, 118) if female else uniform(106, 130)
+    half_width = uniform(88, 110) if female else uniform(97, 122)
     half_depth = half_width * uniform(0.66, 0.84)
     power = uniform(2.0, 2.6)
     pleura = (np.abs(np.sin(ticks) / half_width) ** power + np.abs(np.cos(ticks) / half_depth) ** power) ** (-1 / power)
@@ -72,7 +72,7 @@ def draw_body(rng: np.random.Generator) -> Body:
     )
     cage = pleura + uniform(8, 12)
 
-    muscularity = float(np.clip(rng.normal(0.8 if female else 1.1, 0.18), 0.45, 1.6))
+    muscularity = float(np.clip(rng.normal(0.9 if female else 1.2, 0.18), 0.5, 1.7))
     axilla = float(np.clip(np.exp(rng.normal(0, 0.35)), 0.5, 2.3))
     layer, fat = {}, {}
     adipose = float(np.clip(np.exp(rng.normal(np.log(18 if female else 13), 0.45)), 5, 45))
@@ -185,8 +185,8 @@ def draw_slice(rng: np.random.Generator, size: int, supersample: int = 3) -> tup
     image, seen = scan(
         canvas,
         rng,
-        noise_hu=float(np.exp(rng.uniform(np.log(2.5), np.log(18)))),
-        streak_hu=float(rng.choice([0.0, rng.uniform(0, 12)])),
+        noise_hu=float(np.exp(rng.uniform(np.log(1.5), np.log(11)))),
+        streak_hu=float(rng.choice([0.0, rng.uniform(0, 9)])),
         blur_mm=float(rng.uniform(0.8, 2.2)),
         sharpen=float(rng.uniform(0, 0.5)),
         circle=bool(rng.random() < 0.5),
