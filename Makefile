@@ -64,7 +64,7 @@ test: $(INSTALLED)
 	$(call step,Checking style,$(BIN)/ruff check -q $(CODE) && $(BIN)/ruff format -q --check $(CODE))
 	$(call step,Checking that notebooks are stripped,$(call stripping,--verify))
 	$(call step,Running the tests,MPLBACKEND=Agg $(BIN)/python -m pytest -q tests)
-	$(call step,Running the chapters,$(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout 600 book)
+	$(call step,Running the chapters,$(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout 1800 book)
 
 smoke: $(INSTALLED)
 	@mkdir -p runs/smoke
