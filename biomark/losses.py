@@ -35,7 +35,7 @@ def value_loss(predicted: Tensor, known: Tensor, scale: Tensor | float) -> Tenso
 
 
 def indecision(map: Tensor, weights: Tensor, scale: Tensor | float) -> Tensor:
-    """How much of the candidate weight is left undecided, in units of ``scale``: the mean over cases of sum w m (1 - m).
+    """How much candidate weight is left undecided, in units of ``scale``: the mean over cases of sum w m (1 - m).
 
     A number fixes only the total, so a faint map spread over all candidates can carry a part of it. This term is 0 for
     a map of zeros and ones. It is our addition; the paper's abstract knows no such term.
