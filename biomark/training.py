@@ -106,7 +106,8 @@ def fit(
     wrapped, optimizer = fabric.setup(model, optimizer)
     wrapped.mark_forward_method("loss")
     steps = math.ceil(len(cohort) / batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * steps, pct_start=0.2)
+    # 0.21, not 0.2: a rise of exactly one step (five steps in all) divides by zero in PyTorch's schedule.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * steps, pct_start=0.21)
     data = [
         torch.as_tensor(a, dtype=torch.float32, device=fabric.device)
         for a in (cohort.images[:, None], cohort.weights, cohort.values)

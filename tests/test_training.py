@@ -92,6 +92,11 @@ def test_fit_once_trains_once(cohort, tmp_path, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4, 5, 6])
+def test_any_number_of_steps_trains(cohort, epochs):
+    assert len(bm.fit(new(width=2), cohort[:2], **SETTINGS | {"epochs": epochs}).loss) == epochs
+
+
 @pytest.mark.parametrize("change", [{"epochs": 3}, {"seed": 8}])
 def test_fit_once_tells_runs_apart(cohort, tmp_path, change):
     bm.fit_once(new(), cohort, folder=tmp_path, **SETTINGS)
