@@ -37,7 +37,7 @@ def body(
     thinnest_mm: float = 5.0,
     smallest_share: float = 0.1,
 ) -> NDArray[np.bool_]:
-    """The patient without table, clothes and the air around: arms stay, lungs are inside.
+    """The patient without table, clothes and the air around: lungs are inside; arms stay unless they are small pieces.
 
     Tissue is what lies above :data:`TISSUE_HU`. An opening cuts off things thinner than ``thinnest_mm`` (the table's
     shells, blankets, cables); of what is left, pieces of at least ``smallest_share`` of the largest are kept, grown
