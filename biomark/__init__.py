@@ -1,6 +1,6 @@
 """Learn where a biomarker comes from when only its number is known."""
 
-from . import backbones, candidates, losses, metrics, phantoms, records, scans, statistics
+from . import agatston, backbones, candidates, losses, metrics, phantoms, records, scans, statistics
 from .cohort import Case, Cohort
 from .evaluation import Report, evaluate, predict
 from .localizer import Localization, Localizer
@@ -18,6 +18,7 @@ __all__ = [
     "Report",
     "Task",
     "__version__",
+    "agatston",
     "backbones",
     "candidates",
     "evaluate",

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .backbones import build
 from .cohort import Case, Cohort
-from .losses import aggregate, indecision, prior_logit, value_loss
+from .losses import aggregate, indecision, outline, prior_logit, value_loss
 from .tasks import TASKS, Task
 
 
@@ -82,14 +82,21 @@ class Localizer(nn.Module):
         self.scale.copy_(values.abs().mean().clamp_min(1e-6))
         self.trained_spacing_mm.copy_(torch.as_tensor(np.median(cohort.spacing_mm, axis=0)))
 
-    def loss(self, images_hu: Tensor, weights: Tensor, values: Tensor, decide: float = 0.0) -> Tensor:
-        """What training minimises: the distance between sum and number, plus ``decide`` times the map's indecision.
+    def loss(
+        self, images_hu: Tensor, weights: Tensor, values: Tensor, *, decide: float = 0.0, smooth: float = 0.0
+    ) -> Tensor:
+        """What training minimises: the distance between sum and number, plus ``decide`` times the map's indecision and
+        ``smooth`` times the length of its outline through like tissue.
 
         No mask is an argument.
         """
         found = self(images_hu, weights)
-        distance = value_loss(found.value, values, self.scale)
-        return distance + decide * indecision(found.map, weights, self.scale) if decide else distance
+        total = value_loss(found.value, values, self.scale)
+        if decide:
+            total = total + decide * indecision(found.map, weights, self.scale)
+        if smooth:
+            total = total + smooth * outline(found.map, weights, images_hu[:, 0], self.scale)
+        return total
 
     @torch.no_grad()
     def locate(self, case: Case) -> Localization:
@@ -171,13 +178,15 @@ class Localizer(nn.Module):
 
 
 def resampled(image: NDArray, zoom: NDArray) -> NDArray[np.float32]:
-    """The image on a grid ``zoom`` times as fine, over the same extent; smoothed first where that is coarser."""
-    image = np.asarray(image, np.float32)
+    """The image on a grid ``zoom`` times as fine over the same extent; coarser voxels take the mean there."""
+    image, zoom = np.asarray(image, np.float32), np.asarray(zoom, float)
     if np.all(zoom == 1):
         return image
-    smooth = ndimage.gaussian_filter(image, [max(0.0, 0.5 / z - 0.5) for z in zoom], mode="nearest")
     shape = np.maximum(np.round(np.array(image.shape) * zoom), 1).astype(int)
-    return onto(smooth, 1 / zoom, shape)
+    parts = np.maximum(np.ceil(1 / zoom), 1).astype(int)  # points on a side of a new voxel, as dense as the old ones
+    fine = onto(image, 1 / (zoom * parts), shape * parts)
+    sides = [n for pair in zip(shape, parts, strict=True) for n in pair]
+    return fine.reshape(sides).mean(axis=tuple(range(1, 2 * image.ndim, 2)))
 
 
 def onto(array: NDArray, zoom: NDArray, shape: tuple[int, ...] | NDArray) -> NDArray[np.float32]:

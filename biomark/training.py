@@ -56,6 +56,7 @@ def fit(
     seed: int = 0,
     prior: bool = True,
     decide: float = 0.0,
+    smooth: float = 0.0,
     device: str = "auto",
     precision: str = "auto",
     progress: bool = True,
@@ -76,9 +77,11 @@ def fit(
         prior: Start from the share of candidate weight that belongs.
         decide: Weight of the map's indecision (:func:`biomark.losses.indecision`), reached linearly from 0 at the
             start: first find the place, then make up one's mind.
+        smooth: Weight of the length of the map's outline through like tissue (:func:`biomark.losses.outline`), reached
+            half way: from the start it would freeze the first guess.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         precision: ``"auto"`` (bfloat16 where the hardware multiplies it fast, else float32), ``"32"``, ``"bf16"`` or
-        ``"16"``.
+            ``"16"``.
         progress: Show a bar.
         checkpoint: File in which each finished epoch is kept. When it exists and belongs to the same call, training
             goes on from there, to the same bits (on a CPU) as without the interruption.
@@ -117,7 +120,7 @@ def fit(
 
     history = History(device=devices.name(fabric.device), precision=precision)
     state = {"model": wrapped, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
-    call = _digest(cohort, epochs, batch_size, lr, seed, prior, decide, precision)
+    call = _digest(cohort, epochs, batch_size, lr, seed, prior, decide, smooth, precision)
     _resume(fabric, checkpoint, state, call)
     model.train()
     bar = tqdm(
@@ -135,7 +138,9 @@ def fit(
         mirror = torch.as_tensor(draw.random(len(cohort)) < 0.5, device=fabric.device)
         for step, rows in enumerate(order.split(batch_size), start=epoch * steps):
             batch = [_mirrored(a[rows], mirror[rows]) for a in data]
-            loss = wrapped.loss(*batch, **({"decide": decide * step / (epochs * steps)} if decide else {}))
+            # Fabric enters the precision by itself only for a forward through a strategy's own wrapper.
+            with fabric.autocast():
+                loss = wrapped.loss(*batch, **_terms(step / (epochs * steps), decide, smooth))
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
             fabric.clip_gradients(wrapped, optimizer, max_norm=1.0, error_if_nonfinite=False)
@@ -187,6 +192,15 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
     os.replace(partial, story)  # last: a folder with a history is complete
     (place / "checkpoint.pt").unlink()
     return history
+
+
+def _terms(progress: float, decide: float, smooth: float) -> dict[str, float]:
+    """The terms beside the value's with their weights at this point, 0 to 1, of the training.
+
+    A model without a map is never asked for what it does not know.
+    """
+    weights = {"decide": decide * progress, "smooth": smooth * min(1.0, 2 * progress)}
+    return {name: weight for name, weight in weights.items() if weight}
 
 
 def _mirrored(array: Tensor, mirror: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from .cohort import Case
@@ -160,5 +161,8 @@ def curves(
             color=line.get_color(),
         )
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    ax.margins(x=0.25)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    # Room for the names on the right alone.
+    first, last = ax.get_xlim()
+    ax.set_xlim(first, last + 0.25 * (last - first))
     return ax

@@ -30,7 +30,7 @@ def main() -> None:
     train = bm.phantoms.draw(task.key, p["n_train"], seed=p["seed"], size=p["size"]).without_masks()
     torch.manual_seed(p["seed"])
     model = bm.Localizer(task, backbone=p["backbone"], width=p["width"])
-    settings = {k: p[k] for k in ("epochs", "batch_size", "lr", "decide", "seed", "device")}
+    settings = {k: p[k] for k in ("epochs", "batch_size", "lr", "decide", "smooth", "seed", "device")}
     bm.fit_once(model, train, **settings)
     case = bm.phantoms.draw(task.key, 12, seed=77, size=p["size"] * 2)[7]
     found = model.locate(case)

@@ -109,7 +109,7 @@ def test_resampling_keeps_place_and_mean():
     image = np.kron(rng.normal(size=(6, 6)), np.ones((8, 8)))
     coarse = resampled(image, np.array([0.25, 0.25]))
     assert coarse.shape == (12, 12)
-    assert np.corrcoef(coarse.ravel(), image.reshape(12, 4, 12, 4).mean((1, 3)).ravel())[0, 1] > 0.97
+    np.testing.assert_allclose(coarse, image.reshape(12, 4, 12, 4).mean((1, 3)), rtol=1e-4, atol=1e-5)
     back = onto(coarse, np.array([0.25, 0.25]), image.shape)
     assert back.shape == image.shape
     assert back.mean() == pytest.approx(image.mean(), abs=0.02)

@@ -32,6 +32,31 @@ def test_loss_does_not_depend_on_the_unit():
     assert losses.value_loss(100 * predicted, 100 * known, 200.0).item() == pytest.approx(one.item())
 
 
+def test_indecision_by_hand():
+    map, weights = torch.tensor([[[0.0, 1.0], [0.5, 0.1]]]), torch.tensor([[[3.0, 3.0], [4.0, 0.0]]])
+    assert losses.indecision(map, weights, 2.0).item() == pytest.approx(4 * 0.25 / 2)
+
+
+def test_outline_by_hand():
+    """Two by three pixels: the edge between like pixels costs a weight, the one along a step in HU next to nothing,
+    the one to a pixel that is no candidate nothing."""
+    map = torch.tensor([[[1.0, 0.0, 0.0], [1.0, 0.5, 1.0]]])
+    weights = torch.tensor([[[2.0, 2.0, 2.0], [2.0, 2.0, 0.0]]])
+    image = torch.tensor([[[-100.0, -100.0, 80.0], [-100.0, 80.0, 80.0]]])
+    across = 2 * 1.0  # the upper left pair; the lower left pair has 0.5 over a step of 180 HU, a 4.5-fold ALIKE_HU
+    step = 2 * 0.5 * torch.tensor(-(4.5**2) / 2).exp().item()
+    down = 2 * 0.5 * torch.tensor(-(4.5**2) / 2).exp().item()
+    assert losses.outline(map, weights, image, 4.0).item() == pytest.approx((across + step + down) / 4, rel=1e-6)
+
+
+def test_outline_of_a_cube_is_its_surface():
+    map = torch.zeros(2, 6, 6, 6)
+    map[:, 1:4, 2:5, 1:5] = 1
+    flat = torch.zeros_like(map)
+    surface = 2 * (3 * 3 + 3 * 4 + 3 * 4)
+    assert losses.outline(map, torch.ones_like(map), flat, 1.0).item() == pytest.approx(surface)
+
+
 def test_prior_makes_a_uniform_map_sum_to_the_total():
     weights, values = torch.rand(6, 8, 8), torch.tensor([3.0, 5, 2, 8, 1, 4])
     share = torch.sigmoid(losses.prior_logit(values, weights))

@@ -38,6 +38,28 @@ def test_masks_are_never_read(cohort):
     assert_same(weights_of(with_masks), weights_of(without))
 
 
+def test_bf16_computes_in_bf16(cohort):
+    """The history's word for the precision is what the convolutions really did."""
+    model, seen = new(), set()
+    model.backbone.down[1][0].register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    history = bm.fit(model, cohort, **SETTINGS | {"precision": "bf16", "epochs": 1})
+    assert (history.precision, seen) == ("bf16-mixed", {torch.bfloat16})
+
+
+def test_what_smooths_and_decides_does(cohort):
+    """On maps of models trained with a term, that term is smaller than without."""
+    trained = {}
+    for name, terms in {"plain": {}, "smooth": {"smooth": 3.0}, "decide": {"decide": 30.0}}.items():
+        trained[name] = new(width=8)
+        bm.fit(trained[name], cohort, **SETTINGS | {"epochs": 20}, **terms)
+    images, weights = torch.as_tensor(cohort.images), torch.as_tensor(cohort.weights)
+    maps = {name: torch.as_tensor(bm.predict(model, cohort)[1]) for name, model in trained.items()}
+    outline = {name: bm.losses.outline(map, weights, images, 1.0).item() for name, map in maps.items()}
+    undecided = {name: bm.losses.indecision(map, weights, 1.0).item() for name, map in maps.items()}
+    assert outline["smooth"] < 0.8 * outline["plain"]
+    assert undecided["decide"] < 0.8 * undecided["plain"]
+
+
 def test_same_seed_same_bits_other_seed_other_bits(cohort):
     models = [new(), new(), new()]
     for model, seed in zip(models, (1, 1, 2), strict=True):

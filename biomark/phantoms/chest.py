@@ -63,7 +63,7 @@ def draw_body(rng: np.random.Generator) -> Body:
     uniform = rng.uniform
     ticks = np.deg2rad(np.arange(_STEPS) * 360 / _STEPS - 180)
     female = bool(rng.random() < 0.5)
-    half_width = uniform(88, 110) if female else uniform(97, 122)
+    half_width = uniform(82, 107) if female else uniform(92, 118)
     half_depth = half_width * uniform(0.66, 0.84)
     power = uniform(2.0, 2.6)
     pleura = (np.abs(np.sin(ticks) / half_width) ** power + np.abs(np.cos(ticks) / half_depth) ** power) ** (-1 / power)
@@ -185,9 +185,11 @@ def draw_slice(rng: np.random.Generator, size: int, supersample: int = 3) -> tup
     image, seen = scan(
         canvas,
         rng,
-        noise_hu=float(np.exp(rng.uniform(np.log(1.5), np.log(11)))),
+        # At 2 mm a pixel. Noise is correlated, so a pixel of twice the area averages away less than half of its
+        # variance: the exponent is what real slices showed between pixels of 2 and 3 mm.
+        noise_hu=float(np.exp(rng.uniform(np.log(6.5), np.log(17)))) * (2 * size / fov) ** 0.75,
         streak_hu=float(rng.choice([0.0, rng.uniform(0, 9)])),
-        blur_mm=float(rng.uniform(0.8, 2.2)),
+        blur_mm=float(rng.uniform(0.5, 1.3)),
         sharpen=float(rng.uniform(0, 0.5)),
         circle=bool(rng.random() < 0.5),
     )

@@ -165,9 +165,11 @@ def _pectorals(side: Side, rng: np.random.Generator, body: Body, person: dict[st
     tone = body.muscle_hu + rng.normal(0, 4)
     start, end = uniform(20, 32), uniform(48, 70)
     u = (d - start) / (end - start)
-    lift = uniform(0.5, 4) + uniform(0, 12) * np.clip(u, 0, 1)
+    # A raised arm pulls the outer end of both muscles off the ribs and towards the shoulder.
+    raised = person["arm"] > 0.75
+    lift = uniform(0.5, 4) + uniform(0, 24 if raised else 12) * np.clip(u, 0, 1)
     minor = (5 + 9 * person["minor"]) * m * uniform(0.8, 1.2) * _hump(u, uniform(0.3, 0.8), uniform(0.3, 0.8))
-    first, last = uniform(3, 11), uniform(44, 62) + 8 * (person["arm"] > 0.8)
+    first, last = uniform(3, 11), uniform(44, 62) + uniform(4, 14) * raised
     v = (d - first) / (last - first)
     major = (11 + 15 * person["major"]) * m * uniform(0.85, 1.15) * _hump(v, uniform(0.35, 1.1), uniform(0.2, 0.8))
     sheath = uniform(0, 1.5)
