@@ -78,7 +78,7 @@ def fit(
         decide: Weight of the map's indecision (:func:`biomark.losses.indecision`), reached linearly from 0 at the
             start: first find the place, then make up one's mind.
         smooth: Weight of the length of the map's outline through like tissue (:func:`biomark.losses.outline`), reached
-            half way: from the start it would freeze the first guess.
+            half way. The first sixth goes without it: an outline that costs from the start freezes the first guess.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         precision: ``"auto"`` (bfloat16 where the hardware multiplies it fast, else float32), ``"32"``, ``"bf16"`` or
             ``"16"``.
@@ -199,7 +199,7 @@ def _terms(progress: float, decide: float, smooth: float) -> dict[str, float]:
 
     A model without a map is never asked for what it does not know.
     """
-    weights = {"decide": decide * progress, "smooth": smooth * min(1.0, 2 * progress)}
+    weights = {"decide": decide * progress, "smooth": smooth * min(1.0, max(0.0, 3 * progress - 0.5))}
     return {name: weight for name, weight in weights.items() if weight}
 
 
