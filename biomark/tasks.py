@@ -1,7 +1,7 @@
 """Tasks: what each voxel would add to a biomarker if it belonged.
 
-This module holds the one definition of the voxel weight ``w`` in biomark. Candidate region and voxel size live in
-``w``; the value is always ``sum(map * w)``, in every task and dimension.
+This module holds the one definition of the voxel weight ``w`` in biomark. Candidate region, voxel size and the density
+factors of calcium live in ``w``; the value is always ``sum(map * w)``, in every task and dimension.
 """
 
 from __future__ import annotations
@@ -12,21 +12,37 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from . import candidates
+from . import agatston, candidates
+
+
+def area_cm2(image_hu: NDArray, spacing_mm: Sequence[float]) -> np.float32:
+    """What a pixel adds to an area in cm2: its own."""
+    return np.float32(np.prod(np.asarray(spacing_mm, float)) / 100)  # mm2 to cm2
+
+
+def agatston_dz3(image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.float32]:
+    """What a voxel adds to the Agatston score, by the rules ``dz3`` of :mod:`biomark.agatston`.
+
+    Its area in mm2, times the density factor (1 to 4) of the lesion in its slice that it is a part of, times the
+    distance between slices over 3 mm; 0 in lesions of less than 1 mm2.
+    """
+    return agatston.weights(image_hu, spacing_mm, "dz3")
 
 
 @dataclass(frozen=True)
 class Task:
-    """A biomarker that is a sum over voxels: here, an area in cm2 of a tissue in one slice.
+    """A biomarker that is a sum over voxels, such as an area of a tissue in one slice.
 
     Attributes:
         key: Short name, as in ``TASKS[key]``.
         name: The biomarker in words.
         unit: Its unit.
         hu_window: Lowest and highest Hounsfield value of a candidate voxel.
-        ndim: Dimensions of an image, 2 for a slice.
+        ndim: Dimensions of an image, 2 for a slice and 3 for a volume.
         input_hu: Values outside are clipped before the network sees them; the range is mapped to -1..1.
         region: Rule that narrows the candidates, called with image and spacing. The default is the patient's body.
+        worth: What a candidate adds to the biomarker, called with image and spacing: one number, or one a voxel. A
+            voxel of worth 0 is no candidate. The default is the area in cm2.
         risk_groups: Upper bounds of clinical groups of the value, where such groups exist.
     """
 
@@ -37,10 +53,11 @@ class Task:
     ndim: int = 2
     input_hu: tuple[float, float] = (-250.0, 250.0)
     region: Callable[[NDArray, Sequence[float]], NDArray] = candidates.body
+    worth: Callable[[NDArray, Sequence[float]], np.float32 | NDArray[np.float32]] = area_cm2
     risk_groups: tuple[float, ...] = ()
 
     def candidates(self, image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.bool_]:
-        """Voxels that could belong.
+        """Voxels that could belong: those that would add something.
 
         Args:
             image_hu: Hounsfield units, shape ``S``.
@@ -52,8 +69,7 @@ class Task:
         Raises:
             ValueError: The image or spacing does not fit the task.
         """
-        image_hu, spacing_mm = self._checked(image_hu, spacing_mm)
-        return candidates.window(image_hu, self.hu_window) & self.region(image_hu, spacing_mm)
+        return self.weigh(image_hu, spacing_mm) > 0
 
     def weigh(self, image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.float32]:
         """What each voxel would add to the biomarker, in its unit, if it belonged; 0 outside the candidates.
@@ -64,9 +80,13 @@ class Task:
 
         Returns:
             float32 array of shape ``S``.
+
+        Raises:
+            ValueError: The image or spacing does not fit the task.
         """
-        inside = self.candidates(image_hu, spacing_mm)
-        return inside * np.float32(np.prod(np.asarray(spacing_mm, float)) / 100)  # mm2 to cm2
+        image_hu, spacing_mm = self._checked(image_hu, spacing_mm)
+        inside = candidates.window(image_hu, self.hu_window) & self.region(image_hu, spacing_mm)
+        return inside * self.worth(image_hu, spacing_mm)
 
     def measure(self, image_hu: NDArray, mask: NDArray, spacing_mm: Sequence[float]) -> float:
         """The biomarker of a drawn mask: the sum of the weights inside it.
@@ -97,5 +117,19 @@ TASKS: dict[str, Task] = {
     "pma": Task("pma", "pectoralis muscle area", "cm2", hu_window=(-50.0, 90.0)),
     # Window: subcutaneous fat in the same laboratory's SlicerCIP (BodyCompositionParameters.py).
     "sfa": Task("sfa", "subcutaneous fat area", "cm2", hu_window=(-200.0, 0.0)),
+    # The network is shown what tells an artery from a valve or a bone: fat (-100 HU) beside muscle (45 HU) and the
+    # brightness of calcium, whose density factors end at 400 HU; metal (2000 HU) still differs at 800. Ours.
+    "cac": Task(
+        "cac",
+        "coronary calcium score",
+        "Agatston",
+        hu_window=(candidates.CALCIUM_HU, np.inf),
+        ndim=3,
+        input_hu=(-200.0, 800.0),
+        region=candidates.calcium,
+        worth=agatston_dz3,
+        # None, minimal, mild, moderate, severe: the commonest grouping (agatston.RISK_SCHEMES has others).
+        risk_groups=(0.0, 10.0, 100.0, 400.0),
+    ),
 }
 """The biomarkers of this book by key."""

@@ -54,6 +54,38 @@ def test_flips_and_air_change_nothing(key):
     np.testing.assert_array_equal(back, w)
 
 
+def test_flips_and_air_change_nothing_for_calcium():
+    case = phantoms.draw("cac", 2, seed=5, size=48)[1]
+    task = phantoms.TASKS["cac"]
+    w = task.weigh(case.image, case.spacing_mm)
+    assert w.any()
+    for axis in (0, 1, 2):
+        np.testing.assert_array_equal(task.weigh(np.flip(case.image, axis), case.spacing_mm), np.flip(w, axis))
+    pad = ((2, 1), (3, 7), (5, 2))
+    padded = np.pad(case.image, pad, constant_values=-1000)
+    np.testing.assert_array_equal(task.weigh(padded, case.spacing_mm), np.pad(w, pad))
+
+
+def test_small_components_stay_and_large_ones_go():
+    """Parts of 6 and of 7 voxels of 2 mm3, the second over three slices; a voxel that touches by a corner is apart."""
+    mask = np.zeros((3, 6, 9), bool)
+    mask[1, 1:3, 1:4] = True
+    mask[0, 4, 5:7] = mask[1, 4, 5:8] = mask[2, 4, 6:8] = True
+    mask[2, 5, 8] = True
+    for largest, kept in ((14.0, 14), (13.9, 7), (11.9, 1), (1.9, 0)):
+        found = candidates.small_components(mask, (2.0, 1.0, 1.0), largest)
+        assert found.sum() == kept
+        assert not (found & ~mask).any()
+
+
+def test_calcium_is_bright_and_small():
+    image = np.full((4, 20, 30), -100.0, np.float32)
+    image[:, :5] = 300  # 4 x 5 x 30 voxels of 3 mm3 are 1800 mm3
+    image[1, 10, 10:13] = (129, 130, 500)
+    found = candidates.calcium(image, (3.0, 1.0, 1.0))
+    assert found.sum() == 2 and found[1, 10, 11:13].all()
+
+
 def test_one_body_at_two_resolutions_has_one_area():
     case = phantoms.draw("sfa", 1, seed=9, size=192)[0]
     coarse = case.image.reshape(96, 2, 96, 2).mean((1, 3))

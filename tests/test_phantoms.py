@@ -76,7 +76,9 @@ def test_fields_have_their_grain():
     assert abs(field.mean()) < 0.2 and 0.7 < field.std() < 1.3
 
 
-@pytest.mark.parametrize(("key", "n", "words"), [("lung", 1, "choose one of pma, sfa"), ("pma", 0, "at least one")])
+@pytest.mark.parametrize(
+    ("key", "n", "words"), [("lung", 1, "choose one of cac, pma, sfa"), ("pma", 0, "at least one")]
+)
 def test_what_cannot_be_drawn(key, n, words):
     with pytest.raises(ValueError, match=words):
         bm.phantoms.draw(key, n, seed=0)

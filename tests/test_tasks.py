@@ -34,6 +34,67 @@ def test_fat_is_no_candidate_for_muscle():
 def test_windows_are_those_of_the_book():
     assert bm.TASKS["pma"].hu_window == (-50, 90)
     assert bm.TASKS["sfa"].hu_window == (-200, 0)
+    assert bm.TASKS["cac"].hu_window == (130, np.inf)
+
+
+def volume():
+    """Air, fat and muscle in slices, with a lesion of 4 pixels (peak 250 HU), one of 2 (150 HU) and a rib."""
+    image = np.full((4, 30, 30), -1000.0, np.float32)
+    image[:, 4:26, 4:26] = -100
+    image[:, 10:20, 10:20] = 45
+    image[1, 12:14, 12:14] = [[150, 150], [150, 250]]
+    image[2, 16, 15:17] = 150
+    image[:, 22:26, 4:26] = 600
+    return image
+
+
+def test_calcium_by_hand():
+    """4 pixels x 1.5 mm2 x factor 2 and 2 pixels x 1.5 mm2 x factor 1, slices 2.4 mm apart: 12 and 3, times 0.8."""
+    image, spacing, task = volume(), (2.4, 1.0, 1.5), bm.TASKS["cac"]
+    w = task.weigh(image, spacing)
+    assert w.dtype == np.float32
+    assert w[1].sum() == pytest.approx(12 * 0.8) and w[2].sum() == pytest.approx(3 * 0.8)
+    assert w[0].sum() == w[3].sum() == 0  # the rib is 3168 mm3 large
+    np.testing.assert_array_equal(task.candidates(image, spacing), w > 0)
+    score = bm.agatston.score(image, w > 0, spacing, "dz3")
+    assert task.measure(image, np.ones_like(image, bool), spacing) == pytest.approx(score) == pytest.approx(15 * 0.8)
+
+
+def test_the_weight_of_calcium_is_that_of_the_scorer():
+    """Wherever the candidate rule on size says nothing, one definition: the scorer's own weights."""
+    image, spacing = volume(), (2.4, 1.0, 1.5)
+    w, scorer = bm.TASKS["cac"].weigh(image, spacing), bm.agatston.weights(image, spacing, "dz3")
+    np.testing.assert_array_equal(w[:, :22], scorer[:, :22])
+
+
+def test_calcium_below_a_square_millimetre_is_none():
+    image = np.full((1, 10, 10), 45.0, np.float32)
+    image[0, 0] = -1000
+    image[0, 4, 4:7] = 300
+    task = bm.TASKS["cac"]
+    assert task.candidates(image, (3.0, 0.5, 0.5)).sum() == 0
+    assert task.candidates(image, (3.0, 0.6, 0.6)).sum() == 3
+
+
+@settings(max_examples=20, deadline=None)
+@given(chosen=st.lists(st.booleans(), min_size=12, max_size=12), dz=st.floats(0.5, 6))
+def test_scores_add_up_over_lesions_in_slices(chosen, dz):
+    """Whole lesions chosen in any way: the sum of weights is the Agatston score of the mask."""
+    rng = np.random.default_rng(3)
+    image = rng.normal(45, 20, (2, 30, 40)).astype(np.float32)
+    image[:, 0] = -1000
+    mask = np.zeros(image.shape, bool)
+    spots = [(k % 2, 4 + 8 * (k // 2 % 3), 4 + 18 * (k // 6)) for k in range(12)]
+    for take, (k, row, column) in zip(chosen, spots, strict=True):
+        here = (k, slice(row, row + 3), slice(column, column + 4))
+        image[here] = rng.uniform(140, 600, (3, 4))
+    lesions = np.zeros(image.shape, bool)
+    for take, (k, row, column) in zip(chosen, spots, strict=True):
+        lesions[k, row - 2 : row + 5, column - 3 : column + 7] |= take
+    mask = lesions & (image >= 130)
+    task, spacing = bm.TASKS["cac"], (dz, 0.8, 0.8)
+    score = bm.agatston.score(image, mask, spacing, "dz3")
+    assert task.measure(image, mask, spacing) == pytest.approx(score, rel=1e-5, abs=1e-6)
 
 
 @settings(max_examples=30, deadline=None)
@@ -49,7 +110,7 @@ def test_measure_is_additive_over_disjoint_regions(mask, other, spacing):
     assert task.measure(image, mask | other, spacing) == pytest.approx(parts, rel=1e-6, abs=1e-9)
 
 
-@pytest.mark.parametrize("key", sorted(bm.TASKS))
+@pytest.mark.parametrize("key", ["pma", "sfa"])
 def test_measured_truth_is_the_painted_area_within_partial_volume(key):
     """At 4 mm a rim pixel is in or out as a whole, and thin muscles are mostly rim; finer pixels come closer."""
     bounds = {"pma": (0.10, 0.05), "sfa": (0.06, 0.03)}[key]
@@ -71,6 +132,15 @@ def test_measured_truth_is_the_painted_area_within_partial_volume(key):
 def test_what_does_not_fit_is_refused(image, spacing, words):
     with pytest.raises(ValueError, match=words):
         bm.TASKS["sfa"].weigh(image, spacing)
+
+
+@pytest.mark.parametrize(
+    ("image", "spacing", "words"),
+    [(np.zeros((3, 4)), (1, 1), "3-D"), (np.full((2, 3, 4), -5.0), (1, 1), "3 spacings")],
+)
+def test_calcium_wants_a_volume(image, spacing, words):
+    with pytest.raises(ValueError, match=words):
+        bm.TASKS["cac"].weigh(image, spacing)
 
 
 def test_mask_of_another_shape_is_refused():

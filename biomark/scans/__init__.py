@@ -13,10 +13,11 @@ from pathlib import Path
 
 from biomark.scans.dicom import read_file, read_folder
 from biomark.scans.export import write_dicom
+from biomark.scans.heart import HeartBox, heart_box
 from biomark.scans.nifti import is_nifti, read_nifti
 from biomark.scans.scan import Scan, ScanError
 
-__all__ = ["Scan", "ScanError", "read", "write_dicom"]
+__all__ = ["HeartBox", "Scan", "ScanError", "heart_box", "read", "write_dicom"]
 
 
 def read(path: str | Path, *, series: str | None = None) -> Scan:

@@ -1,0 +1,216 @@
+"""A box around the heart of a non-contrast chest CT, drawn from numbers: a phantom, not a patient.
+
+The heart is four chambers around a long axis that points to the left, the front and the feet; fat fills the grooves
+between them up to the pericardium, and the coronary arteries (:mod:`.coronaries`) run there. Calcium elsewhere
+(:mod:`.calcifications`) and what lies around the heart (:mod:`.mediastinum`) are painted too: they are what a score
+must not count. Ranges are ours, chosen to resemble adult anatomy, unless a source is given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .. import agatston
+from . import calcifications, coronaries, mediastinum
+from .volume import Ellipsoid, Scanner, Tube, Volume, union
+
+SLICES = 32
+"""Slices of the box. With the box's height they lie 2.9 to 4.4 mm apart: scores are defined on 3 mm, and routine chest
+CT is read at 2.5 to 5 mm."""
+
+
+@dataclass(frozen=True)
+class Heart:
+    """One heart: its axes, its chambers and its great vessels, in body coordinates.
+
+    Attributes:
+        origin: Middle of the valve plane (3,).
+        axes: Unit vectors (3, 3): along the long axis to the apex; from the left to the right ventricle; up.
+        size: 1 for a heart 12 cm wide.
+        chambers: Ellipsoids by name: LV, RV, LA, RA.
+        root: Middle of the aortic root (3,).
+        aorta: Ascending aorta.
+        descending: Descending aorta.
+    """
+
+    origin: NDArray
+    axes: NDArray
+    size: float
+    chambers: dict[str, Ellipsoid]
+    root: NDArray
+    aorta: Tube
+    descending: Tube
+
+    def place(self, along: float, right: float, up: float) -> NDArray:
+        """Body coordinates of a place given in the heart's own axes, mm at size 1."""
+        return self.origin + self.size * np.array([along, right, up]) @ self.axes
+
+
+def draw_heart(rng: np.random.Generator, size: float) -> Heart:
+    """Draw the shape of one heart."""
+    uniform, normal = rng.uniform, rng.normal
+    long = np.array([0.66, -0.57, -0.49]) + normal(0, 0.07, 3)  # lying or upright
+    long /= np.linalg.norm(long)
+    right = np.array([-0.60, -0.75, 0.10])
+    right -= right @ long * long
+    right /= np.linalg.norm(right)
+    axes = np.stack([long, right, np.cross(right, long)])
+    origin = np.array([-8.0, 0.0, 1.0]) + normal(0, 3, 3)
+    bare = Heart(origin, axes, size, {}, origin, Tube(np.zeros((1, 4))), Tube(np.zeros((1, 4))))
+
+    def chamber(place, half_mm, turned) -> Ellipsoid:
+        half = size * np.array(half_mm) * normal(1, 0.05, 3)
+        return Ellipsoid(bare.place(*place), half, axes if turned else np.eye(3))
+
+    chambers = {
+        "LV": chamber((29, -19, 0), (50, 29, 30), True),
+        "RV": chamber((29, 15, -1), (43, 25, 35), True),
+        "LA": chamber((-21, -13, 5), (32, 20, 24), False),
+        "RA": chamber((-16, 29, -1), (23, 27, 28), False),
+    }
+    root = bare.place(-4, 3, 12)
+    wide = uniform(14, 19) * size**0.5
+    x, y, z = root
+    aorta = np.array(
+        [
+            (z - 9, x + 3, y + 2, -5),
+            (z - 7, x + 3, y + 2, wide * 0.75),
+            (z + 6, x, y, wide * 1.05),
+            (z + 22, x - 4, y - 3, wide * 0.95),
+            (z + 60, x - 9, y - 2, wide),
+            (z + 90, x - 8, y + 4, wide),
+        ]
+    )
+    near = uniform(1, 6)
+    thin = uniform(10.5, 14.5)
+    middle = np.array([uniform(17, 27), chambers["LA"].centre[1] + chambers["LA"].half_mm[1] + near + thin])
+    drift = uniform(-4, 8)
+    descending = np.array([(-90, middle[0] - drift, middle[1] + 3, thin), (90, middle[0] + drift, middle[1], thin)])
+    return Heart(origin, axes, size, chambers, root, Tube(aorta), Tube(descending))
+
+
+def draw_volume(rng: np.random.Generator, size: int) -> tuple[NDArray, NDArray, float, tuple[float, float, float]]:
+    """Draw one heart box.
+
+    The box fits the heart as a detector's does: 134 to 173 mm on a side (the heart is 100 to 135 mm wide and deep, and
+    the back of the sternum, the aorta and the front of the spine come with it), 93 to 141 mm high (from the pulmonary
+    arteries to below the diaphragm).
+
+    Args:
+        rng: Source of every random choice.
+        size: Pixels on a side. Slices are always :data:`SLICES`.
+
+    Returns:
+        The image in HU, (D, H, W) float32; the mask of the coronary calcium, boolean (see :func:`lesions`); its score;
+        the spacing (dz, dy, dx) in mm.
+    """
+    uniform = rng.uniform
+    scale = uniform(0.9, 1.1)
+    side, height = scale * uniform(149, 157), scale * uniform(104, 128)
+    spacing = (height / SLICES, side / size, side / size)
+    volume = Volume((SLICES, size, size), spacing, float(np.clip(rng.normal(0, 4), -9, 9)))
+    heart = draw_heart(rng, scale * uniform(0.92, 1.05))
+    blood_hu = float(np.clip(rng.normal(42, 5), 30, 55))
+    fat_hu = float(np.clip(rng.normal(-98, 8), -118, -78))
+
+    # Calcium follows age: one number ties the arteries' to the aorta's and the valves', loosely.
+    age = rng.normal()
+    burden = 0.75 * age + np.sqrt(1 - 0.75**2) * rng.normal()
+    mediastinum.around(volume, rng, heart, fat_hu, blood_hu, age)
+    _paint_heart(volume, rng, heart, fat_hu, blood_hu)
+    arteries = coronaries.draw_arteries(rng, heart)
+    volume.sprinkle([a.lumen(blood_hu) for a in arteries])
+    volume.sprinkle(calcifications.elsewhere(rng, heart, age) + calcifications.devices(rng, heart, arteries))
+    aim = _aimed_score(burden)
+    calcium = volume.sprinkle(coronaries.draw_calcium(rng, arteries, aim))
+
+    scanner = _draw_scanner(rng, spacing)
+    image = scanner.resolve(volume.hu, spacing) + scanner.noise(rng, volume.shape)
+    image = np.clip(image, -1024, 3071).astype(np.float32)
+    mask, score = lesions(image, scanner.resolve(calcium, spacing), spacing)
+    return image, mask, score, spacing
+
+
+def _aimed_score(burden: float) -> float:
+    """A smokers' score for a quantile of the burden, given as a standard normal number.
+
+    One in five has none, and with calcium too small to be seen one in four scores 0. Of 1,875 smokers of COPDGene
+    12.9 % had 400 or more. A median of 30, between those of the men and women of Heinz Nixdorf (41 and 1), and one in
+    120 above 3000, are ours.
+    """
+    normal, score = (-0.85, 0.0, 1.13, 2.4, 3.2), (5, 30, 400, 3000, 5000)
+    return 0.0 if burden < normal[0] else float(np.exp(np.interp(burden, normal, np.log(score))))
+
+
+def _draw_scanner(rng: np.random.Generator, spacing_mm: tuple[float, float, float]) -> Scanner:
+    """Low dose: noise of 12 to 32 HU in the image's voxels, which are larger than those of a scanner (20 to 60 HU)."""
+    uniform = rng.uniform
+    plane = uniform(0.5, 0.95)
+    return Scanner(
+        blur_mm=(uniform(0.15, 0.4) * spacing_mm[0], plane, plane),
+        sharpen=float(uniform(0, 0.1)),
+        noise_hu=float(np.exp(uniform(np.log(12), np.log(32)))),
+        grain=(uniform(0.2, 0.4), *[uniform(0.45, 0.8)] * 2),
+        streak_hu=float(max(uniform(-6, 8), 0)),
+    )
+
+
+EXPLAINED_HU = 40.0
+"""How much coronary calcium must add to a voxel for it to be called calcified: about half of the way from muscle
+(45 HU) to 130 HU. Below, the far tail of the blur would claim noise. Ours."""
+
+
+def lesions(image_hu: NDArray, calcium_hu: NDArray, spacing_mm: tuple) -> tuple[NDArray[np.bool_], float]:
+    """Which voxels of an image are coronary calcium, and their Agatston score: what a reader's clicks would give.
+
+    What the painted coronary calcium adds to the image is known, ``calcium_hu``. A voxel is *explained* when it
+    reaches 130 HU, would not without that calcium, and has at least :data:`EXPLAINED_HU` from it. A reader clicks
+    whole lesions, so an in-slice component (8 neighbours, as the score has it) of which at least half is explained
+    belongs as a whole, with the noise at its rim. Where calcium of the arteries hangs together with more of something
+    else (bone, the aorta's wall, metal), the reader cuts: there only the explained voxels belong.
+
+    Args:
+        image_hu: The finished image, (D, H, W).
+        calcium_hu: What coronary calcium adds to it, (D, H, W), blurred as the image is.
+        spacing_mm: (dz, dy, dx).
+
+    Returns:
+        The mask, boolean (D, H, W), and the sum of :func:`biomark.agatston.weights` (rules ``dz3``) inside it.
+    """
+    weights = agatston.weights(image_hu, spacing_mm, "dz3")
+    above = weights > 0
+    explained = above & (image_hu - calcium_hu < 130) & (calcium_hu >= EXPLAINED_HU)
+    in_slice = np.zeros((3, 3, 3), bool)
+    in_slice[1] = True
+    labels, count = ndimage.label(above, in_slice)
+    labels = labels[above]
+    share = np.bincount(labels, explained[above], count + 1) / np.maximum(np.bincount(labels, minlength=count + 1), 1)
+    mask = explained
+    mask[above] |= share[labels] >= 0.5
+    return mask, float(np.sum(weights, where=mask, dtype=float))
+
+
+def _paint_heart(volume: Volume, rng: np.random.Generator, heart: Heart, fat_hu: float, blood_hu: float) -> None:
+    """Pericardium, fat, chambers and great vessels."""
+    at, uniform = (volume.x, volume.y, volume.z), rng.uniform
+    aorta = heart.aorta.distance(*at)
+    chambers = [c.distance(*at) for c in heart.chambers.values()]
+    # A stiff skin over chambers and vessels leaves the grooves to fat; it never cuts into a chamber.
+    stiff = uniform(11, 16)
+    bare = union(chambers, 2.0)
+    skin = union([*chambers, np.maximum(aorta, volume.z - heart.root[2] - 22)], stiff)
+    sac = union([skin + np.float32(stiff * uniform(0.35, 0.75)), bare - np.float32(1)], 2.0)
+    volume.paint(sac - np.float32(uniform(0.5, 4)), fat_hu - 4)  # fat outside the pericardium
+    volume.paint(sac - np.float32(uniform(0.4, 0.9)), uniform(0, 35))
+    volume.paint(sac, fat_hu)
+    for vessel in mediastinum.great_vessels(rng, heart):
+        volume.fill(vessel, blood_hu - 2)
+    volume.paint(bare, blood_hu + uniform(0, 6))
+    volume.paint(aorta - np.float32(1.2), blood_hu + 6)  # the wall
+    volume.paint(aorta, blood_hu)
+    volume.fill(heart.descending, blood_hu + 6, grow_mm=1.2)
+    volume.fill(heart.descending, blood_hu)

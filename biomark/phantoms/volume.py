@@ -1,0 +1,254 @@
+"""A box of voxels in body coordinates on which anatomy is painted in millimetres, and the scanner that images it.
+
+Coordinates are millimetres with the origin in the middle of the box: x grows to the patient's left (the image's
+right), y to the back (the image's bottom), z to the head. The array's axes are (slice, row, column), slices from feet
+to head, as in :class:`biomark.scans.Scan`.
+
+Two ways of painting. Large organs are given by their signed distance, which covers a voxel at the rim in part. Small
+things (calcium, vessels, metal) are clouds of points far closer together than voxels, each with a volume of its own:
+counting them is super-sampling where it is needed and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+HU_RANGE = (-1024.0, 3071.0)
+"""What 12 bits hold with the usual intercept of -1024 HU."""
+
+
+class Volume:
+    """Hounsfield values on a box of voxels, float32.
+
+    Args:
+        shape: Slices, rows and columns (D, H, W).
+        spacing_mm: (dz, dy, dx) in mm.
+        rotation_deg: Rotation of the patient about the long axis of the scanner.
+
+    Attributes:
+        hu: (D, H, W), -1000 HU at first.
+        x, y, z: Body coordinates in mm, of shapes (1, H, W), (1, H, W) and (D, 1, 1).
+    """
+
+    def __init__(self, shape: Sequence[int], spacing_mm: Sequence[float], rotation_deg: float = 0.0) -> None:
+        self.shape, self.spacing_mm = tuple(shape), tuple(float(s) for s in spacing_mm)
+        angle = np.deg2rad(rotation_deg)
+        self._turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        centres = [(np.arange(n) - (n - 1) / 2) * s for n, s in zip(self.shape, self.spacing_mm, strict=True)]
+        down, across = centres[1][:, None], centres[2][None, :]
+        self.x = (self._turn[0, 0] * across + self._turn[0, 1] * down).astype(np.float32)[None]
+        self.y = (self._turn[1, 0] * across + self._turn[1, 1] * down).astype(np.float32)[None]
+        self.z = centres[0].astype(np.float32)[:, None, None]
+        self.hu = np.full(self.shape, -1000, np.float32)
+
+    def paint(self, distance_mm: NDArray, hu: float, window: tuple[slice, ...] = (...,)) -> None:
+        """Fill a shape with a Hounsfield value.
+
+        Args:
+            distance_mm: Signed distance of each voxel's centre from the shape, negative inside, of a shape that
+                broadcasts to the window's. A voxel at the rim is covered in part.
+            hu: The value.
+            window: Three slices of the array outside of which there is nothing to paint; everything by default.
+        """
+        cover = np.clip(np.float32(0.5) - distance_mm * np.float32(1 / self.spacing_mm[1]), 0, 1)
+        self.hu[window] += cover * (np.float32(hu) - self.hu[window])
+
+    def fill(self, shape: Ellipsoid | Bar | Tube, hu: float, *, grow_mm: float = 0.0) -> None:
+        """Paint a small shape, or a layer of ``grow_mm`` around it: distances are evaluated near it alone."""
+        window = self.near(*shape.extent(), grow_mm)
+        if all(s.stop > s.start for s in window):
+            plane = (slice(None), *window[1:])
+            distance = shape.distance(self.x[plane], self.y[plane], self.z[window[0]])
+            self.paint(distance - np.float32(grow_mm), hu, window)
+
+    def near(self, centre: NDArray, reach: NDArray, grow_mm: float = 0.0) -> tuple[slice, slice, slice]:
+        """The window that holds every voxel within ``reach`` (3,) in mm of a place in body coordinates (x, y, z)."""
+        middle, half = self._turn.T @ centre[:2], np.abs(self._turn.T) @ reach[:2]
+        places = zip(
+            (centre[2], middle[1], middle[0]), (reach[2], half[1], half[0]), self.spacing_mm, self.shape, strict=True
+        )
+        window = []
+        for place, far, step, count in places:
+            ends = (place + np.array([-1, 1]) * (far + grow_mm)) / step + (count - 1) / 2
+            window.append(slice(int(np.clip(ends[0] - 1, 0, count)), int(np.clip(ends[1] + 3, 0, count))))
+        return tuple(window)
+
+    def cover(self, points: NDArray, *volumes_mm3: NDArray) -> list[NDArray[np.float64]]:
+        """The share of each voxel that a cloud of points fills, for each list of the points' volumes; arrays (D H W,).
+
+        Args:
+            points: Body coordinates (x, y, z), (P, 3) in mm. What lies outside the box is left out.
+            volumes_mm3: What each point stands for, (P,).
+        """
+        turned = points[:, :2] @ self._turn  # the inverse of a rotation is its transpose
+        inside, flat = True, 0
+        for axis, values in enumerate((points[:, 2], turned[:, 1], turned[:, 0])):
+            index = np.floor(values / self.spacing_mm[axis] + self.shape[axis] / 2).astype(np.int64)
+            inside = inside & (index >= 0) & (index < self.shape[axis])
+            flat = flat * self.shape[axis] + index
+        voxel = np.prod(self.spacing_mm)
+        return [np.bincount(flat[inside], v[inside] / voxel, self.hu.size) for v in volumes_mm3]
+
+    def sprinkle(self, clouds: Sequence[Cloud]) -> NDArray[np.float32]:
+        """Paint clouds of points, and return what they changed, in HU, (D, H, W)."""
+        change = np.zeros(self.shape, np.float32)
+        if not clouds:
+            return change
+        points = np.concatenate([c.points for c in clouds])
+        volume = np.concatenate([np.broadcast_to(c.volume_mm3, len(c.points)) for c in clouds])
+        hu = np.repeat([float(c.hu) for c in clouds], [len(c.points) for c in clouds])
+        share, sum_hu = self.cover(points, volume, volume * hu)
+        at = np.flatnonzero(share)
+        share, sum_hu = share[at], sum_hu[at]
+        # Where clouds overlap, a voxel is full, and each has the part of it that it would have had alone.
+        before = self.hu.reshape(-1)[at]
+        change.reshape(-1)[at] = sum_hu / np.maximum(share, 1) - np.minimum(share, 1) * before
+        self.hu += change
+        return change
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Points that fill a small thing: body coordinates (P, 3) in mm, the volume of each in mm3, and its value in HU."""
+
+    points: NDArray
+    volume_mm3: float | NDArray
+    hu: float
+
+
+@dataclass(frozen=True)
+class Ellipsoid:
+    """An ellipsoid: centre (3,) and half-axes (3,) in mm, and their directions as the rows of a (3, 3) matrix."""
+
+    centre: NDArray
+    half_mm: NDArray
+    axes: NDArray
+
+    def distance(self, x: NDArray, y: NDArray, z: NDArray) -> NDArray[np.float32]:
+        """Signed distance in mm, negative inside; exact on the surface and to first order near it."""
+        square, steep = np.float32(0), np.float32(0)
+        for axis, half in zip(self.axes, self.half_mm, strict=True):
+            flat = (x - np.float32(self.centre[0])) * np.float32(axis[0] / half)
+            flat = flat + (y - np.float32(self.centre[1])) * np.float32(axis[1] / half)
+            u = flat + (z - np.float32(self.centre[2])) * np.float32(axis[2] / half)
+            u *= u
+            square = square + u
+            steep = steep + u * np.float32(1 / half**2)
+        length = np.sqrt(square)
+        return (length - 1) * length / np.sqrt(steep + np.float32(1e-9))
+
+    def extent(self) -> tuple[NDArray, NDArray]:
+        """Centre and reach along x, y and z, (3,) in mm."""
+        return self.centre, np.linalg.norm(self.half_mm[:, None] * self.axes, axis=0)
+
+    def outward(self, points: NDArray) -> tuple[NDArray, NDArray]:
+        """Distance (P,) and outward direction (P, 3) of points (P, 3)."""
+        normal = ((points - self.centre) @ self.axes.T / self.half_mm**2) @ self.axes
+        normal = normal / np.linalg.norm(normal, axis=1, keepdims=True)
+        return self.distance(*points.T), normal
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A rounded bar between two points (3,) in mm, of a radius in mm."""
+
+    start: NDArray
+    end: NDArray
+    radius_mm: float
+
+    def extent(self) -> tuple[NDArray, NDArray]:
+        """Centre and reach along x, y and z, (3,) in mm."""
+        return (self.start + self.end) / 2, np.abs(self.end - self.start) / 2 + self.radius_mm
+
+    def distance(self, x: NDArray, y: NDArray, z: NDArray) -> NDArray[np.float32]:
+        """Signed distance in mm, negative inside."""
+        way = np.asarray(self.end, np.float32) - np.asarray(self.start, np.float32)
+        dx, dy, dz = (a - np.float32(s) for a, s in zip((x, y, z), self.start, strict=True))
+        along = np.clip(((dx * way[0] + dy * way[1]) + dz * way[2]) / (way @ way), 0, 1)
+        square = (dx - along * way[0]) ** 2 + (dy - along * way[1]) ** 2 + (dz - along * way[2]) ** 2
+        return np.sqrt(square) - np.float32(self.radius_mm)
+
+
+def union(distances: Sequence[NDArray], blend_mm: float) -> NDArray[np.float32]:
+    """Distance from the union of shapes, whose creases are filled as by a skin of stiffness ``blend_mm``."""
+    total = sum(np.exp(np.maximum(d, -60) * np.float32(-1 / blend_mm)) for d in distances)
+    return np.float32(-blend_mm) * np.log(total)
+
+
+@dataclass(frozen=True)
+class Tube:
+    """A vessel that runs along the body: knots of z, x, y and radius, (K, 4) in mm, z increasing."""
+
+    knots: NDArray
+
+    def at(self, z: NDArray | float) -> tuple[NDArray, NDArray, NDArray]:
+        """Centre x and y, and radius, at a height; the radius is negative above and below the vessel."""
+        z_knots, *columns = self.knots.T
+        x, y, r = (np.interp(z, z_knots, c) for c in columns)
+        return x, y, r
+
+    def extent(self) -> tuple[NDArray, NDArray]:
+        """Centre and reach along x, y and z, (3,) in mm."""
+        r = np.maximum(self.knots[:, 3:], 0) * [1, 1, 0]
+        points = self.knots[:, [1, 2, 0]]
+        low, high = (points - r).min(0), (points + r).max(0)
+        return (low + high) / 2, (high - low) / 2
+
+    def distance(self, x: NDArray, y: NDArray, z: NDArray) -> NDArray[np.float32]:
+        """Signed distance in mm within the slice, negative inside."""
+        cx, cy, r = (np.asarray(a, np.float32) for a in self.at(z))
+        return np.sqrt((x - cx) ** 2 + (y - cy) ** 2) - r
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """How a volume is imaged.
+
+    Attributes:
+        blur_mm: SD of the point spread function along (z, y, x), a Gaussian; along z it is the slice profile.
+        sharpen: 0 for a smooth kernel; 0.5 overshoots edges as sharp kernels do.
+        noise_hu: SD of the noise in the image's own voxels.
+        grain: SD of the noise's correlation along (z, y, x), in voxels.
+        streak_hu: SD of the noise along rows, which long paths through the shoulders and arms leave.
+    """
+
+    blur_mm: tuple[float, float, float]
+    sharpen: float
+    noise_hu: float
+    grain: tuple[float, float, float]
+    streak_hu: float
+
+    def resolve(self, array: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.float32]:
+        """Blur and sharpen, (D, H, W). It is linear: the image of a sum is the sum of the images."""
+        out = np.asarray(array, np.float32)
+        for axis in range(3):
+            sigma = self.blur_mm[axis] / spacing_mm[axis]
+            out = ndimage.gaussian_filter1d(out, sigma, axis, mode="nearest", truncate=3)
+        if self.sharpen:
+            wide = out
+            for axis in (1, 2):
+                wide = ndimage.gaussian_filter1d(wide, 1.0, axis, mode="nearest", truncate=3)
+            out = out + np.float32(self.sharpen) * (out - wide)
+        return out
+
+    def noise(self, rng: np.random.Generator, shape: Sequence[int]) -> NDArray[np.float32]:
+        """One draw of the noise, (D, H, W) in HU."""
+        noise = rng.standard_normal(tuple(shape), dtype=np.float32)
+        for axis, sigma in enumerate(self.grain):
+            if sigma > 0.2:  # below, a Gaussian on the grid is a single voxel
+                noise = ndimage.gaussian_filter1d(noise, sigma, axis, mode="wrap", truncate=3)
+        noise *= np.float32(self.noise_hu) / noise.std()
+        if self.streak_hu:
+            depth, height, width = shape
+            knots = max(width // 10, 2)
+            streaks = rng.standard_normal((depth, height, knots), dtype=np.float32)
+            across = np.linspace(0, knots - 1, width)
+            low = np.minimum(across.astype(int), knots - 2)
+            part = (across - low).astype(np.float32)
+            noise += np.float32(1.2 * self.streak_hu) * (streaks[..., low] * (1 - part) + streaks[..., low + 1] * part)
+        return noise
