@@ -171,13 +171,18 @@ def _into_groove(points: NDArray, one, other, deep_mm: float) -> NDArray:
 
 
 def smooth_line(knots: NDArray) -> NDArray:
-    """A smooth line through knots, a point every :data:`STEP_MM`."""
-    arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(knots, axis=0), axis=1))])
-    ticks = np.arange(0, arc[-1], 1.0)
-    dense = np.stack([np.interp(ticks, arc, c) for c in knots.T], 1)
-    dense = gaussian_filter1d(dense, 4.0, axis=0, mode="nearest")
-    arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(dense, axis=0), axis=1))])
-    return np.stack([np.interp(np.arange(0, arc[-1], STEP_MM), arc, c) for c in dense.T], 1)
+    """A smooth line from the first knot to the last, a point every :data:`STEP_MM`: (K, 3) gives (P, 3)."""
+    dense = _walk(knots, 1.0)
+    # Continued beyond its ends as its own point reflection there, a line keeps them; otherwise they shrink inwards.
+    beyond = np.pad(dense, ((16, 16), (0, 0)), mode="reflect", reflect_type="odd")
+    return _walk(gaussian_filter1d(beyond, 4.0, axis=0, truncate=4)[16:-16], STEP_MM)
+
+
+def _walk(line: NDArray, step_mm: float) -> NDArray:
+    """Points on a line about ``step_mm`` apart, its ends among them."""
+    arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+    ticks = np.linspace(0, arc[-1], max(round(arc[-1] / step_mm), 1) + 1)
+    return np.stack([np.interp(ticks, arc, c) for c in line.T], 1)
 
 
 def draw_calcium(rng: np.random.Generator, arteries: Sequence[Artery], aim: float) -> list[Cloud]:

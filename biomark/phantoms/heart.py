@@ -93,7 +93,9 @@ def draw_heart(rng: np.random.Generator, size: float) -> Heart:
     return Heart(origin, axes, size, chambers, root, Tube(aorta), Tube(descending))
 
 
-def draw_volume(rng: np.random.Generator, size: int) -> tuple[NDArray, NDArray, float, tuple[float, float, float]]:
+def draw_volume(
+    rng: np.random.Generator, size: int, *, slice_mm: float | None = None
+) -> tuple[NDArray, NDArray, float, tuple[float, float, float]]:
     """Draw one heart box.
 
     The box fits the heart as a detector's does: 134 to 173 mm on a side (the heart is 100 to 135 mm wide and deep, and
@@ -102,7 +104,10 @@ def draw_volume(rng: np.random.Generator, size: int) -> tuple[NDArray, NDArray, 
 
     Args:
         rng: Source of every random choice.
-        size: Pixels on a side. Slices are always :data:`SLICES`.
+        size: Pixels on a side.
+        slice_mm: Distance between slices. None divides the box's height by :data:`SLICES`. A generator in the same
+            state draws the same heart at every distance and size: thin slices show it sharper along the body and, the
+            dose being shared by more of them, noisier (:func:`_draw_scanner`).
 
     Returns:
         The image in HU, (D, H, W) float32; the mask of the coronary calcium, boolean (see :func:`lesions`); its score;
@@ -111,8 +116,9 @@ def draw_volume(rng: np.random.Generator, size: int) -> tuple[NDArray, NDArray, 
     uniform = rng.uniform
     scale = uniform(0.9, 1.1)
     side, height = scale * uniform(149, 157), scale * uniform(104, 128)
-    spacing = (height / SLICES, side / size, side / size)
-    volume = Volume((SLICES, size, size), spacing, float(np.clip(rng.normal(0, 4), -9, 9)))
+    slices = SLICES if slice_mm is None else round(height / slice_mm)
+    spacing = (slice_mm or height / SLICES, side / size, side / size)
+    volume = Volume((slices, size, size), spacing, float(np.clip(rng.normal(0, 4), -9, 9)))
     heart = draw_heart(rng, scale * uniform(0.92, 1.05))
     blood_hu = float(np.clip(rng.normal(42, 5), 30, 55))
     fat_hu = float(np.clip(rng.normal(-98, 8), -118, -78))
@@ -128,7 +134,7 @@ def draw_volume(rng: np.random.Generator, size: int) -> tuple[NDArray, NDArray, 
     aim = _aimed_score(burden)
     calcium = volume.sprinkle(coronaries.draw_calcium(rng, arteries, aim))
 
-    scanner = _draw_scanner(rng, spacing)
+    scanner = _draw_scanner(rng, spacing, height / SLICES)
     image = scanner.resolve(volume.hu, spacing) + scanner.noise(rng, volume.shape)
     image = np.clip(image, -1024, 3071).astype(np.float32)
     mask, score = lesions(image, scanner.resolve(calcium, spacing), spacing)
@@ -146,14 +152,19 @@ def _aimed_score(burden: float) -> float:
     return 0.0 if burden < normal[0] else float(np.exp(np.interp(burden, normal, np.log(score))))
 
 
-def _draw_scanner(rng: np.random.Generator, spacing_mm: tuple[float, float, float]) -> Scanner:
-    """Low dose: noise of 12 to 32 HU in the image's voxels, which are larger than those of a scanner (20 to 60 HU)."""
+def _draw_scanner(rng: np.random.Generator, spacing_mm: tuple[float, float, float], usual_mm: float) -> Scanner:
+    """Low dose: noise of 12 to 32 HU in slices ``usual_mm`` apart, whose voxels are larger than a scanner's own.
+
+    One dose is shared by all slices, so that noise grows as their distance falls, by its square root; no further than
+    to 40 HU, where reconstruction would smooth. The profile along the body is as wide as the distance makes it. Ours.
+    """
     uniform = rng.uniform
     plane = uniform(0.5, 0.95)
+    dose = np.sqrt(usual_mm / spacing_mm[0])
     return Scanner(
         blur_mm=(uniform(0.15, 0.4) * spacing_mm[0], plane, plane),
         sharpen=float(uniform(0, 0.1)),
-        noise_hu=float(np.exp(uniform(np.log(12), np.log(32)))),
+        noise_hu=float(np.clip(dose * np.exp(uniform(np.log(12), np.log(32))), 12, 40)),
         grain=(uniform(0.2, 0.4), *[uniform(0.45, 0.8)] * 2),
         streak_hu=float(max(uniform(-6, 8), 0)),
     )

@@ -132,8 +132,6 @@ def _ribs(volume, rng, wall, age) -> None:
     rows = np.flatnonzero((y < wall + 4).any(axis=(0, 2)))
     rows = slice(rows[0], rows[-1] + 1) if len(rows) else slice(0, 0)
     x, y, wall = x[:, rows], y[:, rows], wall[:, rows]
-    if not x.size:
-        return
     gap, half_height, half_depth = uniform(24, 30), uniform(5.5, 7.5), uniform(4, 5.5)
     side = np.sign(x)
     shift = np.where(side > 0, uniform(0, gap), uniform(0, gap)).astype(np.float32)
