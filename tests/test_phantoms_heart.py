@@ -1,17 +1,20 @@
 """The heart phantom: a smokers' scores, a truth that a reader would click, and bright things that must not count."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
+from scipy.spatial import KDTree
 
 import biomark as bm
 from biomark import agatston
-from biomark.phantoms import coronaries, heart
+from biomark.phantoms import calcifications, coronaries, heart
 from biomark.phantoms.volume import Bar, Cloud, Ellipsoid, Scanner, Tube, Volume, union
 
-IN_SLICE = np.zeros((3, 3, 3), bool)
-IN_SLICE[1] = True
-AIR, FAT, MUSCLE = -1000.0, -100.0, 45.0
+FAT, MUSCLE = -100.0, 45.0
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +34,10 @@ def test_same_arguments_same_bits(cohort):
 
 
 def test_scores_are_those_of_smokers(cohort):
-    """A quarter without calcium; 12.9 % of 1,875 smokers of COPDGene had 400 or more."""
+    """A quarter without calcium; 12.9 % of 1,875 smokers of COPDGene had 400 or more; within 3 SD of 160 draws."""
     values = cohort.values
-    assert 0.18 < np.mean(values == 0) < 0.32
-    assert 0.08 < np.mean(values > 400) < 0.18
+    assert abs(np.mean(values == 0) - 0.25) < 3 * np.sqrt(0.25 * 0.75 / 160)
+    assert abs(np.mean(values > 400) - 0.129) < 3 * np.sqrt(0.129 * 0.871 / 160)
     assert values.max() > 1000
     assert np.mean(values) > 2 * np.median(values)
 
@@ -78,26 +81,105 @@ def test_tissues_have_their_hounsfield_values(cohort):
 
 
 def test_confounders_outweigh_the_truth(cohort):
+    """In sum nearly tenfold; in a few cases they hang together with coronary calcium."""
     outside = cohort.weights.sum((1, 2, 3)) - measured(cohort)
-    ratio = outside.sum() / cohort.values.sum()
-    print(f"candidate weight outside the truth: {ratio:.1f} times the truth")
-    assert 2 < ratio < 30
+    assert 5 < outside.sum() / cohort.values.sum() < 15
     touching = 0
     for case in cohort:
         labels, _ = ndimage.label(case.weights > 0, np.ones((3, 3, 3)))
         mixed = np.intersect1d(labels[case.mask], labels[(case.weights > 0) & ~case.mask])
         touching += bool(mixed.any())
-    assert touching > 5
+    assert touching >= 3
 
 
 def test_bones_are_no_candidates(cohort):
-    """Before the rule on size, bones outweigh everything else; after it, what is left of them is a small share."""
-    share = []
+    """Before the rule on size, bones outweigh everything else; after it, what is false is a small share of them.
+
+    Not in every case: where the box cuts vertebrae and ribs to pieces under the limit, these pieces stay.
+    """
+    before, after, largest = [], [], 0
     for case in cohort[:60]:
-        before = agatston.weights(case.image, case.spacing_mm, "dz3")
-        share.append(case.weights.sum(dtype=float) / before.sum(dtype=float))
-    assert np.median(share) < 0.03
-    assert np.mean(np.array(share) < 0.08) > 0.95
+        false = ~case.mask
+        before.append(agatston.weights(case.image, case.spacing_mm, "dz3").sum(where=false, dtype=float))
+        after.append(case.weights.sum(where=false, dtype=float))
+        labels, _ = ndimage.label(case.weights > 0)
+        largest = max(largest, np.bincount(labels.ravel())[1:].max(initial=0) * np.prod(case.spacing_mm))
+    assert np.median(np.array(after) / before) < 0.03
+    assert sum(after) < 0.06 * sum(before)
+    assert largest <= 1500 * (1 + 1e-9)
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """Twenty hearts with their images, their arteries, and the coordinates of their voxels, (20) tuples."""
+    found, drawn = [], {}
+
+    def recording(function, name):
+        def call(*args):
+            drawn[name] = function(*args)
+            return drawn[name]
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(heart, "Volume", recording(Volume, "volume"))
+        patch.setattr(coronaries, "draw_arteries", recording(coronaries.draw_arteries, "arteries"))
+        for i in range(20):
+            image, mask, *_ = heart.draw_volume(np.random.default_rng([9, i]), 64)
+            found.append((image, mask, drawn["arteries"], drawn["volume"]))
+    return found
+
+
+def test_calcium_lies_near_the_arteries(seen):
+    """Within half the reach of their motion, a plaque's radius and a voxel of their middles."""
+    count = 0
+    for _, mask, arteries, volume in seen:
+        places = np.stack([np.broadcast_to(a, mask.shape)[mask] for a in (volume.x, volume.y, volume.z)], 1)
+        reach = max(np.linalg.norm(a.motion.way_mm) for a in arteries) / 2 + 2.4 + np.linalg.norm(volume.spacing_mm)
+        away = KDTree(np.concatenate([a.line for a in arteries])).query(places)[0]
+        assert np.all(away < reach)
+        count += len(away)
+    assert count > 200
+
+
+def test_without_coronary_calcium_nothing_counts(monkeypatch):
+    """Calcium of the aorta, the valves and the nodes, and metal, are bright, are candidates, and are not the truth."""
+    monkeypatch.setattr(heart, "_aimed_score", lambda burden: 0.0)
+    bright = 0
+    for i in range(10):
+        image, mask, score, _ = heart.draw_volume(np.random.default_rng([4, i]), 64)
+        bright += np.any(image[8:-8, 16:48, 16:48] > 250)
+        assert score == 0 and not mask.any()
+    assert bright > 2
+
+
+def test_every_confounder_occurs():
+    """Among 300 hearts, each kind, and none in most: but for the aorta's wall, which calcifies in many."""
+    with_it = Counter()
+    for i in range(300):
+        rng = np.random.default_rng([5, i])
+        drawn = heart.draw_heart(rng, 1.0)
+        clouds = calcifications.elsewhere(rng, drawn, rng.normal())
+        clouds += calcifications.devices(rng, drawn, coronaries.draw_arteries(rng, drawn))
+        with_it.update({cloud.name for cloud in clouds})
+    kinds = {"aortic wall", "aortic valve", "mitral annulus", "lymph node", "pericardium", "stent", "clip", "lead"}
+    assert set(with_it) == kinds
+    assert with_it["aortic wall"] > 150 > max(n for kind, n in with_it.items() if kind != "aortic wall")
+
+
+@pytest.mark.parametrize("slice_mm", [1.0, 3.0, 5.0])
+def test_one_heart_at_any_slice_distance(slice_mm):
+    """The same anatomy: heavily smoothed in every direction, the images agree; thin slices are noisier."""
+    usual, _, _, spacing = heart.draw_volume(np.random.default_rng([6, 4]), 40)
+    image, mask, score, found = heart.draw_volume(np.random.default_rng([6, 4]), 40, slice_mm=slice_mm)
+    assert found == (slice_mm, *spacing[1:])
+    assert abs(len(image) * slice_mm - len(usual) * spacing[0]) <= slice_mm / 2
+    assert score == pytest.approx(agatston.weights(image, found, "dz3").sum(where=mask, dtype=float))
+    smooth = [ndimage.gaussian_filter(a, 6 / np.array(s)) for a, s in ((image, found), (usual, spacing))]
+    heights = [(np.arange(len(a)) - (len(a) - 1) / 2) * s[0] for a, s in zip(smooth, (found, spacing), strict=True)]
+    near = [np.abs(heights[0] - z).argmin() for z in heights[1]]
+    inner = slice(5, -5)
+    assert np.corrcoef(smooth[0][near][inner].ravel(), smooth[1][inner].ravel())[0, 1] > 0.99
 
 
 def test_another_size():
@@ -139,14 +221,30 @@ def test_no_calcium_no_lesion():
 
 
 def test_arteries_run_on_the_heart():
-    """Every artery lies outside the chambers and within 15 mm of them, and begins at the aorta."""
+    """Every artery lies outside the chambers and within 15 mm of them; two begin at the aorta, two at the fork."""
     for seed in range(5):
         rng = np.random.default_rng(seed)
         drawn = heart.draw_heart(rng, 1.0)
-        for artery in coronaries.draw_arteries(rng, drawn):
+        arteries = {artery.name: artery for artery in coronaries.draw_arteries(rng, drawn)}
+        for name, artery in arteries.items():
             away = np.min([c.distance(*artery.line.T) for c in drawn.chambers.values()], axis=0)
-            assert np.percentile(away, 10) > -3 and np.percentile(away, 90) < 15, artery.name
-            assert artery.length_mm > (5 if artery.name == "LM" else 40)
+            assert np.percentile(away, 10) > -3 and np.percentile(away, 90) < 15, name
+            assert artery.length_mm > (5 if name == "LM" else 40)
+        for name in ("LM", "RCA"):
+            x, y, z = arteries[name].line[0]
+            assert abs(drawn.aorta.distance(x, y, z)) < 2, name
+        for name in ("LAD", "LCX"):
+            np.testing.assert_allclose(arteries[name].line[0], arteries["LM"].line[-1])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(*[st.floats(-60, 60)] * 3), min_size=2, max_size=6))
+def test_a_smooth_line_keeps_its_ends(knots):
+    knots = np.array(knots)
+    assume(np.linalg.norm(np.diff(knots, axis=0), axis=1).min() > 5)
+    line = coronaries.smooth_line(knots)
+    np.testing.assert_allclose(line[[0, -1]], knots[[0, -1]], atol=1e-9)
+    assert np.linalg.norm(np.diff(line, axis=0), axis=1).max() < 1.5 * coronaries.STEP_MM
 
 
 def test_motion_moves_calcium_but_loses_none():

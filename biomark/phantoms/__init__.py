@@ -23,7 +23,8 @@ def draw(key: str, n: int, seed: int, *, size: int | None = None) -> Cohort:
         key: A task's key: ``"pma"``, ``"sfa"`` or ``"cac"``.
         n: Number of cases, at least 1.
         seed: Same arguments, same bits on one machine.
-        size: Pixels on a side; :data:`SIZE` by default. A heart box always has :data:`heart.SLICES` slices.
+        size: Pixels on a side; :data:`SIZE` by default. A heart box always has :data:`heart.SLICES` slices;
+            :func:`heart.draw_volume` draws the same heart with slices 1 to 5 mm apart.
 
     Returns:
         A cohort with values and masks. Areas are analytic: the painted area, counted on a grid three times finer

@@ -35,16 +35,16 @@ def elsewhere(rng: np.random.Generator, heart: Heart, age: float) -> list[Cloud]
         for _ in range(rng.integers(1, 6)):
             angle, out = uniform(0, 2 * np.pi), uniform(1, 11)
             where = heart.root + np.array([out * np.cos(angle), out * np.sin(angle), uniform(-4, 5)])
-            clouds.append(_grain(rng, where, uniform(0.8, 2.8), uniform(250, 1100)))
+            clouds.append(_grain(rng, where, uniform(0.8, 2.8), uniform(250, 1100), "aortic valve"))
     if rng.random() < 1 / (1 + np.exp(2.0 - 1.2 * age)):  # mitral annulus: a piece of a ring behind the left ventricle
         clouds.append(_annulus(rng, heart))
     if rng.random() < 0.12:  # lymph nodes after an old infection, very dense, at the roots of the lungs
         for _ in range(rng.integers(1, 4)):
             where = np.array([rng.choice([-1, 1]) * uniform(25, 55), uniform(15, 45), uniform(5, 55)])
-            clouds.append(_grain(rng, where, uniform(1.5, 4), uniform(500, 1500)))
+            clouds.append(_grain(rng, where, uniform(1.5, 4), uniform(500, 1500), "lymph node"))
     if rng.random() < 0.02:  # a plate in the pericardium
         where = heart.place(uniform(20, 70), uniform(0, 30), uniform(30, 40))
-        clouds.append(_grain(rng, where, uniform(2, 5), uniform(300, 900)))
+        clouds.append(_grain(rng, where, uniform(2, 5), uniform(300, 900), "pericardium"))
     return clouds
 
 
@@ -56,11 +56,13 @@ def devices(rng: np.random.Generator, heart: Heart, arteries: Sequence[coronarie
     if rng.random() < 0.03:  # clips along a mammary artery, from behind the sternum to the front of the heart
         start, end = np.array([uniform(12, 25), -58, 50]), heart.place(45, 2, 34)
         for t in np.sort(uniform(0, 1, rng.integers(3, 10))):
-            clouds.append(_grain(rng, start + t * (end - start) + rng.normal(0, 3, 3), uniform(0.8, 1.4), 3000))
+            where = start + t * (end - start) + rng.normal(0, 3, 3)
+            clouds.append(_grain(rng, where, uniform(0.8, 1.4), 3000, "clip"))
     if rng.random() < 0.015:
         knots = np.array([[-24, -2, 70], [-26, 0, 30], heart.place(-5, 25, 0), heart.place(60, 12, -8)])
         line = coronaries.smooth_line(knots)
-        clouds.append(Cloud(np.repeat(line, 4, 0) + rng.normal(0, 0.4, (4 * len(line), 3)), 0.3, 3000))
+        points = np.repeat(line, 4, 0) + rng.normal(0, 0.4, (4 * len(line), 3))
+        clouds.append(Cloud(points, 0.3, 3000, "lead"))
     return clouds
 
 
@@ -78,15 +80,16 @@ def _wall_patch(rng: np.random.Generator, tube: Tube, z: float) -> Cloud:
         np.stack([x + (r + d) * np.cos(angle), y + (r + d) * np.sin(angle), z + dz], 1),
         STEP_MM**3,
         uniform(250, 1200),
+        "aortic wall",
     )
 
 
-def _grain(rng: np.random.Generator, centre: NDArray, radius_mm: float, hu: float) -> Cloud:
+def _grain(rng: np.random.Generator, centre: NDArray, radius_mm: float, hu: float, name: str) -> Cloud:
     """A lump: an ellipsoid of random proportions."""
     half = radius_mm * rng.uniform(0.7, 1.4, 3)
     ticks = np.arange(-half.max(), half.max() + STEP_MM, STEP_MM)
     points = np.stack([g.ravel() for g in np.meshgrid(ticks, ticks, ticks)], 1) + rng.uniform(-0.25, 0.25, 3)
-    return Cloud(points[((points / half) ** 2).sum(1) < 1] + centre, STEP_MM**3, hu)
+    return Cloud(points[((points / half) ** 2).sum(1) < 1] + centre, STEP_MM**3, hu, name)
 
 
 def _annulus(rng: np.random.Generator, heart: Heart) -> Cloud:
@@ -102,4 +105,4 @@ def _annulus(rng: np.random.Generator, heart: Heart) -> Cloud:
     points = line[:, None] + u[:, None] * out[:, None] + v[:, None] * heart.axes[0]
     points = points.reshape(-1, 3)
     keep = rng.random(len(points)) < rng.uniform(0.5, 1)
-    return Cloud(points[keep], STEP_MM**3, rng.uniform(300, 1100))
+    return Cloud(points[keep], STEP_MM**3, rng.uniform(300, 1100), "mitral annulus")

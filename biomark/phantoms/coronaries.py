@@ -223,7 +223,7 @@ def draw_calcium(rng: np.random.Generator, arteries: Sequence[Artery], aim: floa
         angle, out = rng.uniform(0, 2 * np.pi), max(float(np.mean(artery.radius_mm)) - 0.6 * radius, 0)
         points = artery.tube(first, last, step, lumps, (out * np.cos(angle), out * np.sin(angle)))
         points += rng.uniform(-0.5, 0.5, 3) * step
-        clouds.append(Cloud(*artery.motion.spread(points, step**3), hu))
+        clouds.append(Cloud(*artery.motion.spread(points, step**3), hu, artery.name))
     return clouds
 
 
@@ -247,5 +247,5 @@ def draw_stents(rng: np.random.Generator, arteries: Sequence[Artery]) -> list[Cl
         first = rng.uniform(2, max(artery.length_mm * 0.6 - length, 3))
         points = artery.tube(first, min(first + length, artery.length_mm), 0.3, rng.uniform(1.4, 1.8))
         shell = points[rng.random(len(points)) < rng.uniform(0.12, 0.25)]
-        clouds.append(Cloud(*artery.motion.spread(shell, 0.3**3), rng.uniform(2500, 5000)))
+        clouds.append(Cloud(*artery.motion.spread(shell, 0.3**3), rng.uniform(2500, 5000), "stent"))
     return clouds

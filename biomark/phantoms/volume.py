@@ -55,7 +55,8 @@ class Volume:
             hu: The value.
             window: Three slices of the array outside of which there is nothing to paint; everything by default.
         """
-        cover = np.clip(np.float32(0.5) - distance_mm * np.float32(1 / self.spacing_mm[1]), 0, 1)
+        cover = distance_mm * np.float32(-1 / self.spacing_mm[1])
+        cover = np.clip(cover + np.float32(0.5), 0, 1)
         self.hu[window] += cover * (np.float32(hu) - self.hu[window])
 
     def fill(self, shape: Ellipsoid | Bar | Tube, hu: float, *, grow_mm: float = 0.0) -> None:
@@ -106,19 +107,19 @@ class Volume:
         at = np.flatnonzero(share)
         share, sum_hu = share[at], sum_hu[at]
         # Where clouds overlap, a voxel is full, and each has the part of it that it would have had alone.
-        before = self.hu.reshape(-1)[at]
-        change.reshape(-1)[at] = sum_hu / np.maximum(share, 1) - np.minimum(share, 1) * before
+        change.reshape(-1)[at] = sum_hu / np.maximum(share, 1) - np.minimum(share, 1) * self.hu.reshape(-1)[at]
         self.hu += change
         return change
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """Points that fill a small thing: body coordinates (P, 3) in mm, the volume of each in mm3, and its value in HU."""
+    """Points that fill a small thing: body coordinates (P, 3) in mm, the volume of each in mm3, its HU, and its name."""
 
     points: NDArray
     volume_mm3: float | NDArray
     hu: float
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,16 +132,21 @@ class Ellipsoid:
 
     def distance(self, x: NDArray, y: NDArray, z: NDArray) -> NDArray[np.float32]:
         """Signed distance in mm, negative inside; exact on the surface and to first order near it."""
-        square, steep = np.float32(0), np.float32(0)
-        for axis, half in zip(self.axes, self.half_mm, strict=True):
-            flat = (x - np.float32(self.centre[0])) * np.float32(axis[0] / half)
-            flat = flat + (y - np.float32(self.centre[1])) * np.float32(axis[1] / half)
-            u = flat + (z - np.float32(self.centre[2])) * np.float32(axis[2] / half)
-            u *= u
-            square = square + u
-            steep = steep + u * np.float32(1 / half**2)
+        dx, dy, dz = (a - np.float32(c) for a, c in zip((x, y, z), self.centre, strict=True))
+
+        def form(power: int) -> NDArray:
+            """The quadratic form of half-axes to a power: what depends on the slice is added last, in few passes."""
+            m = ((self.axes.T / self.half_mm**power) @ self.axes).astype(np.float32)
+            flat = m[0, 0] * dx**2 + 2 * m[0, 1] * dx * dy + m[1, 1] * dy**2
+            across = 2 * m[0, 2] * dx + 2 * m[1, 2] * dy
+            total = (across + m[2, 2] * dz) * dz
+            total += flat
+            return np.maximum(total, 0)  # rounding may leave less at the centre
+
+        square = form(2)
         length = np.sqrt(square)
-        return (length - 1) * length / np.sqrt(steep + np.float32(1e-9))
+        square -= length  # (length - 1) * length
+        return square / np.sqrt(form(4) + np.float32(1e-9))
 
     def extent(self) -> tuple[NDArray, NDArray]:
         """Centre and reach along x, y and z, (3,) in mm."""
