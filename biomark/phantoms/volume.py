@@ -114,7 +114,7 @@ class Volume:
 
 @dataclass(frozen=True)
 class Cloud:
-    """Points that fill a small thing: body coordinates (P, 3) in mm, the volume of each in mm3, its HU, and its name."""
+    """Points that fill a small thing: body coordinates (P, 3) in mm, the volume of each in mm3, HU, and a name."""
 
     points: NDArray
     volume_mm3: float | NDArray
