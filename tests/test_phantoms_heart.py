@@ -132,14 +132,14 @@ def seen():
 
 def test_calcium_lies_near_the_arteries(seen):
     """Within half the reach of their motion, a plaque's radius and a voxel of their middles."""
-    count = 0
+    assert sum(mask.any() for _, mask, *_ in seen) >= 10
     for _, mask, arteries, volume in seen:
+        if not mask.any():
+            continue
         places = np.stack([np.broadcast_to(a, mask.shape)[mask] for a in (volume.x, volume.y, volume.z)], 1)
         reach = max(np.linalg.norm(a.motion.way_mm) for a in arteries) / 2 + 2.4 + np.linalg.norm(volume.spacing_mm)
         away = KDTree(np.concatenate([a.line for a in arteries])).query(places)[0]
         assert np.all(away < reach)
-        count += len(away)
-    assert count > 200
 
 
 def test_without_coronary_calcium_nothing_counts(monkeypatch):

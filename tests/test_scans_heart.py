@@ -118,8 +118,13 @@ REAL = Path(os.environ.get("BIOMARK_SCANS", "/nonexistent"))
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="BIOMARK_SCANS names no folder of real scans")
 def test_real_scans():
-    """A series of the aortic arch is too short; a thorax phantom with a calcium insert has its insert in the box."""
+    """A series of the aortic arch is too short; of a thorax phantom every calcium insert lies in the box."""
     with pytest.raises(ScanError, match="cannot hold a heart"):
         heart_box(bm.scans.read(REAL / "lidc-0314-arch" / "dicom"))
     box = heart_box(bm.scans.read(REAL / "qrm-calcium-phantom" / "dicom"))
+    slices, rows, columns = box.slices
+    assert slices.start <= 21 and slices.stop > 23
+    for row, column in ((282, 299), (151, 291), (220, 180), (260, 285), (173, 280), (221, 206)):
+        assert rows.start < row - 20 and row + 20 < rows.stop
+        assert columns.start < column - 20 and column + 20 < columns.stop
     assert bm.TASKS["cac"].weigh(box.hu, box.spacing_mm).sum() > 0
