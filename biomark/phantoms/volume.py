@@ -55,8 +55,7 @@ class Volume:
             hu: The value.
             window: Three slices of the array outside of which there is nothing to paint; everything by default.
         """
-        cover = distance_mm * np.float32(-1 / self.spacing_mm[1])
-        cover = np.clip(cover + np.float32(0.5), 0, 1)
+        cover = np.clip(np.float32(0.5) - distance_mm * np.float32(1 / self.spacing_mm[1]), 0, 1)
         self.hu[window] += cover * (np.float32(hu) - self.hu[window])
 
     def fill(self, shape: Ellipsoid | Bar | Tube, hu: float, *, grow_mm: float = 0.0) -> None:
@@ -132,21 +131,16 @@ class Ellipsoid:
 
     def distance(self, x: NDArray, y: NDArray, z: NDArray) -> NDArray[np.float32]:
         """Signed distance in mm, negative inside; exact on the surface and to first order near it."""
-        dx, dy, dz = (a - np.float32(c) for a, c in zip((x, y, z), self.centre, strict=True))
-
-        def form(power: int) -> NDArray:
-            """The quadratic form of half-axes to a power: what depends on the slice is added last, in few passes."""
-            m = ((self.axes.T / self.half_mm**power) @ self.axes).astype(np.float32)
-            flat = m[0, 0] * dx**2 + 2 * m[0, 1] * dx * dy + m[1, 1] * dy**2
-            across = 2 * m[0, 2] * dx + 2 * m[1, 2] * dy
-            total = (across + m[2, 2] * dz) * dz
-            total += flat
-            return np.maximum(total, 0)  # rounding may leave less at the centre
-
-        square = form(2)
+        square, steep = np.float32(0), np.float32(0)
+        for axis, half in zip(self.axes, self.half_mm, strict=True):
+            flat = (x - np.float32(self.centre[0])) * np.float32(axis[0] / half)
+            flat = flat + (y - np.float32(self.centre[1])) * np.float32(axis[1] / half)
+            u = flat + (z - np.float32(self.centre[2])) * np.float32(axis[2] / half)
+            u *= u
+            square = square + u
+            steep = steep + u * np.float32(1 / half**2)
         length = np.sqrt(square)
-        square -= length  # (length - 1) * length
-        return square / np.sqrt(form(4) + np.float32(1e-9))
+        return (length - 1) * length / np.sqrt(steep + np.float32(1e-9))
 
     def extent(self) -> tuple[NDArray, NDArray]:
         """Centre and reach along x, y and z, (3,) in mm."""
