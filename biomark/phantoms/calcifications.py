@@ -48,12 +48,21 @@ def elsewhere(rng: np.random.Generator, heart: Heart, age: float) -> list[Cloud]
     return clouds
 
 
-def devices(rng: np.random.Generator, heart: Heart, arteries: Sequence[coronaries.Artery]) -> list[Cloud]:
-    """Metal in a few per cent: stents, clips of bypass surgery, the lead of a pacemaker."""
+def devices(
+    rng: np.random.Generator, heart: Heart, arteries: Sequence[coronaries.Artery], burden: float
+) -> list[Cloud]:
+    """Metal in a few per cent: stents, clips of bypass surgery, the lead of a pacemaker.
+
+    Args:
+        rng: Source of every random choice.
+        heart: Where.
+        arteries: Where stents lie.
+        burden: Coronary disease, a standard normal number: stents and bypasses are rare without it.
+    """
     clouds, uniform = [], rng.uniform
-    if rng.random() < 0.05:
+    if rng.random() < 1 / (1 + np.exp(4.2 - 1.6 * burden)):
         clouds += coronaries.draw_stents(rng, arteries)
-    if rng.random() < 0.03:  # clips along a mammary artery, from behind the sternum to the front of the heart
+    if rng.random() < 1 / (1 + np.exp(4.7 - 1.6 * burden)):  # clips along a mammary artery, from behind the sternum to the front of the heart
         start, end = np.array([uniform(12, 25), -58, 50]), heart.place(45, 2, 34)
         for t in np.sort(uniform(0, 1, rng.integers(3, 10))):
             where = start + t * (end - start) + rng.normal(0, 3, 3)

@@ -130,7 +130,7 @@ def draw_volume(
     _paint_heart(volume, rng, heart, fat_hu, blood_hu)
     arteries = coronaries.draw_arteries(rng, heart)
     volume.sprinkle([a.lumen(blood_hu) for a in arteries])
-    volume.sprinkle(calcifications.elsewhere(rng, heart, age) + calcifications.devices(rng, heart, arteries))
+    volume.sprinkle(calcifications.elsewhere(rng, heart, age) + calcifications.devices(rng, heart, arteries, burden))
     aim = _aimed_score(burden)
     calcium = volume.sprinkle(coronaries.draw_calcium(rng, arteries, aim))
 
