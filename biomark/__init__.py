@@ -1,9 +1,11 @@
 """Learn where a biomarker comes from when only its number is known."""
 
 from . import agatston, backbones, candidates, losses, metrics, phantoms, records, scans, statistics
+from .baselines import DirectRegressor
 from .cohort import Case, Cohort
 from .evaluation import Report, evaluate, predict
-from .localizer import Localization, Localizer
+from .localizer import Localizer
+from .model import Localization
 from .tasks import TASKS, Task
 from .training import History, fit, fit_once
 from .version import __version__
@@ -12,6 +14,7 @@ __all__ = [
     "TASKS",
     "Case",
     "Cohort",
+    "DirectRegressor",
     "History",
     "Localization",
     "Localizer",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -28,55 +29,107 @@ class Block(nn.Sequential):
         )
 
 
-class UNet(nn.Module):
-    """A U-Net (Ronneberger 2015): what is where, read at four scales, and fine detail passed across.
+class Encoder(nn.Module):
+    """The way down: an image read at ever coarser scales.
 
     Args:
         ndim: 2 for slices, 3 for volumes.
-        width: Channels at full resolution; doubled at each coarser scale.
+        width: Channels at the finest scale; doubled at each coarser one.
         depth: Number of scales.
+        fold: Voxels on each side of a block that is read as one voxel with a channel for each of its parts (space to
+            depth), one number an axis. Nothing is lost and nothing averaged; the finest scale is just coarser.
+
+    Shape:
+        ``(N, 1, *S)`` -> a list of ``depth`` feature maps, from fine to coarse. Sides must be multiples of
+        :attr:`multiple`.
+    """
+
+    def __init__(self, ndim: int, width: int, depth: int, fold: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.ndim, self.fold = ndim, tuple(fold) or (1,) * ndim
+        self.channels = [width * 2**i for i in range(depth)]
+        self.multiple = [f * 2 ** (depth - 1) for f in self.fold]
+        into = [math.prod(self.fold), *self.channels]
+        self.blocks = nn.ModuleList(Block(ndim, a, b) for a, b in zip(into, self.channels, strict=False))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        scales: list[Tensor] = []
+        for block in self.blocks:
+            x = POOL[self.ndim](scales[-1], 2) if scales else folded(image, self.fold)
+            scales.append(block(x))
+        return scales
+
+
+class UNet(nn.Module):
+    """A U-Net (Ronneberger 2015): what is where, read at several scales, and fine detail passed across.
+
+    Args:
+        ndim: 2 for slices, 3 for volumes.
+        width: Channels at the finest scale; doubled at each coarser one.
+        depth: Number of scales.
+        fold: See :class:`Encoder`. Each channel of the last layer is then the logit of one voxel of a block.
 
     Shape:
         ``(N, 1, *S) -> (N, 1, *S)`` logits. Any ``S``: sides that the scales do not divide are padded inside and
         cropped again.
     """
 
-    def __init__(self, ndim: int = 2, width: int = 16, depth: int = 4) -> None:
+    def __init__(self, ndim: int = 2, width: int = 16, depth: int = 4, fold: Sequence[int] = ()) -> None:
         super().__init__()
-        self.ndim, self.depth = ndim, depth
-        channels = [width * 2**i for i in range(depth)]
-        self.down = nn.ModuleList(Block(ndim, a, b) for a, b in zip([1, *channels], channels, strict=False))
+        self.encoder = Encoder(ndim, width, depth, fold)
+        channels = self.encoder.channels
         pairs = list(zip(channels[:0:-1], channels[-2::-1], strict=True))
         # Halving the channels before the picture is doubled costs a quarter of halving them after.
         self.narrow = nn.ModuleList(CONV[ndim](coarse, fine, 1) for coarse, fine in pairs)
         self.up = nn.ModuleList(Block(ndim, 2 * fine, fine) for _, fine in pairs)
-        self.head = CONV[ndim](width, 1, 1)
+        self.head = CONV[ndim](width, math.prod(self.encoder.fold), 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        shape = image.shape[2:]
-        x, skips = pad_to_multiple(image, 2 ** (self.depth - 1)), []
-        for i, block in enumerate(self.down):
-            if i:
-                x = POOL[self.ndim](x, 2)
-            x = block(x)
-            skips.append(x)
-        skips.pop()
+        skips = self.encoder(pad_to_multiple(image, self.encoder.multiple))
+        x = skips.pop()
         for narrow, block in zip(self.narrow, self.up, strict=True):
             # Nearest neighbour: the convolutions after it smooth as they learn to.
             x = F.interpolate(narrow(x), scale_factor=2)
             x = block(torch.cat([skips.pop(), x], dim=1))
-        return self.head(x)[(..., *(slice(n) for n in shape))]
+        return unfolded(self.head(x), self.encoder.fold)[(..., *(slice(n) for n in image.shape[2:]))]
 
 
-def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Repeat the far edges until every side is a multiple: outside a slice there is more of what is at its edge."""
+def folded(image: Tensor, fold: Sequence[int]) -> Tensor:
+    """Blocks of voxels as voxels with a channel for each part: ``(N, C, *S) -> (N, C * prod(fold), *S / fold)``."""
+    if max(fold) == 1:
+        return image
+    n, c, *sides = image.shape
+    parts = image.view(n, c, *(k for side, f in zip(sides, fold, strict=True) for k in (side // f, f)))
+    axes = range(2, parts.ndim)
+    return parts.permute(0, 1, *axes[1::2], *axes[::2]).flatten(1, 1 + len(fold))
+
+
+def unfolded(features: Tensor, fold: Sequence[int]) -> Tensor:
+    """The inverse of :func:`folded`."""
+    if max(fold) == 1:
+        return features
+    n, c, *sides = features.shape
+    parts = features.reshape(n, c // math.prod(fold), *fold, *sides)
+    d = len(fold)
+    pairs = [axis for i in range(d) for axis in (2 + d + i, 2 + i)]
+    return parts.permute(0, 1, *pairs).reshape(n, -1, *(s * f for s, f in zip(sides, fold, strict=True)))
+
+
+def pad_to_multiple(image: Tensor, multiple: Sequence[int]) -> Tensor:
+    """Repeat the far edges until every side is a multiple: outside an image there is more of what is at its edge."""
     pad: list[int] = []
-    for n in reversed(image.shape[2:]):
-        pad += [0, -n % multiple]
+    for n, m in zip(reversed(image.shape[2:]), reversed(multiple), strict=True):
+        pad += [0, -n % m]
     return F.pad(image, pad, mode="replicate") if any(pad) else image
 
 
-BACKBONES: dict[str, Callable[[int, int], nn.Module]] = {"unet": UNet}
+def _unet(ndim: int, width: int) -> UNet:
+    """In volumes, slices lie about two pixels apart: blocks of two by two pixels make voxels nearly cubes, and a step
+    of training costs less than half."""
+    return UNet(ndim, width) if ndim == 2 else UNet(ndim, width, depth=3, fold=(1, 2, 2))
+
+
+BACKBONES: dict[str, Callable[[int, int], nn.Module]] = {"unet": _unet}
 """Builders by name: ``BACKBONES[name](ndim, width)``. Any module with the same shapes can stand in their place."""
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from sklearn.metrics import cohen_kappa_score
 from torch import nn
 
 from . import metrics, statistics
 from .cohort import Cohort
+from .tasks import Task
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,12 @@ class Report:
         energy_in_mask: Share of the predicted biomarker that lies inside the truth; nan without masks.
         missed: Cases with a truth on which nothing was marked.
         false_value: Mean value found on cases with an empty truth; nan where there are none.
+        r_log1p: Pearson's r of log(1 + value), which a few very high values do not decide.
+        lesion_f1: F1 over single lesions (:func:`biomark.metrics.lesions`); nan for a task without.
+        lesions_missed: True lesions not found.
+        lesions_false: Found lesions that are not true.
+        kappa: Cohen's kappa over the task's risk groups, linearly weighted; nan for a task without.
+        zeros_kept: Share of the cases of value 0 on which less than 1 is found; nan where there are none.
         cases: One row a case: id, known, predicted, dice.
     """
 
@@ -48,6 +56,12 @@ class Report:
     energy_in_mask: float
     missed: int
     false_value: float
+    r_log1p: float
+    lesion_f1: float
+    lesions_missed: int
+    lesions_false: int
+    kappa: float
+    zeros_kept: float
     cases: pd.DataFrame = field(repr=False)
 
     def to_dict(self) -> dict[str, float | int | str]:
@@ -74,6 +88,16 @@ class Report:
                 f"Dice             {self.dice:.3f}  (all candidates: {self.dice_candidates:.3f})",
                 f"energy in mask   {self.energy_in_mask:.3f}",
                 f"missed cases     {self.missed}",
+            ]
+        if not np.isnan(self.lesion_f1):
+            lines += [
+                f"lesion F1        {self.lesion_f1:.3f}  ({self.lesions_missed} missed, {self.lesions_false} false)"
+            ]
+        if not np.isnan(self.kappa):
+            lines += [
+                f"r of log1p       {self.r_log1p:.4f}",
+                f"kappa            {self.kappa:.3f}  (risk groups, linear weights)",
+                f"zeros below 1    {self.zeros_kept:.3f}",
             ]
         return "\n".join(lines)
 
@@ -111,6 +135,7 @@ def evaluate(model: nn.Module, cohort: Cohort) -> Report:
     agreement = statistics.bland_altman(predicted, cohort.values)
     overlap = floor = np.full(len(cohort), np.nan)
     energy, missed, false_value = np.nan, 0, np.nan
+    lesions = metrics.together([])
     if cohort.masks is not None:
         candidates = cohort.weights > 0
         floor = metrics.dice(candidates, cohort.masks)
@@ -120,6 +145,9 @@ def evaluate(model: nn.Module, cohort: Cohort) -> Report:
             overlap = metrics.dice((maps > 0.5) & candidates, cohort.masks)
             energy = metrics.energy_in_mask(maps * cohort.weights, cohort.masks)
             missed = int(np.sum(overlap == 0))
+            if cohort.task.lesions:
+                marked = (maps > 0.5) & candidates
+                lesions = metrics.together(map(metrics.lesions, marked, cohort.masks, cohort.weights))
     cases = pd.DataFrame({"id": cohort.ids, "known": cohort.values, "predicted": predicted, "dice": overlap})
     return Report(
         task=cohort.task.key,
@@ -135,8 +163,22 @@ def evaluate(model: nn.Module, cohort: Cohort) -> Report:
         energy_in_mask=energy,
         missed=missed,
         false_value=false_value,
+        r_log1p=statistics.pearson(*(np.log1p(np.maximum(v, 0)) for v in (predicted, cohort.values))).value,
+        lesion_f1=lesions.f1,
+        lesions_missed=lesions.missed,
+        lesions_false=len(lesions.false_worth),
+        kappa=_kappa(cohort.task, predicted, cohort.values),
+        zeros_kept=_mean((predicted < 1)[cohort.values == 0].astype(float)),
         cases=cases,
     )
+
+
+def _kappa(task: Task, predicted: NDArray, known: NDArray) -> float:
+    """Agreement on risk groups, beyond chance; nan without groups, or when all cases are in one."""
+    groups = [task.group(v) for v in (predicted, known)]
+    if not task.risk_groups or len(np.unique(groups)) < 2:
+        return float("nan")
+    return float(cohen_kappa_score(*groups, weights="linear", labels=range(len(task.risk_groups) + 1)))
 
 
 def _mean(values: NDArray) -> float:

@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from scipy import ndimage
 from torch import Tensor, nn
 
 from .backbones import build
 from .cohort import Case, Cohort
 from .losses import aggregate, indecision, outline, prior_logit, value_loss
-from .tasks import TASKS, Task
+from .model import Localization, Model
+from .tasks import Task
 
 
-@dataclass(frozen=True)
-class Localization:
-    """Values and the maps whose weighted sums they are.
-
-    Attributes:
-        value: The biomarker in the task's unit, ``(N,)``; a float for one case.
-        map: Membership in [0, 1], ``(N, *S)``; ``S`` for one case.
-    """
-
-    value: Tensor | float
-    map: Tensor | NDArray[np.float32]
-
-
-class Localizer(nn.Module):
+class Localizer(Model):
     """An encoder-decoder whose map, summed over the candidates, is the biomarker.
 
     Args:
@@ -44,18 +25,10 @@ class Localizer(nn.Module):
     """
 
     def __init__(self, task: Task | str, backbone: str | nn.Module = "unet", width: int = 16) -> None:
-        super().__init__()
-        self.task = TASKS[task] if isinstance(task, str) else task
-        self.backbone_name, self.width = (
-            backbone if isinstance(backbone, str) else type(backbone).__name__,
-            width,
-        )
+        super().__init__(task, backbone, width)
         self.backbone = build(backbone, self.task.ndim, width)
         # One number added to every logit: where training starts (see losses.prior_logit).
         self.bias = nn.Parameter(torch.zeros(()))
-        # The typical value and voxel spacing of the training set travel with the weights.
-        self.register_buffer("scale", torch.ones(()))
-        self.register_buffer("trained_spacing_mm", torch.full((self.task.ndim,), torch.nan))
 
     def forward(self, images_hu: Tensor, weights: Tensor) -> Localization:
         """Locate and measure.
@@ -67,31 +40,34 @@ class Localizer(nn.Module):
         Returns:
             Values ``(N,)`` and maps ``(N, *S)``, float32. A value is exactly the weighted sum of its map.
         """
-        low, high = self.task.input_hu
-        image = (images_hu.clamp(low, high) - low) * (2 / (high - low)) - 1
-        logits = self.backbone(image)[:, 0].float() + self.bias
+        logits = self.backbone(self.normalised(images_hu))[:, 0].float() + self.bias
         map = torch.sigmoid(logits)
         return Localization(aggregate(map, weights), map)
 
     def prepare(self, cohort: Cohort, *, prior: bool = True) -> None:
         """Take from the training numbers what the network starts with: the prior, the typical value and the spacing."""
-        values = torch.as_tensor(cohort.values)
+        super().prepare(cohort)
         if prior:
             with torch.no_grad():
-                self.bias.copy_(prior_logit(values, torch.as_tensor(cohort.weights)))
-        self.scale.copy_(values.abs().mean().clamp_min(1e-6))
-        self.trained_spacing_mm.copy_(torch.as_tensor(np.median(cohort.spacing_mm, axis=0)))
+                self.bias.copy_(prior_logit(torch.as_tensor(cohort.values), torch.as_tensor(cohort.weights)))
 
     def loss(
-        self, images_hu: Tensor, weights: Tensor, values: Tensor, *, decide: float = 0.0, smooth: float = 0.0
+        self,
+        images_hu: Tensor,
+        weights: Tensor,
+        values: Tensor,
+        *,
+        value_scale: str = "linear",
+        decide: float = 0.0,
+        smooth: float = 0.0,
     ) -> Tensor:
-        """What training minimises: the distance between sum and number, plus ``decide`` times the map's indecision and
-        ``smooth`` times the length of its outline through like tissue.
+        """What training minimises: the distance between sum and number on ``value_scale``, plus ``decide`` times the
+        map's indecision and ``smooth`` times the length of its outline through like tissue.
 
         No mask is an argument.
         """
         found = self(images_hu, weights)
-        total = value_loss(found.value, values, self.scale)
+        total = value_loss(found.value, values, self.scale, value_scale)
         if decide:
             total = total + decide * indecision(found.map, weights, self.scale)
         if smooth:
@@ -125,56 +101,6 @@ class Localizer(nn.Module):
         map = onto(map, zoom, case.image.shape)
         weights = torch.as_tensor(case.weights)[None]
         return Localization(aggregate(torch.as_tensor(map)[None], weights).item(), map)
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the weights as safetensors, whole or not at all.
-
-        Args:
-            path: File to write.
-        """
-        about = {
-            "task": self.task.key,
-            "backbone": self.backbone_name,
-            "width": self.width,
-            "kind": type(self).__name__,
-        }
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, partial, {"biomark": json.dumps(about)})
-        os.replace(partial, target)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike, *, task: Task | None = None, backbone: nn.Module | None = None) -> Localizer:
-        """Read what :meth:`save` wrote. Nothing in the file is executed.
-
-        Args:
-            path: The file.
-            task: The task, where it is not one of ``TASKS``.
-            backbone: A module of the saved shapes, where the backbone was not one of ``BACKBONES``.
-
-        Raises:
-            ValueError: The file is not a model of this class.
-            FileNotFoundError: There is no such file.
-        """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no model file at {path}: train one and save it there first.")
-        try:
-            with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {}).get("biomark", "{}"))
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} is not a safetensors file that biomark can read ({error}).") from error
-        if about.get("kind") != cls.__name__:
-            kind = about.get("kind", "no biomark model")
-            raise ValueError(f"{path} holds {kind}, not a {cls.__name__}: load it with its own class.")
-        if task is None and about["task"] not in TASKS:
-            raise ValueError(
-                f"{path} was trained for task {about['task']!r}, which biomark does not know: pass it as task=."
-            )
-        model = cls(task or TASKS[about["task"]], backbone or about["backbone"], about["width"])
-        model.load_state_dict(state)
-        return model.eval()
 
 
 def resampled(image: NDArray, zoom: NDArray) -> NDArray[np.float32]:

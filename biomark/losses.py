@@ -22,16 +22,38 @@ def aggregate(map: Tensor, weights: Tensor) -> Tensor:
     return (map.float() * weights.float()).flatten(1).sum(1)
 
 
-def value_loss(predicted: Tensor, known: Tensor, scale: Tensor | float) -> Tensor:
-    """Mean absolute difference of values, in units of ``scale``.
+SOFTENING = 0.05
+"""Values well below a twentieth of the typical one count as alike on the scales ``"sqrt"`` and ``"log"`` of
+:func:`value_loss`; without it, the step from 0 to the smallest lesion would outweigh all others. Ours."""
+
+SCALES = ("linear", "sqrt", "log")
+
+
+def value_loss(predicted: Tensor, known: Tensor, scale: Tensor | float, value_scale: str = "linear") -> Tensor:
+    """Mean absolute difference of values, on a linear, square root or logarithmic scale.
+
+    An area varies by a factor of two or three between people, a calcium score from 0 to thousands: on a linear scale
+    a few very high scores are all that training hears. On a square root a count's noise, on a logarithm a product's,
+    is as large for high values as for low ones.
 
     Args:
-        predicted: ``(N,)``.
+        predicted: ``(N,)``, not negative.
         known: ``(N,)``, same unit.
-        scale: A typical value of the biomarker, so that the loss, and with it the learning rate, means the same for
-            a fat area of 160 cm2 and a muscle area of 28 cm2.
+        scale: A typical value of the biomarker. With it the loss, and so the learning rate, means the same for a fat
+            area of 160 cm2 and a muscle area of 28 cm2.
+        value_scale: ``"linear"``: ``|p - k|`` in units of ``scale``. ``"sqrt"`` and ``"log"``: the same of square roots
+            and logarithms of values in units of ``scale``, to which :data:`SOFTENING` is added.
+
+    Raises:
+        ValueError: No such scale.
     """
-    return ((predicted - known).abs() / scale).mean()
+    if value_scale not in SCALES:
+        raise ValueError(f"values cannot be compared on a scale {value_scale!r}: choose one of {', '.join(SCALES)}.")
+    predicted, known = predicted / scale, known / scale
+    if value_scale != "linear":
+        change = torch.sqrt if value_scale == "sqrt" else torch.log
+        predicted, known = change(predicted + SOFTENING), change(known + SOFTENING)
+    return (predicted - known).abs().mean()
 
 
 def indecision(map: Tensor, weights: Tensor, scale: Tensor | float) -> Tensor:

@@ -34,6 +34,8 @@ def parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         ValueError: A name that is not declared, or a value of another type, with the nearest declared name.
+        FileExistsError: The folder ``out``, where the chapter has one, already holds a run: better said now than after
+            the training.
     """
     declared = {k: v for k, v in namespace.get("__annotations__", {}).items() if k in namespace}
     plain = (bool, int, float, str, list, dict, type(None))
@@ -49,6 +51,8 @@ def parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
         fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
         if not fits and not (kind is float and type(value) is int):
             raise ValueError(f"parameter {name!r} must be of type {kind.__name__}, but is {value!r}.")
+    if "out" in declared and namespace["out"]:
+        _refuse_a_second_run(Path(namespace["out"]))
     return {name: namespace[name] for name in declared}
 
 
@@ -92,8 +96,8 @@ def write(
         FileExistsError: The folder already holds a run.
     """
     target = Path(folder) / "run.json"
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} already holds a run: choose another folder, or pass overwrite=True.")
+    if not overwrite:
+        _refuse_a_second_run(target.parent)
     target.parent.mkdir(parents=True, exist_ok=True)
     record = {
         "schema": SCHEMA,
@@ -136,6 +140,11 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
             f"{path} has schema {record.get('schema')!r}, this biomark reads {SCHEMA}: use the biomark that wrote it."
         )
     return record
+
+
+def _refuse_a_second_run(folder: Path) -> None:
+    if (folder / "run.json").exists():
+        raise FileExistsError(f"{folder / 'run.json'} already holds a run: choose another folder, or remove it.")
 
 
 def _finite(value: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from . import agatston, candidates
 
@@ -44,6 +44,9 @@ class Task:
         worth: What a candidate adds to the biomarker, called with image and spacing: one number, or one a voxel. A
             voxel of worth 0 is no candidate. The default is the area in cm2.
         risk_groups: Upper bounds of clinical groups of the value, where such groups exist.
+        lesions: Whether the region is a number of separate lesions, which evaluation counts one by one.
+        mirrored: Whether training may show the mirror image of a patient as if it were another; not where an organ
+            lies on one side.
     """
 
     key: str
@@ -55,6 +58,8 @@ class Task:
     region: Callable[[NDArray, Sequence[float]], NDArray] = candidates.body
     worth: Callable[[NDArray, Sequence[float]], np.float32 | NDArray[np.float32]] = area_cm2
     risk_groups: tuple[float, ...] = ()
+    lesions: bool = False
+    mirrored: bool = True
 
     def candidates(self, image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.bool_]:
         """Voxels that could belong: those that would add something.
@@ -102,6 +107,15 @@ class Task:
             )
         return float(np.sum(self.weigh(image_hu, spacing_mm), where=np.asarray(mask, bool), dtype=float))
 
+    def group(self, values: ArrayLike) -> NDArray[np.intp]:
+        """The number of each value's risk group, from 0.
+
+        A sum of map values is never exactly 0, and no single voxel of calcium scores below 1: what is below 1 counts
+        as nothing. The upper bound of a group belongs to it.
+        """
+        values = np.asarray(values, float)
+        return np.digitize(np.where(values < 1, 0, values), self.risk_groups, right=True)
+
     def _checked(self, image_hu: NDArray, spacing_mm: Sequence[float]) -> tuple[NDArray, tuple[float, ...]]:
         image_hu, spacing = np.asarray(image_hu), tuple(float(s) for s in spacing_mm)
         if image_hu.ndim != self.ndim:
@@ -130,6 +144,8 @@ TASKS: dict[str, Task] = {
         worth=agatston_dz3,
         # None, minimal, mild, moderate, severe: the commonest grouping (agatston.RISK_SCHEMES has others).
         risk_groups=(0.0, 10.0, 100.0, 400.0),
+        lesions=True,
+        mirrored=False,
     ),
 }
 """The biomarkers of this book by key."""

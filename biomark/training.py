@@ -55,6 +55,7 @@ def fit(
     lr: float = 3e-3,
     seed: int = 0,
     prior: bool = True,
+    value_scale: str = "linear",
     decide: float = 0.0,
     smooth: float = 0.0,
     device: str = "auto",
@@ -65,7 +66,7 @@ def fit(
     """Train a model on the numbers of a cohort.
 
     The whole cohort is kept on the device. Every epoch sees every case once, in an order drawn from ``(seed,
-    epoch)``, each case mirrored left to right or not. AdamW with a one-cycle learning rate.
+    epoch)``, each case mirrored left to right or not where the task allows it. AdamW with a one-cycle learning rate.
 
     Args:
         model: A :class:`~biomark.localizer.Localizer` or a rival with the same two methods.
@@ -75,6 +76,8 @@ def fit(
         lr: Highest learning rate.
         seed: Order of cases and mirroring. (The initial weights are the model's own: seed them before building it.)
         prior: Start from the share of candidate weight that belongs.
+        value_scale: Where sums and numbers are compared: ``"linear"``, or ``"sqrt"`` or ``"log"`` for a biomarker that
+            ranges from 0 to thousands (:func:`biomark.losses.value_loss`).
         decide: Weight of the map's indecision (:func:`biomark.losses.indecision`), reached linearly from 0 at the
             start: first find the place, then make up one's mind.
         smooth: Weight of the length of the map's outline through like tissue (:func:`biomark.losses.outline`), reached
@@ -120,9 +123,11 @@ def fit(
 
     history = History(device=devices.name(fabric.device), precision=precision)
     state = {"model": wrapped, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
-    call = _digest(cohort, epochs, batch_size, lr, seed, prior, decide, smooth, precision)
+    call = _digest(cohort, epochs, batch_size, lr, seed, prior, value_scale, decide, smooth, precision)
     _resume(fabric, checkpoint, state, call)
     model.train()
+    # Only what differs from the plain loss is asked of a model, so that one with images, weights and values will do.
+    how = {} if value_scale == "linear" else {"value_scale": value_scale}
     bar = tqdm(
         total=epochs * steps,
         initial=len(history.loss) * steps,
@@ -135,12 +140,12 @@ def fit(
         # One stream for each (seed, epoch): a resumed run draws what the whole run would have drawn.
         draw = np.random.default_rng([seed, epoch])
         order = torch.as_tensor(draw.permutation(len(cohort)), device=fabric.device)
-        mirror = torch.as_tensor(draw.random(len(cohort)) < 0.5, device=fabric.device)
+        mirror = torch.as_tensor(draw.random(len(cohort)) < 0.5 * cohort.task.mirrored, device=fabric.device)
         for step, rows in enumerate(order.split(batch_size), start=epoch * steps):
             batch = [_mirrored(a[rows], mirror[rows]) for a in data]
             # Fabric enters the precision by itself only for a forward through a strategy's own wrapper.
             with fabric.autocast():
-                loss = wrapped.loss(*batch, **_terms(step / (epochs * steps), decide, smooth))
+                loss = wrapped.loss(*batch, **how, **_terms(step / (epochs * steps), decide, smooth))
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
             fabric.clip_gradients(wrapped, optimizer, max_norm=1.0, error_if_nonfinite=False)

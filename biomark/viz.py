@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .cohort import Case
 from .evaluation import Report
-from .localizer import Localization
+from .model import Localization
 
 # Okabe and Ito's palette: told apart by readers of every kind of colour vision.
 COLOURS = {

@@ -1,10 +1,12 @@
 """Backbones: same shape in and out, in both dimensions, at any size."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from biomark.backbones import BACKBONES, build
+from biomark.backbones import BACKBONES, Encoder, UNet, build, folded, unfolded
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
@@ -28,6 +30,30 @@ def test_padding_does_not_reach_what_it_should_not():
     image = torch.randn(1, 1, 24, 24)
     with torch.no_grad():
         torch.testing.assert_close(net(image), net(image.repeat(2, 1, 1, 1))[:1])
+
+
+@pytest.mark.parametrize(("shape", "fold"), [((6, 8), (2, 4)), ((3, 4, 6), (1, 2, 2)), ((4, 6, 8), (2, 3, 4))])
+def test_folding_loses_nothing(shape, fold):
+    image = torch.randn(2, 3, *shape)
+    blocks = folded(image, fold)
+    assert blocks.shape == (2, 3 * math.prod(fold), *(s // f for s, f in zip(shape, fold, strict=True)))
+    assert torch.equal(unfolded(blocks, fold), image)
+
+
+def test_a_folded_voxel_holds_its_block():
+    image = torch.arange(16.0).view(1, 1, 4, 4)
+    assert folded(image, (2, 2))[0, :, 1, 0].tolist() == [8, 9, 12, 13]
+
+
+def test_encoder_halves_and_doubles():
+    scales = Encoder(3, 4, 3, (1, 2, 2))(torch.randn(1, 1, 8, 16, 24))
+    assert [tuple(s.shape) for s in scales] == [(1, 4, 8, 8, 12), (1, 8, 4, 4, 6), (1, 16, 2, 2, 3)]
+
+
+def test_any_size_when_folded():
+    net = UNet(3, 4, depth=2, fold=(1, 2, 2)).eval()
+    with torch.no_grad():
+        assert net(torch.randn(1, 1, 3, 7, 10)).shape == (1, 1, 3, 7, 10)
 
 
 def test_any_module_plugs_in():

@@ -16,7 +16,7 @@ ROWS = [
     {"candidates", "agatston", "backbones", "losses", "metrics", "statistics", "records", "devices"},
     {"tasks"},
     {"cohort"},
-    {"phantoms", "scans"},
+    {"phantoms", "scans", "model"},
     {"localizer", "baselines"},
     {"training", "evaluation", "attribution"},
     {"viz", "widgets"},

@@ -1,5 +1,7 @@
 """The sum against a plain loop, the loss against its unit, the prior against algebra."""
 
+import math
+
 import pytest
 import torch
 
@@ -30,6 +32,31 @@ def test_loss_does_not_depend_on_the_unit():
     one = losses.value_loss(predicted, known, 2.0)
     assert one.item() == pytest.approx(0.75)
     assert losses.value_loss(100 * predicted, 100 * known, 200.0).item() == pytest.approx(one.item())
+
+
+@pytest.mark.parametrize("value_scale", losses.SCALES)
+def test_no_scale_depends_on_the_unit(value_scale):
+    predicted, known = torch.tensor([1.0, 40.0, 0.0]), torch.tensor([2.0, 20.0, 0.0])
+    one, other = (losses.value_loss(f * predicted, f * known, f * 10.0, value_scale) for f in (1, 100))
+    assert one.item() == pytest.approx(other.item(), rel=1e-5)
+
+
+def test_a_logarithm_hears_ratios():
+    """Twice too much weighs the same at 100 and at 10,000; on a linear scale the second drowns the first."""
+    low, high = (losses.value_loss(torch.tensor([2 * v]), torch.tensor([v]), 10.0, "log").item() for v in (100.0, 1e4))
+    assert low == pytest.approx(high, rel=0.01) and high == pytest.approx(math.log(2), rel=0.01)
+
+
+def test_scales_by_hand():
+    """In units of the typical value 2: |1 - 4|, and roots and logarithms of 1.05 and 4.05."""
+    predicted, known = torch.tensor([2.0]), torch.tensor([8.0])
+    found = [losses.value_loss(predicted, known, 2.0, s).item() for s in ("linear", "sqrt", "log")]
+    assert found == pytest.approx([3, math.sqrt(4.05) - math.sqrt(1.05), math.log(4.05 / 1.05)], rel=1e-5)
+
+
+def test_unknown_scale():
+    with pytest.raises(ValueError, match="choose one of linear, sqrt, log"):
+        losses.value_loss(torch.ones(1), torch.ones(1), 1.0, "cube")
 
 
 def test_indecision_by_hand():

@@ -76,6 +76,14 @@ def test_parameters_that_are_wrong(extra, words):
         records.parameters(DECLARED | extra)
 
 
+def test_a_folder_with_a_run_is_refused_before_the_training(tmp_path):
+    declared = {"__annotations__": {"out": str}, "out": str(tmp_path / "run")}
+    assert records.parameters(declared)["out"]
+    records.write(tmp_path / "run", parameters={})
+    with pytest.raises(FileExistsError, match=r"run\.json already holds a run"):
+        records.parameters(declared)
+
+
 def test_runs_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("BIOMARK_RUNS", str(tmp_path))
     assert records.runs_folder() == tmp_path

@@ -41,7 +41,7 @@ def test_masks_are_never_read(cohort):
 def test_bf16_computes_in_bf16(cohort):
     """The history's word for the precision is what the convolutions really did."""
     model, seen = new(), set()
-    model.backbone.down[1][0].register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    model.backbone.encoder.blocks[1][0].register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
     history = bm.fit(model, cohort, **SETTINGS | {"precision": "bf16", "epochs": 1})
     assert (history.precision, seen) == ("bf16-mixed", {torch.bfloat16})
 

@@ -62,7 +62,8 @@ def devices(
     clouds, uniform = [], rng.uniform
     if rng.random() < 1 / (1 + np.exp(4.2 - 1.6 * burden)):
         clouds += coronaries.draw_stents(rng, arteries)
-    if rng.random() < 1 / (1 + np.exp(4.7 - 1.6 * burden)):  # clips along a mammary artery, from behind the sternum to the front of the heart
+    if rng.random() < 1 / (1 + np.exp(4.7 - 1.6 * burden)):
+        # Clips along a mammary artery, from behind the sternum to the front of the heart.
         start, end = np.array([uniform(12, 25), -58, 50]), heart.place(45, 2, 34)
         for t in np.sort(uniform(0, 1, rng.integers(3, 10))):
             where = start + t * (end - start) + rng.normal(0, 3, 3)

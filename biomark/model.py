@@ -1,0 +1,111 @@
+"""What the localizer and its rivals share: a task, the units of its training set, and a file without code."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .cohort import Cohort
+from .tasks import TASKS, Task
+
+
+@dataclass(frozen=True)
+class Localization:
+    """Values and the maps whose weighted sums they are.
+
+    Attributes:
+        value: The biomarker in the task's unit, ``(N,)``; a float for one case.
+        map: Membership in [0, 1], ``(N, *S)``; ``S`` for one case.
+    """
+
+    value: Tensor | float
+    map: Tensor | NDArray[np.float32]
+
+
+class Model(nn.Module):
+    """A network for a task, which carries with its weights what it needs to read Hounsfield units and millimetres.
+
+    Args:
+        task: What is measured: a :class:`~biomark.tasks.Task` or a key of ``TASKS``.
+        backbone: Name of a backbone, or a module.
+        width: Channels of a named backbone at its finest scale.
+    """
+
+    def __init__(self, task: Task | str, backbone: str | nn.Module, width: int) -> None:
+        super().__init__()
+        self.task = TASKS[task] if isinstance(task, str) else task
+        self.backbone_name = backbone if isinstance(backbone, str) else type(backbone).__name__
+        self.width = width
+        # The typical value and voxel spacing of the training set travel with the weights.
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("trained_spacing_mm", torch.full((self.task.ndim,), torch.nan))
+
+    def normalised(self, images_hu: Tensor) -> Tensor:
+        """Images as the network sees them: the task's range of HU mapped to -1..1."""
+        low, high = self.task.input_hu
+        return (images_hu.clamp(low, high) - low) * (2 / (high - low)) - 1
+
+    def prepare(self, cohort: Cohort) -> None:
+        """Take the typical value and the spacing from the training set."""
+        self.scale.copy_(torch.as_tensor(cohort.values).abs().mean().clamp_min(1e-6))
+        self.trained_spacing_mm.copy_(torch.as_tensor(np.median(cohort.spacing_mm, axis=0)))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the weights as safetensors, whole or not at all.
+
+        Args:
+            path: File to write.
+        """
+        about = {
+            "task": self.task.key,
+            "backbone": self.backbone_name,
+            "width": self.width,
+            "kind": type(self).__name__,
+        }
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, partial, {"biomark": json.dumps(about)})
+        os.replace(partial, target)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, *, task: Task | None = None, backbone: nn.Module | None = None) -> Self:
+        """Read what :meth:`save` wrote. Nothing in the file is executed.
+
+        Args:
+            path: The file.
+            task: The task, where it is not one of ``TASKS``.
+            backbone: A module of the saved shapes, where the backbone was not one of ``BACKBONES``.
+
+        Raises:
+            ValueError: The file is not a model of this class.
+            FileNotFoundError: There is no such file.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"no model file at {path}: train one and save it there first.")
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = json.loads((file.metadata() or {}).get("biomark", "{}"))
+                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is not a safetensors file that biomark can read ({error}).") from error
+        if about.get("kind") != cls.__name__:
+            kind = about.get("kind", "no biomark model")
+            raise ValueError(f"{path} holds {kind}, not a {cls.__name__}: load it with its own class.")
+        if task is None and about["task"] not in TASKS:
+            raise ValueError(
+                f"{path} was trained for task {about['task']!r}, which biomark does not know: pass it as task=."
+            )
+        model = cls(task or TASKS[about["task"]], backbone or about["backbone"], about["width"])
+        model.load_state_dict(state)
+        return model.eval()
