@@ -26,7 +26,13 @@ SOFTENING = 0.05
 """Values well below a twentieth of the typical one count as alike on the scales ``"sqrt"`` and ``"log"`` of
 :func:`value_loss`; without it, the step from 0 to the smallest lesion would outweigh all others. Ours."""
 
-SCALES = ("linear", "sqrt", "log")
+_ON_SCALE = {
+    "linear": lambda value: value,
+    "sqrt": lambda value: torch.sqrt(value + SOFTENING),
+    "log": lambda value: torch.log(value + SOFTENING),
+}
+SCALES = tuple(_ON_SCALE)
+"""Where values can be compared."""
 
 
 def value_loss(predicted: Tensor, known: Tensor, scale: Tensor | float, value_scale: str = "linear") -> Tensor:
@@ -42,18 +48,19 @@ def value_loss(predicted: Tensor, known: Tensor, scale: Tensor | float, value_sc
         scale: A typical value of the biomarker. With it the loss, and so the learning rate, means the same for a fat
             area of 160 cm2 and a muscle area of 28 cm2.
         value_scale: ``"linear"``: ``|p - k|`` in units of ``scale``. ``"sqrt"`` and ``"log"``: the same of square roots
-            and logarithms of values in units of ``scale``, to which :data:`SOFTENING` is added.
+            and logarithms of values in units of ``scale``, to which :data:`SOFTENING` is added. Several, joined by
+            ``+`` as in ``"linear+log"``, are added.
 
     Raises:
         ValueError: No such scale.
     """
-    if value_scale not in SCALES:
-        raise ValueError(f"values cannot be compared on a scale {value_scale!r}: choose one of {', '.join(SCALES)}.")
     predicted, known = predicted / scale, known / scale
-    if value_scale != "linear":
-        change = torch.sqrt if value_scale == "sqrt" else torch.log
-        predicted, known = change(predicted + SOFTENING), change(known + SOFTENING)
-    return (predicted - known).abs().mean()
+    total = torch.zeros((), device=predicted.device)
+    for name in value_scale.split("+"):
+        if name not in _ON_SCALE:
+            raise ValueError(f"values cannot be compared on a scale {name!r}: choose from {', '.join(SCALES)}.")
+        total = total + (_ON_SCALE[name](predicted) - _ON_SCALE[name](known)).abs().mean()
+    return total
 
 
 def indecision(map: Tensor, weights: Tensor, scale: Tensor | float) -> Tensor:

@@ -76,8 +76,8 @@ def fit(
         lr: Highest learning rate.
         seed: Order of cases and mirroring. (The initial weights are the model's own: seed them before building it.)
         prior: Start from the share of candidate weight that belongs.
-        value_scale: Where sums and numbers are compared: ``"linear"``, or ``"sqrt"`` or ``"log"`` for a biomarker that
-            ranges from 0 to thousands (:func:`biomark.losses.value_loss`).
+        value_scale: Where sums and numbers are compared: ``"linear"``, or ``"sqrt"``, ``"log"`` or ``"linear+log"`` for
+            a biomarker that ranges from 0 to thousands (:func:`biomark.losses.value_loss`).
         decide: Weight of the map's indecision (:func:`biomark.losses.indecision`), reached linearly from 0 at the
             start: first find the place, then make up one's mind.
         smooth: Weight of the length of the map's outline through like tissue (:func:`biomark.losses.outline`), reached

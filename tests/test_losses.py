@@ -54,9 +54,15 @@ def test_scales_by_hand():
     assert found == pytest.approx([3, math.sqrt(4.05) - math.sqrt(1.05), math.log(4.05 / 1.05)], rel=1e-5)
 
 
+def test_scales_add_up():
+    predicted, known = torch.tensor([1.0, 40.0]), torch.tensor([2.0, 20.0])
+    both, linear, log = (losses.value_loss(predicted, known, 9.0, s).item() for s in ("linear+log", "linear", "log"))
+    assert both == pytest.approx(linear + log, rel=1e-6)
+
+
 def test_unknown_scale():
-    with pytest.raises(ValueError, match="choose one of linear, sqrt, log"):
-        losses.value_loss(torch.ones(1), torch.ones(1), 1.0, "cube")
+    with pytest.raises(ValueError, match="'cube': choose from linear, sqrt, log"):
+        losses.value_loss(torch.ones(1), torch.ones(1), 1.0, "log+cube")
 
 
 def test_indecision_by_hand():
