@@ -125,8 +125,89 @@ def gallery(cases: Sequence[Case], titles: Sequence[str] = (), columns: int = 4,
     return figure
 
 
-def agreement(axes: Sequence[Axes], report: Report) -> Sequence[Axes]:
-    """Predicted against known, and the differences against their mean with the limits of agreement."""
+def show_projection(
+    ax: Axes, volume_hu: NDArray, spacing_mm: Sequence[float], *, axis: int = 0, window_hu=(0.0, 500.0), title: str = ""
+) -> Axes:
+    """The brightest voxel along every ray (maximum-intensity projection), with a scale bar.
+
+    Args:
+        ax: Where to draw.
+        volume_hu: ``(D, H, W)``, slices from feet to head.
+        spacing_mm: ``(dz, dy, dx)``.
+        axis: Along which to look: 0 from below, as at a slice; 1 from the front, head up; 2 from the side, head up.
+        window_hu: Values shown black and white.
+        title: Written above.
+    """
+    return show_slice(ax, *projected(volume_hu, spacing_mm, axis), window_hu=window_hu, title=title)
+
+
+def projected(volume: NDArray, spacing_mm: Sequence[float], axis: int) -> tuple[NDArray, tuple[float, float]]:
+    """The largest values along an axis as a picture, head up where it has one, and the picture's spacing."""
+    picture = np.max(volume, axis=axis)
+    left = tuple(s for i, s in enumerate(spacing_mm) if i != axis)
+    return (picture if axis == 0 else picture[::-1]), left
+
+
+def lesions_3d(ax: Axes, case: Case, found: Localization) -> Axes:
+    """Candidate voxels in space: true and found, missed, and found in error; the size is what a voxel adds.
+
+    Args:
+        ax: Made with ``projection="3d"``.
+        case: A volume with a mask.
+        found: Its localization.
+    """
+    marked, true = (found.map > 0.5) & (case.weights > 0), case.mask
+    dz, dy, dx = case.spacing_mm
+    for name, kind, which in (
+        ("true and found", "candidates", marked & true),
+        ("missed", "truth", true & ~marked & (case.weights > 0)),
+        ("found in error", "error", marked & ~true),
+    ):
+        z, y, x = np.nonzero(which)
+        ax.scatter(
+            x * dx, y * dy, z * dz, s=1 + 2 * case.weights[which], color=COLOURS[kind], label=f"{name} ({which.sum()})"
+        )
+    depth, height, width = case.image.shape
+    ax.set(xlim=(0, width * dx), ylim=(height * dy, 0), zlim=(0, depth * dz))
+    ax.set(xlabel="to the left [mm]", ylabel="to the back [mm]", zlabel="to the head [mm]")
+    ax.set_box_aspect((width * dx, height * dy, depth * dz))
+    ax.view_init(20, -70)
+    ax.legend(loc="upper left", fontsize=8)
+    return ax
+
+
+def confusion(ax: Axes, known: NDArray, predicted: NDArray, names: Sequence[str]) -> Axes:
+    """How many cases of each known group were predicted in which.
+
+    Args:
+        ax: Where to draw.
+        known: Number of each case's group, ``(N,)``.
+        predicted: The same as predicted, ``(N,)``.
+        names: Names of the groups.
+    """
+    counts = np.zeros((len(names), len(names)), int)
+    np.add.at(counts, (known, predicted), 1)
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        ax.text(
+            column, row, count or "", ha="center", va="center", color="white" if share[row, column] > 0.6 else "black"
+        )
+    ticks = range(len(names))
+    ax.set(xticks=ticks, yticks=ticks, xticklabels=names, yticklabels=names, xlabel="predicted", ylabel="known")
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    return ax
+
+
+def agreement(axes: Sequence[Axes], report: Report, *, log: bool = False) -> Sequence[Axes]:
+    """Predicted against known, and the differences against their mean with the limits of agreement.
+
+    Args:
+        axes: Two.
+        report: From :func:`biomark.evaluate`.
+        log: Logarithmic axes, linear below 10, for values from 0 to thousands.
+    """
     cases, unit = report.cases, report.unit
     span = [min(cases.known.min(), cases.predicted.min()), max(cases.known.max(), cases.predicted.max())]
     axes[0].plot(span, span, color=COLOURS["ink"], lw=0.8, zorder=0)
@@ -143,6 +224,10 @@ def agreement(axes: Sequence[Axes], report: Report) -> Sequence[Axes]:
         axes[1].axhline(level, color=COLOURS["ink"], lw=0.8, ls=style)
     title = f"bias {report.bias:+.2f}, limits {report.limits[0]:+.2f} to {report.limits[1]:+.2f} {unit}"
     axes[1].set(xlabel=f"mean of both [{unit}]", ylabel=f"predicted - known [{unit}]", title=title)
+    if log:
+        scale = {"value": "symlog", "linthresh": 10, "linscale": 0.5}
+        for set_scale in (axes[0].set_xscale, axes[0].set_yscale, axes[1].set_xscale, axes[1].set_yscale):
+            set_scale(**scale)
     return axes
 
 
