@@ -75,3 +75,40 @@ def test_report_is_plain_data(cohort):
     assert flat["n"] == 40 and flat["r_low"] < flat["r"] < flat["r_high"]
     assert list(report.to_frame().columns) == ["id", "known", "predicted", "dice"]
     assert "energy in mask" in str(report)
+
+
+def calcium(values_and_maps):
+    """A cohort of 4-voxel volumes of 100 each with the two left ones true, and the model that is told the maps."""
+    n, task = len(values_and_maps), bm.TASKS["cac"]
+    weights, masks = np.full((n, 1, 1, 4), 100.0, np.float32), np.zeros((n, 1, 1, 4), bool)
+    values = np.array([v for v, _ in values_and_maps], float)
+    masks[values > 0, ..., :2] = True
+    maps = np.array([m for _, m in values_and_maps]).reshape(n, 1, 1, 4)
+    cohort = bm.Cohort(task, weights, weights, values, masks, np.ones((n, 3)), tuple(map(str, range(n))))
+    return cohort, Told(maps)
+
+
+def test_calcium_is_judged_by_groups_lesions_and_zeros():
+    cohort, model = calcium(
+        [
+            (200, [1, 1, 0, 0]),  # right
+            (200, [0, 0, 0, 1]),  # missed, and another in its place: one group too low
+            (0, [0.004, 0, 0, 0]),  # 0.4: counts as 0
+            (0, [0.1, 0, 0, 0]),  # 10: one group too high
+        ]
+    )
+    report = bm.evaluate(model, cohort)
+    assert (report.lesions_missed, report.lesions_false) == (1, 1)
+    assert report.lesion_f1 == pytest.approx(2 / (2 + 1 + 1))
+    assert report.zeros_kept == 0.5
+    # Groups 3 3 0 0 and 3 2 0 1: their distance is 2/4 on average, and 24/16 over all pairs.
+    assert report.kappa == pytest.approx(1 - (2 / 4) / (24 / 16))
+    assert "kappa" in str(report) and "lesion F1" in str(report)
+    known, predicted = np.log1p(cohort.values), np.log1p(report.cases.predicted)
+    assert report.r_log1p == pytest.approx(np.corrcoef(known, predicted)[0, 1])
+
+
+def test_areas_have_no_groups_and_no_lesions(cohort):
+    report = bm.evaluate(Told(cohort.masks), cohort)
+    assert np.isnan(report.kappa) and np.isnan(report.lesion_f1)
+    assert "kappa" not in str(report) and "lesion" not in str(report)
