@@ -115,11 +115,15 @@ def unfolded(features: Tensor, fold: Sequence[int]) -> Tensor:
     return parts.permute(0, 1, *pairs).reshape(n, -1, *(s * f for s, f in zip(sides, fold, strict=True)))
 
 
-def pad_to_multiple(image: Tensor, multiple: Sequence[int]) -> Tensor:
-    """Repeat the far edges until every side is a multiple: outside an image there is more of what is at its edge."""
+def pad_to_multiple(image: Tensor, multiple: Sequence[int], least: int = 3) -> Tensor:
+    """Repeat the far edges until every side is a multiple: outside an image there is more of what is at its edge.
+
+    Each side becomes at least ``least`` multiples long: where the coarsest scale is narrower than its kernels, they see
+    little but padding. (And oneDNN, as of PyTorch 2.13, gives wrong bfloat16 gradients for volumes two voxels deep.)
+    """
     pad: list[int] = []
     for n, m in zip(reversed(image.shape[2:]), reversed(multiple), strict=True):
-        pad += [0, -n % m]
+        pad += [0, max(math.ceil(n / m), least) * m - n]
     return F.pad(image, pad, mode="replicate") if any(pad) else image
 
 

@@ -56,6 +56,20 @@ def test_any_size_when_folded():
         assert net(torch.randn(1, 1, 3, 7, 10)).shape == (1, 1, 3, 7, 10)
 
 
+def test_small_volumes_are_learned_in_bfloat16():
+    """The gradient of a volume two voxels deep at the coarsest scale is finite and that of float32."""
+    torch.manual_seed(0)
+    net, image = UNet(3, 8, depth=3, fold=(1, 2, 2)), torch.randn(2, 1, 8, 16, 16)
+    gradients = []
+    for precise in (True, False):
+        net.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=not precise):
+            net(image).float().square().mean().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in net.encoder.blocks[-1].parameters()]))
+    exact, rounded = gradients
+    assert (exact - rounded).norm() < 0.2 * exact.norm()
+
+
 def test_any_module_plugs_in():
     net = nn.Conv2d(1, 1, 3, padding=1)
     assert build(net, 2, 16) is net

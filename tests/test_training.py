@@ -155,6 +155,36 @@ def test_it_finds_the_discs_from_their_area():
     assert report.dice > report.dice_candidates + 0.1
 
 
+def test_it_finds_the_bright_balls_in_fat_from_their_score():
+    """Volumes: spots of 300 HU, of which those in fat score and those in muscle do not; values from 0 to thousands."""
+    rng = np.random.default_rng(0)
+    n, shape = 160, (8, 24, 24)
+    images, masks = np.full((n, *shape), 45.0, np.float32), np.zeros((n, *shape), bool)
+    images[:, :, :, :12] = -100.0
+    turned = rng.random(n) < 0.5
+    images[turned] = images[turned, :, :, ::-1]
+    for i in range(n):
+        for _ in range(rng.poisson(4)):
+            z, y, x = (int(rng.integers(1, s - 3)) for s in shape)
+            spot = np.s_[z : z + rng.integers(1, 3), y : y + 2, x : x + rng.integers(1, 4)]
+            masks[i][spot] = images[i, z, y - 1, x] == -100
+            images[i][spot] = 300.0
+    images += rng.normal(0, 10, images.shape).astype(np.float32)
+    task, spacing = bm.TASKS["cac"], np.full((n, 3), (3.0, 2.0, 2.0))
+    weights = np.stack([task.weigh(image, spacing[0]) for image in images])
+    values = (weights * masks).sum((1, 2, 3))
+    cohort = bm.Cohort(task, images, weights, values, masks, spacing, tuple(map(str, range(n))))
+    train, test = cohort[:110], cohort[110:]
+    torch.manual_seed(0)
+    model = bm.Localizer(task, width=8)
+    settings = {"epochs": 12, "batch_size": 4, "lr": 5e-3, "seed": 0, "progress": False, "device": "cpu"}
+    bm.fit(model, train.without_masks(), value_scale="linear+log", **settings)
+    report = bm.evaluate(model, test)
+    assert report.r.value > 0.9
+    assert report.energy_in_mask > 0.8
+    assert report.lesion_f1 > 0.8
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
