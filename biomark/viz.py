@@ -165,7 +165,7 @@ def lesions_3d(ax: Axes, case: Case, found: Localization) -> Axes:
     ):
         z, y, x = np.nonzero(which)
         ax.scatter(
-            x * dx, y * dy, z * dz, s=1 + 2 * case.weights[which], color=COLOURS[kind], label=f"{name} ({which.sum()})"
+            x * dx, y * dy, z * dz, s=1 + case.weights[which], color=COLOURS[kind], label=f"{name} ({which.sum()})"
         )
     depth, height, width = case.image.shape
     ax.set(xlim=(0, width * dx), ylim=(height * dy, 0), zlim=(0, depth * dz))
@@ -196,7 +196,7 @@ def confusion(ax: Axes, known: NDArray, predicted: NDArray, names: Sequence[str]
     ticks = range(len(names))
     ax.set(xticks=ticks, yticks=ticks, xticklabels=names, yticklabels=names, xlabel="predicted", ylabel="known")
     ax.spines[:].set_visible(False)
-    ax.tick_params(length=0)
+    ax.tick_params(length=0, labelsize=8)
     return ax
 
 
@@ -228,6 +228,7 @@ def agreement(axes: Sequence[Axes], report: Report, *, log: bool = False) -> Seq
         scale = {"value": "symlog", "linthresh": 10, "linscale": 0.5}
         for set_scale in (axes[0].set_xscale, axes[0].set_yscale, axes[1].set_xscale, axes[1].set_yscale):
             set_scale(**scale)
+        axes[1].set_xlim(left=0)
     return axes
 
 
