@@ -41,7 +41,7 @@ class Encoder(nn.Module):
 
     Shape:
         ``(N, 1, *S)`` -> a list of ``depth`` feature maps, from fine to coarse. Sides must be multiples of
-        :attr:`multiple`.
+        ``multiple``.
     """
 
     def __init__(self, ndim: int, width: int, depth: int, fold: Sequence[int] = ()) -> None:

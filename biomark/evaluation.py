@@ -147,7 +147,7 @@ def evaluate(model: nn.Module, cohort: Cohort) -> Report:
             missed = int(np.sum(overlap == 0))
             if cohort.task.lesions:
                 marked = (maps > 0.5) & candidates
-                lesions = metrics.together(map(metrics.lesions, marked, cohort.masks, cohort.weights))
+                lesions = metrics.together([*map(metrics.lesions, marked, cohort.masks, cohort.weights)])
     cases = pd.DataFrame({"id": cohort.ids, "known": cohort.values, "predicted": predicted, "dice": overlap})
     return Report(
         task=cohort.task.key,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +86,7 @@ def lesions(found: NDArray, truth: NDArray, weights: NDArray) -> Lesions:
     return Lesions(worth, share, found_worth[true_share < 0.5])
 
 
-def together(cases: Iterable[Lesions]) -> Lesions:
+def together(cases: Sequence[Lesions]) -> Lesions:
     """The lesions of many cases as one list."""
     cases = [Lesions(np.zeros(0), np.zeros(0), np.zeros(0)), *cases]
     return Lesions(*(np.concatenate([getattr(c, k) for c in cases]) for k in ("worth", "share", "false_worth")))

@@ -107,7 +107,7 @@ class Task:
             )
         return float(np.sum(self.weigh(image_hu, spacing_mm), where=np.asarray(mask, bool), dtype=float))
 
-    def group(self, values: ArrayLike) -> NDArray[np.intp]:
+    def group(self, values: ArrayLike) -> NDArray:
         """The number of each value's risk group, from 0.
 
         A sum of map values is never exactly 0, and no single voxel of calcium scores below 1: what is below 1 counts

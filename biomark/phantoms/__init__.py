@@ -23,13 +23,13 @@ def draw(key: str, n: int, seed: int, *, size: int | None = None) -> Cohort:
         key: A task's key: ``"pma"``, ``"sfa"`` or ``"cac"``.
         n: Number of cases, at least 1.
         seed: Same arguments, same bits on one machine.
-        size: Pixels on a side; :data:`SIZE` by default. A heart box always has :data:`heart.SLICES` slices;
-            :func:`heart.draw_volume` draws the same heart with slices 1 to 5 mm apart.
+        size: Pixels on a side; :data:`biomark.phantoms.SIZE` by default. A heart box always has ``heart.SLICES``
+            slices; ``heart.draw_volume`` draws the same heart with slices 1 to 5 mm apart.
 
     Returns:
         A cohort with values and masks. Areas are analytic: the painted area, counted on a grid three times finer
         than the pixels; a mask holds the pixels that are covered by more than half. A calcium score is what a reader
-        who knows all painted coronary calcium would click on the finished image (:func:`heart.lesions`).
+        who knows all painted coronary calcium would click on the finished image (``heart.lesions``).
 
     Raises:
         ValueError: No phantom of that key, or ``n`` below 1.

@@ -56,12 +56,12 @@ def heart_box(scan: Scan) -> HeartBox:
 
     The rule, on a grid of about 5 x 3 x 3 mm:
 
-    1. Lungs are what lies below :data:`LUNG_HU` inside the body, in parts of at least a fifth of the largest.
+    1. Lungs are what lies below ``LUNG_HU`` inside the body, in parts of at least a fifth of the largest.
     2. The box ends below where the lungs' area, going down from its maximum, has fallen to 60 % (the domes of the
-       diaphragm take their place there), 10 mm further down. It is :data:`HEIGHT_MM` high.
+       diaphragm take their place there), 10 mm further down. It is ``HEIGHT_MM`` high.
     3. From side to side it holds what lies between the lungs at the body's midline in the upper two thirds of that
-       height (below, the liver counts as heart), in 95 % of the rows, and :data:`MARGIN_MM` more.
-    4. It begins :data:`MARGIN_MM` before the lungs' front edge and is as deep as it is wide.
+       height (below, the liver counts as heart), in 95 % of the rows, and ``MARGIN_MM`` more.
+    4. It begins ``MARGIN_MM`` before the lungs' front edge and is as deep as it is wide.
 
     It knows no heart that lies on the right of the body any better than one on the left, and it has not been measured
     on patients with effusions, masses or a removed lung: look at the box before believing a score in it.
