@@ -22,8 +22,8 @@ def aggregate(map: Tensor, weights: Tensor) -> Tensor:
     return (map.float() * weights.float()).flatten(1).sum(1)
 
 
-SOFTENING = 0.05
-"""Values well below a twentieth of the typical one count as alike on the scales ``"sqrt"`` and ``"log"`` of
+SOFTENING = 0.02
+"""Values well below a fiftieth of the typical one count as alike on the scales ``"sqrt"`` and ``"log"`` of
 :func:`value_loss`; without it, the step from 0 to the smallest lesion would outweigh all others. Ours."""
 
 _ON_SCALE = {
