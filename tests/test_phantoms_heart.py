@@ -160,11 +160,26 @@ def test_every_confounder_occurs():
         rng = np.random.default_rng([5, i])
         drawn = heart.draw_heart(rng, 1.0)
         clouds = calcifications.elsewhere(rng, drawn, rng.normal())
-        clouds += calcifications.devices(rng, drawn, coronaries.draw_arteries(rng, drawn))
+        clouds += calcifications.devices(rng, drawn, coronaries.draw_arteries(rng, drawn), rng.normal())
         with_it.update({cloud.name for cloud in clouds})
     kinds = {"aortic wall", "aortic valve", "mitral annulus", "lymph node", "pericardium", "stent", "clip", "lead"}
     assert set(with_it) == kinds
     assert with_it["aortic wall"] > 150 > max(n for kind, n in with_it.items() if kind != "aortic wall")
+
+
+def test_stents_go_with_disease():
+    """Of hearts with much coronary disease many have a stent, of those with little next to none."""
+
+    def stented(burden):
+        found = 0
+        for i in range(60):
+            rng = np.random.default_rng([7, i])
+            drawn = heart.draw_heart(rng, 1.0)
+            clouds = calcifications.devices(rng, drawn, coronaries.draw_arteries(rng, drawn), burden)
+            found += any(cloud.name == "stent" for cloud in clouds)
+        return found
+
+    assert stented(-1.5) <= 2 and stented(2.5) >= 10
 
 
 @pytest.mark.parametrize("slice_mm", [1.0, 3.0, 5.0])
