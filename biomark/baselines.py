@@ -10,9 +10,12 @@ from torch import Tensor, nn
 
 from .backbones import build, pad_to_multiple
 from .cohort import Cohort
-from .losses import value_loss
+from .losses import SOFTENING, value_loss
 from .model import Localization, Model
 from .tasks import Task
+
+HIGHEST_LOG = 10.0
+"""Values end at exp(10) softenings, about 440 times the typical value: beyond, a step of training would overflow."""
 
 
 class DirectRegressor(Model):
@@ -32,6 +35,9 @@ class DirectRegressor(Model):
         self.encoder = build(backbone, self.task.ndim, width).encoder
         wide = self.encoder.channels[-1]
         self.head = nn.Sequential(nn.Linear(2 * wide, wide), nn.ReLU(inplace=True), nn.Linear(wide, 1))
+        # Small, so that training starts near the typical value, but not 0: a last layer of zeros hides the image from
+        # the first steps, and training on skewed values then settles on their median.
+        nn.init.normal_(self.head[-1].weight, 0, 0.05)
 
     def forward(self, images_hu: Tensor, weights: Tensor | None = None) -> Localization:
         """Predict.
@@ -47,15 +53,16 @@ class DirectRegressor(Model):
         features = self.encoder(image)[-1].flatten(2)
         # The mean says how much there is of something, the maximum whether there is any.
         pooled = torch.cat([features.mean(2), features.amax(2)], dim=1)
-        return Localization(F.softplus(self.head(pooled)[:, 0].float()) * self.scale, None)
+        # The head gives the logarithm of the value, as far as that can be told from 0 (losses.SOFTENING): so a score
+        # of 10 is as easy to say as one of 1000, and 0 can be said too.
+        above = F.softplus(self.head(pooled)[:, 0].float()).clamp(max=HIGHEST_LOG)
+        return Localization(torch.expm1(above) * SOFTENING * self.scale, None)
 
     def prepare(self, cohort: Cohort, *, prior: bool = True) -> None:
-        """Take the typical value and the spacing from the training set; with ``prior``, start from that value."""
+        """Take the typical value and the spacing from the training set; with ``prior``, start near that value."""
         super().prepare(cohort)
         if prior:
-            with torch.no_grad():
-                self.head[-1].weight.zero_()
-                self.head[-1].bias.fill_(math.log(math.expm1(1)))  # softplus of it is 1
+            nn.init.constant_(self.head[-1].bias, math.log(1 / SOFTENING))  # softplus hardly changes it
 
     def loss(
         self, images_hu: Tensor, weights: Tensor, values: Tensor, *, value_scale: str = "linear", **of_maps: float
