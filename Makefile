@@ -14,6 +14,8 @@ comma := ,
 
 # The library keeps trained models here, so that tests and book train each of them once.
 export BIOMARK_RUNS := $(CURDIR)/runs
+# Where make test puts the chapters with their smallest parameters.
+SMALL := runs/small
 # A notebook draws with its kernel's own backend; one inherited from the shell would leave the figures out.
 unexport MPLBACKEND
 
@@ -27,7 +29,7 @@ stripping = for n in $(NOTEBOOKS); do $(BIN)/nbstripout --keep-id $(1) $$(grep -
 help:
 	@echo 'make setup      create $(VENV) and install biomark with what the book needs (minutes; other targets do it for you)'
 	@echo 'make book       run the chapters and build the site into _build/html'
-	@echo 'make test       check style, run the tests, and run every chapter cell by cell'
+	@echo 'make test       check style, run the tests, and run every chapter small and cell by cell (make book runs them at full size)'
 	@echo 'make smoke      run every chapter as small as it goes, into runs/smoke'
 	@echo 'make run        run one chapter with your own values: make run CHAPTER=07 ARGS="-p seed 3"'
 	@echo 'make badges     rewrite the links in README.md and the Colab cells from _config.yml and _toc.yml'
@@ -64,7 +66,10 @@ test: $(INSTALLED)
 	$(call step,Checking style,$(BIN)/ruff check -q $(CODE) && $(BIN)/ruff format -q --check $(CODE))
 	$(call step,Checking that notebooks are stripped,$(call stripping,--verify))
 	$(call step,Running the tests,MPLBACKEND=Agg $(BIN)/python -m pytest -q tests)
-	$(call step,Running the chapters,$(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout 1800 book)
+	@rm -rf $(SMALL) && mkdir -p $(SMALL)
+	$(call step,Preparing the chapters,for n in $(basename $(notdir $(CHAPTERS))); do $(BIN)/papermill --prepare-only --log-level ERROR \
+	  book/$$n.ipynb $(SMALL)/$$n.ipynb -f book/params/smoke/$$n.yml || exit; done)
+	$(call step,Running the chapters small and cell by cell,$(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout 300 $(SMALL))
 
 smoke: $(INSTALLED)
 	@mkdir -p runs/smoke

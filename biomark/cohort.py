@@ -121,6 +121,21 @@ class Cohort:
         order = np.random.default_rng(seed).permutation(len(self))
         return self[order[:first]], self[order[first:]]
 
+    def within(self, regions: NDArray[np.bool_]) -> Cohort:
+        """The same cases with the candidates narrowed to a region of each, such as an organ that another tool drew.
+
+        Values and masks stay: a region must hold what the number counts.
+
+        Args:
+            regions: Boolean, ``(N, *S)``.
+
+        Raises:
+            ValueError: The regions have another shape than the images.
+        """
+        if np.shape(regions) != np.shape(self.images):
+            raise ValueError(f"regions have shape {np.shape(regions)}, but the images {np.shape(self.images)}.")
+        return replace(self, weights=self.weights * np.asarray(regions, bool))
+
     def without_masks(self) -> Cohort:
         """The same cases with numbers only: what a localizer trains on."""
         return replace(self, masks=None)

@@ -131,6 +131,10 @@ TASKS: dict[str, Task] = {
     "pma": Task("pma", "pectoralis muscle area", "cm2", hu_window=(-50.0, 90.0)),
     # Window: subcutaneous fat in the same laboratory's SlicerCIP (BodyCompositionParameters.py).
     "sfa": Task("sfa", "subcutaneous fat area", "cm2", hu_window=(-200.0, 0.0)),
+    # Window: from necrotic or mucinous tumour to just below liver in the portal-venous phase (100 to 120 HU). Ours.
+    "liver": Task(
+        "liver", "liver tumour area", "cm2", hu_window=(10.0, 110.0), input_hu=(-100.0, 200.0), mirrored=False
+    ),
     # The network is shown what tells an artery from a valve or a bone: fat (-100 HU) beside muscle (45 HU) and the
     # brightness of calcium, whose density factors end at 400 HU; metal (2000 HU) still differs at 800. Ours.
     "cac": Task(

@@ -77,7 +77,7 @@ def test_fields_have_their_grain():
 
 
 @pytest.mark.parametrize(
-    ("key", "n", "words"), [("lung", 1, "choose one of cac, pma, sfa"), ("pma", 0, "at least one")]
+    ("key", "n", "words"), [("lung", 1, "choose one of cac, liver, pma, sfa"), ("pma", 0, "at least one")]
 )
 def test_what_cannot_be_drawn(key, n, words):
     with pytest.raises(ValueError, match=words):

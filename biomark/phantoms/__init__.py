@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from ..cohort import Cohort
 from ..tasks import TASKS
-from . import chest, heart
+from . import chest, heart, liver
 
-SIZE = {"pma": 128, "sfa": 128, "cac": 80}
-"""Pixels on a side when ``size`` is not given: about 3 mm a pixel in the chest, 1.8 mm in the heart box."""
+SIZE = {"pma": 128, "sfa": 128, "liver": 96, "cac": 80}
+"""Pixels on a side when ``size`` is not given: about 3 mm a pixel in the chest, 4 mm in the abdomen and 1.8 mm
+in the heart box."""
 
 
 def draw(key: str, n: int, seed: int, *, size: int | None = None) -> Cohort:
@@ -20,7 +21,7 @@ def draw(key: str, n: int, seed: int, *, size: int | None = None) -> Cohort:
     and ``pma`` and ``sfa`` with one seed are two numbers of the same images.
 
     Args:
-        key: A task's key: ``"pma"``, ``"sfa"`` or ``"cac"``.
+        key: A task's key: ``"pma"``, ``"sfa"``, ``"liver"`` or ``"cac"``.
         n: Number of cases, at least 1.
         seed: Same arguments, same bits on one machine.
         size: Pixels on a side; :data:`biomark.phantoms.SIZE` by default. A heart box always has ``heart.SLICES``
@@ -53,6 +54,10 @@ def draw(key: str, n: int, seed: int, *, size: int | None = None) -> Cohort:
 
 
 def _draw_slice(key: str, rng: np.random.Generator, size: int) -> tuple[NDArray, NDArray, float, tuple[float, float]]:
-    """Image, mask, area in cm2 and pixel spacing of one chest slice."""
-    image, coverage, pixel = chest.draw_slice(rng, size)
+    """Image, mask, area in cm2 and pixel spacing of one slice."""
+    if key == "liver":
+        image, tumour, _, pixel = liver.draw_slice(rng, size)
+        coverage = {key: tumour}
+    else:
+        image, coverage, pixel = chest.draw_slice(rng, size)
     return image, coverage[key] > 0.5, coverage[key].sum() * pixel**2 / 100, (pixel, pixel)

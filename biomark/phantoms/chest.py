@@ -5,8 +5,6 @@ compartment of muscle and fat, fascia, subcutaneous fat, skin. Muscles live insi
 (:mod:`.chest_wall`); bones, vessels, airways and lesions are painted over (:mod:`.thorax`). Nothing here is measured
 on patients; the ranges are ours, chosen so that areas, Hounsfield values and noise resemble adult chest CT (the book
 compares them with real slices and says where they differ).
-
-Directions are degrees from the front: 0 is the sternum, 90 the side, 180 the spine; negative on the patient's right.
 """
 
 from __future__ import annotations
@@ -17,25 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from . import chest_wall, thorax
+from . import chest_wall, surroundings, thorax
 from .acquisition import scan, smooth_field
 from .canvas import Canvas
+from .directions import STEPS, Directions, ring
 
 SUBCUTANEOUS, PECTORALIS = 1, 2
 """Part numbers on the canvas of the two structures whose areas are known."""
 
 PARTS = {"sfa": SUBCUTANEOUS, "pma": PECTORALIS}
-
-_STEPS = 2048  # directions in a table: 0.18 degrees, 0.6 mm along the skin
-
-
-def ring(controls: dict[float, float], smooth_deg: float = 6.0) -> NDArray:
-    """A closed smooth curve over all directions through ``{degrees: mm}``; both sides given by the sign."""
-    degrees = np.array(sorted(controls))
-    values = np.array([controls[d] for d in degrees])
-    ticks = np.arange(_STEPS) * 360 / _STEPS - 180
-    curve = np.interp(ticks, degrees, values, period=360)
-    return gaussian_filter1d(curve, smooth_deg * _STEPS / 360, mode="wrap")
 
 
 @dataclass
@@ -61,7 +49,7 @@ class Body:
 def draw_body(rng: np.random.Generator) -> Body:
     """Draw the layers of one phantom."""
     uniform = rng.uniform
-    ticks = np.deg2rad(np.arange(_STEPS) * 360 / _STEPS - 180)
+    ticks = np.deg2rad(np.arange(STEPS) * 360 / STEPS - 180)
     female = bool(rng.random() < 0.5)
     half_width = uniform(82, 107) if female else uniform(92, 118)
     half_depth = half_width * uniform(0.66, 0.84)
@@ -109,7 +97,7 @@ def draw_body(rng: np.random.Generator) -> Body:
     behind = np.abs(degrees) > 115
     line = np.where(behind, flat / np.maximum(np.abs(np.cos(ticks)), 0.2), np.inf)
     floor = deep + fascia_mm + skin_mm + 2.5
-    skin = gaussian_filter1d(np.maximum(np.minimum(skin, line), floor), 3 * _STEPS / 360, mode="wrap")
+    skin = gaussian_filter1d(np.maximum(np.minimum(skin, line), floor), 3 * STEPS / 360, mode="wrap")
 
     contrast = rng.random() < 0.35
     return Body(
@@ -130,21 +118,6 @@ def draw_body(rng: np.random.Generator) -> Body:
     )
 
 
-@dataclass
-class Directions:
-    """Where each sub-pixel lies: distance from the middle, direction, and the layers' distances in that direction."""
-
-    r: NDArray
-    degrees: NDArray
-    index: NDArray
-
-    @classmethod
-    def of(cls, canvas: Canvas) -> Directions:
-        degrees = np.rad2deg(np.arctan2(canvas.x, -canvas.y))
-        index = np.floor((degrees + 180) * (_STEPS / 360)).astype(np.int32) % _STEPS
-        return cls(np.hypot(canvas.x, canvas.y), degrees, index)
-
-
 def draw_slice(rng: np.random.Generator, size: int, supersample: int = 3) -> tuple[NDArray, dict[str, NDArray], float]:
     """Draw one chest slice.
 
@@ -159,7 +132,7 @@ def draw_slice(rng: np.random.Generator, size: int, supersample: int = 3) -> tup
     """
     body = draw_body(rng)
     reach = float(body.skin.max())
-    width = 2 * max(np.abs(body.skin * np.sin(np.arange(_STEPS) * 2 * np.pi / _STEPS)))
+    width = 2 * max(np.abs(body.skin * np.sin(np.arange(STEPS) * 2 * np.pi / STEPS)))
     # Most real chest scans cut the body somewhere: the field of view is chosen for the lungs, not for the skin.
     cut = rng.random() < 0.35
     fov = float(np.clip(width * (rng.uniform(0.82, 1.02) if cut else rng.uniform(1.02, 1.3)), 280, 500))
@@ -167,7 +140,7 @@ def draw_slice(rng: np.random.Generator, size: int, supersample: int = 3) -> tup
     canvas = Canvas(size, fov, shift, float(np.clip(rng.normal(0, 5), -14, 14)), supersample)
     at = Directions.of(canvas)
 
-    thorax.outside(canvas, rng, body, reach)
+    surroundings.outside(canvas, rng, body, reach)
     skin = body.skin[at.index]
     canvas.paint(at.r < skin, 35)
     thickness = body.fat_thickness[at.index]

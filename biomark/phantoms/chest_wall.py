@@ -11,7 +11,8 @@ from .acquisition import smooth_field
 from .canvas import Canvas
 
 if TYPE_CHECKING:
-    from .chest import Body, Directions
+    from .chest import Body
+    from .directions import Directions
 
 
 def subcutaneous_strands(
