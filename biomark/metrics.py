@@ -107,6 +107,21 @@ def surface_dice(found: NDArray, truth: NDArray, spacing_mm: ArrayLike, *, toler
     return _by_surface(found, truth, _spacings(spacing_mm, truth), within, np.zeros(len(truth)))
 
 
+def energy(contribution: NDArray, truth: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What each case's map adds to the biomarker inside the truth, and in all.
+
+    Args:
+        contribution: Map times weights, ``(N, *S)``, not negative.
+        truth: Boolean, ``(N, *S)``.
+
+    Returns:
+        Two arrays ``(N,)`` in the unit of the biomarker.
+    """
+    _same(contribution, truth)
+    axes = tuple(range(1, np.ndim(truth)))
+    return np.sum(contribution, axis=axes, where=truth, dtype=float), np.sum(contribution, axis=axes, dtype=float)
+
+
 def energy_in_mask(contribution: NDArray, truth: NDArray) -> float:
     """Share of the predicted biomarker that comes from inside the truth: sum over cases over sum over cases.
 
@@ -117,9 +132,8 @@ def energy_in_mask(contribution: NDArray, truth: NDArray) -> float:
     Returns:
         A number in [0, 1]; nan when nothing at all is predicted.
     """
-    _same(contribution, truth)
-    total = np.sum(contribution, dtype=float)
-    return float(np.sum(contribution, where=truth, dtype=float) / total) if total > 0 else float("nan")
+    inside, total = (sums.sum() for sums in energy(contribution, truth))
+    return float(inside / total) if total > 0 else float("nan")
 
 
 @dataclass(frozen=True)

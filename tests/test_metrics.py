@@ -106,7 +106,7 @@ def test_distances_are_symmetric_in_range_and_grow_with_the_spacing(masks):
 @pytest.mark.filterwarnings("default")  # a peer's warnings are its own
 @pytest.mark.parametrize("shape", [(24, 30), (10, 12, 14)], ids=["slice", "volume"])
 def test_overlap_and_distances_against_monai(shape):
-    """They agree wherever both masks hold something; a missed case is inf there, and dropped from the mean."""
+    """They agree wherever both masks hold something; what is missed is nan there, and dropped from the mean."""
     monai = pytest.importorskip("monai.metrics")
     import torch
     from scipy import ndimage
@@ -115,6 +115,7 @@ def test_overlap_and_distances_against_monai(shape):
     blobs = ndimage.gaussian_filter(rng.normal(size=(2, 20, *shape)), (0, 0, *[1.5] * len(shape)))
     found, truth = blobs > 0.05
     truth |= found & (rng.random(truth.shape) < 0.3)
+    assert found.any(tuple(range(1, found.ndim))).all()
     spacing = np.linspace(0.7, 2.5, len(shape))
     theirs = [torch.as_tensor(m[:, None].astype(np.float32)) for m in (found, truth)]
     sides = {"include_background": True, "spacing": spacing.tolist()}

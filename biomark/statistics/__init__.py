@@ -10,7 +10,7 @@ be said (the correlation of a constant, say) is nan, and a nan among the values 
 
 from biomark.statistics.agreement import Agreement, bland_altman, bland_altman_ratio, concordance, icc, kappa
 from biomark.statistics.correlation import pearson, spearman, steiger, williams, zou
-from biomark.statistics.resampling import bootstrap, holm, permutation
+from biomark.statistics.resampling import bootstrap, holm, mean, permutation
 from biomark.statistics.results import Estimate, Significance
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "holm",
     "icc",
     "kappa",
+    "mean",
     "pearson",
     "permutation",
     "spearman",

@@ -46,6 +46,11 @@ def bootstrap(statistic: Callable[..., NDArray], *samples: ArrayLike, resamples:
     return Estimate(value, float(low), float(high))
 
 
+def mean(values: ArrayLike, *, seed: int = 0) -> Estimate:
+    """Mean over cases with its bootstrap interval; nan of no cases."""
+    return bootstrap(lambda v: v.mean(-1), values, seed=seed) if np.size(values) else Estimate(math.nan)
+
+
 def permutation(
     statistic: Callable[[NDArray, NDArray], NDArray],
     first: ArrayLike,
