@@ -19,8 +19,9 @@ from .tasks import Task
 class Report:
     """Agreement of values and of places.
 
-    A :class:`~biomark.statistics.Estimate` is a float that also has ``low`` and ``high``, the ends of its 95 %
-    interval: from theory for correlations and bias, from a bootstrap over cases for the others.
+    The numbers of a results table are each an :class:`~biomark.statistics.Estimate`: a float that also has ``low`` and
+    ``high``, the ends of its 95 % interval, from theory for correlations and bias, from a bootstrap over cases for the
+    others.
 
     Attributes:
         task: Key of the task.
@@ -87,7 +88,7 @@ class Report:
             f"r                {_with_interval(self.r, '.4f')}",
             f"CCC              {_with_interval(self.ccc, '.4f')}",
             f"ICC(A,1)         {_with_interval(self.icc, '.4f')}",
-            f"MAE              {_with_interval(self.mae, '.2f')} {self.unit}",
+            f"MAE              {_with_interval(self.mae, '.2f', ' ' + self.unit)}",
             f"bias             {self.bias:+.2f} {self.unit}  (limits of agreement {low:+.2f} to {high:+.2f})",
         ]
         if not np.isnan(self.dice):
@@ -201,6 +202,6 @@ def _ratio_of_sums(part: NDArray, whole: NDArray) -> NDArray:
     return part.sum(-1) / np.where(whole > 0, whole, np.nan)
 
 
-def _with_interval(estimate: statistics.Estimate, digits: str) -> str:
+def _with_interval(estimate: statistics.Estimate, digits: str, unit: str = "") -> str:
     value, low, high = (format(v, digits) for v in (estimate.value, estimate.low, estimate.high))
-    return f"{value}  (95 % CI {low} to {high})"
+    return f"{value}{unit}  (95 % CI {low} to {high})"
