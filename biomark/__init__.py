@@ -3,6 +3,7 @@
 from . import agatston, backbones, candidates, losses, metrics, phantoms, records, scans, statistics
 from .baselines import DirectRegressor
 from .cohort import Case, Cohort
+from .comparison import Comparison, compare
 from .evaluation import Report, evaluate, predict
 from .localizer import Localizer
 from .model import Localization
@@ -14,6 +15,7 @@ __all__ = [
     "TASKS",
     "Case",
     "Cohort",
+    "Comparison",
     "DirectRegressor",
     "History",
     "Localization",
@@ -24,6 +26,7 @@ __all__ = [
     "agatston",
     "backbones",
     "candidates",
+    "compare",
     "evaluate",
     "fit",
     "fit_once",

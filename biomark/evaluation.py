@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import cohen_kappa_score
 from torch import nn
 
 from . import metrics, statistics
@@ -20,12 +19,17 @@ from .tasks import Task
 class Report:
     """Agreement of values and of places.
 
+    The numbers of a results table are each an :class:`~biomark.statistics.Estimate`: a float that also has ``low`` and
+    ``high``, the ends of its 95 % interval, from theory for correlations and bias, from a bootstrap over cases for the
+    others.
+
     Attributes:
         task: Key of the task.
         unit: Unit of all values.
         n: Number of cases.
-        r: Pearson's r with its 95 % interval.
+        r: Pearson's r.
         ccc: Lin's concordance.
+        icc: Intraclass correlation ICC(A,1): absolute agreement of single values.
         mae: Mean absolute error.
         bias: Mean of predicted minus known.
         limits: 95 % limits of agreement.
@@ -40,20 +44,21 @@ class Report:
         lesions_false: Found lesions that are not true.
         kappa: Cohen's kappa over the task's risk groups, linearly weighted; nan for a task without.
         zeros_kept: Share of the cases of value 0 on which less than 1 is found; nan where there are none.
-        cases: One row a case: id, known, predicted, dice.
+        cases: One row a case: id, known, predicted, dice, and what its map adds inside the truth and in total.
     """
 
     task: str
     unit: str
     n: int
     r: statistics.Estimate
-    ccc: float
-    mae: float
-    bias: float
+    ccc: statistics.Estimate
+    icc: statistics.Estimate
+    mae: statistics.Estimate
+    bias: statistics.Estimate
     limits: tuple[float, float]
-    dice: float
+    dice: statistics.Estimate
     dice_candidates: float
-    energy_in_mask: float
+    energy_in_mask: statistics.Estimate
     missed: int
     false_value: float
     r_log1p: float
@@ -66,9 +71,11 @@ class Report:
 
     def to_dict(self) -> dict[str, float | int | str]:
         """The numbers without the cases, flat: what a record keeps."""
-        flat = {k: v for k, v in vars(self).items() if k not in ("r", "limits", "cases")}
-        flat |= {"r": self.r.value, "r_low": self.r.low, "r_high": self.r.high}
-        return flat | {"limit_low": self.limits[0], "limit_high": self.limits[1]}
+        flat = {k: v for k, v in vars(self).items() if k not in ("limits", "cases")}
+        flat |= {"limit_low": self.limits[0], "limit_high": self.limits[1]}
+        for name, e in [(k, v) for k, v in flat.items() if isinstance(v, statistics.Estimate)]:
+            flat |= {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
+        return flat
 
     def to_frame(self) -> pd.DataFrame:
         """One row a case."""
@@ -78,15 +85,16 @@ class Report:
         low, high = self.limits
         lines = [
             f"{self.n} unseen cases of {self.task}",
-            f"r                {self.r.value:.4f}  (95 % CI {self.r.low:.4f} to {self.r.high:.4f})",
-            f"CCC              {self.ccc:.4f}",
-            f"MAE              {self.mae:.2f} {self.unit}",
+            f"r                {_with_interval(self.r, '.4f')}",
+            f"CCC              {_with_interval(self.ccc, '.4f')}",
+            f"ICC(A,1)         {_with_interval(self.icc, '.4f')}",
+            f"MAE              {_with_interval(self.mae, '.2f', ' ' + self.unit)}",
             f"bias             {self.bias:+.2f} {self.unit}  (limits of agreement {low:+.2f} to {high:+.2f})",
         ]
         if not np.isnan(self.dice):
             lines += [
-                f"Dice             {self.dice:.3f}  (all candidates: {self.dice_candidates:.3f})",
-                f"energy in mask   {self.energy_in_mask:.3f}",
+                f"Dice             {_with_interval(self.dice, '.3f')}  (all candidates: {self.dice_candidates:.3f})",
+                f"energy in mask   {_with_interval(self.energy_in_mask, '.3f')}",
                 f"missed cases     {self.missed}",
             ]
         if not np.isnan(self.lesion_f1):
@@ -134,7 +142,8 @@ def evaluate(model: nn.Module, cohort: Cohort) -> Report:
     predicted, maps = predict(model, cohort)
     agreement = statistics.bland_altman(predicted, cohort.values)
     overlap = floor = np.full(len(cohort), np.nan)
-    energy, missed, false_value = np.nan, 0, np.nan
+    inside, total = np.full((2, len(cohort)), np.nan)
+    missed, false_value = 0, np.nan
     lesions = metrics.together([])
     if cohort.masks is not None:
         candidates = cohort.weights > 0
@@ -143,24 +152,26 @@ def evaluate(model: nn.Module, cohort: Cohort) -> Report:
         false_value = float(predicted[empty].mean()) if empty.any() else np.nan
         if maps is not None:
             overlap = metrics.dice((maps > 0.5) & candidates, cohort.masks)
-            energy = metrics.energy_in_mask(maps * cohort.weights, cohort.masks)
+            inside, total = metrics.energy(maps * cohort.weights, cohort.masks)
             missed = int(np.sum(overlap == 0))
             if cohort.task.lesions:
                 marked = (maps > 0.5) & candidates
                 lesions = metrics.together([*map(metrics.lesions, marked, cohort.masks, cohort.weights)])
-    cases = pd.DataFrame({"id": cohort.ids, "known": cohort.values, "predicted": predicted, "dice": overlap})
+    cases = {"id": cohort.ids, "known": cohort.values, "predicted": predicted}
+    cases |= {"dice": overlap, "inside": inside, "total": total}
     return Report(
         task=cohort.task.key,
         unit=cohort.task.unit,
         n=len(cohort),
         r=statistics.pearson(predicted, cohort.values),
         ccc=statistics.concordance(predicted, cohort.values),
-        mae=float(np.mean(np.abs(predicted - cohort.values))),
+        icc=statistics.icc(predicted, cohort.values),
+        mae=statistics.mean(np.abs(predicted - cohort.values)),
         bias=agreement.bias,
         limits=(agreement.low, agreement.high),
-        dice=_mean(overlap),
-        dice_candidates=_mean(floor),
-        energy_in_mask=energy,
+        dice=statistics.mean(_known(overlap)),
+        dice_candidates=statistics.mean(_known(floor)).value,
+        energy_in_mask=statistics.bootstrap(_ratio_of_sums, inside, total),
         missed=missed,
         false_value=false_value,
         r_log1p=statistics.pearson(*(np.log1p(np.maximum(v, 0)) for v in (predicted, cohort.values))).value,
@@ -168,19 +179,29 @@ def evaluate(model: nn.Module, cohort: Cohort) -> Report:
         lesions_missed=lesions.missed,
         lesions_false=len(lesions.false_worth),
         kappa=_kappa(cohort.task, predicted, cohort.values),
-        zeros_kept=_mean((predicted < 1)[cohort.values == 0].astype(float)),
-        cases=cases,
+        zeros_kept=statistics.mean((predicted < 1)[cohort.values == 0].astype(float)).value,
+        cases=pd.DataFrame(cases),
     )
 
 
 def _kappa(task: Task, predicted: NDArray, known: NDArray) -> float:
     """Agreement on risk groups, beyond chance; nan without groups, or when all cases are in one."""
-    groups = [task.group(v) for v in (predicted, known)]
-    if not task.risk_groups or len(np.unique(groups)) < 2:
+    if not task.risk_groups:
         return float("nan")
-    return float(cohen_kappa_score(*groups, weights="linear", labels=range(len(task.risk_groups) + 1)))
+    return statistics.kappa(task.group(predicted), task.group(known), weights="linear")
 
 
-def _mean(values: NDArray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+def _known(overlap: NDArray) -> NDArray:
+    """The cases with a truth: the others have no overlap."""
+    return overlap[~np.isnan(overlap)]
+
+
+def _ratio_of_sums(part: NDArray, whole: NDArray) -> NDArray:
+    """Over the last axis; nan where the whole is nothing."""
+    whole = whole.sum(-1)
+    return part.sum(-1) / np.where(whole > 0, whole, np.nan)
+
+
+def _with_interval(estimate: statistics.Estimate, digits: str, unit: str = "") -> str:
+    value, low, high = (format(v, digits) for v in (estimate.value, estimate.low, estimate.high))
+    return f"{value}{unit}  (95 % CI {low} to {high})"

@@ -1,12 +1,18 @@
-"""How well a map lies on the truth: arrays in, numbers out."""
+"""How well a map lies on the truth: arrays in, numbers out.
+
+One policy for what cannot be measured, so that a model never gains by finding nothing: a case whose truth is empty is
+nan in every metric, because no overlap is possible there and any number would be a choice; a case with a truth on
+which nothing was found keeps the worst value there is, 0 or the diagonal of the image in mm. Average with
+``np.nanmean``, and report empty cases by what is falsely found in them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 
@@ -18,13 +24,102 @@ def dice(found: NDArray, truth: NDArray) -> NDArray[np.float64]:
         truth: Boolean, ``(N, *S)``.
 
     Returns:
-        ``(N,)`` in [0, 1]; nan where the truth is empty, because no overlap is possible there and any number would
-        be a choice.
+        ``(N,)`` in [0, 1]; nan where the truth is empty.
     """
     _same(found, truth)
     axes = tuple(range(1, np.ndim(truth)))
     both, sizes = np.sum(found & truth, axis=axes), np.sum(found, axis=axes) + np.sum(truth, axis=axes)
     return np.where(np.any(truth, axis=axes), 2 * both / np.maximum(sizes, 1), np.nan)
+
+
+def precision(found: NDArray, truth: NDArray, weights: NDArray) -> NDArray[np.float64]:
+    """Share of what was found that is true, by weight: for an area its square centimetres, not its pixels.
+
+    Args:
+        found: Boolean, ``(N, *S)``.
+        truth: Boolean, ``(N, *S)``.
+        weights: What each voxel adds to the biomarker, ``(N, *S)``.
+
+    Returns:
+        ``(N,)`` in [0, 1]; 0 where nothing of weight was found, nan where the truth has no weight.
+    """
+    return _share(found, truth, weights, of=found)
+
+
+def recall(found: NDArray, truth: NDArray, weights: NDArray) -> NDArray[np.float64]:
+    """Share of the truth that was found, by weight.
+
+    Args:
+        found: Boolean, ``(N, *S)``.
+        truth: Boolean, ``(N, *S)``.
+        weights: What each voxel adds to the biomarker, ``(N, *S)``.
+
+    Returns:
+        ``(N,)`` in [0, 1]; nan where the truth has no weight.
+    """
+    return _share(found, truth, weights, of=truth)
+
+
+def hd95(found: NDArray, truth: NDArray, spacing_mm: ArrayLike) -> NDArray[np.float64]:
+    """Hausdorff distance without its farthest 5 %, in mm.
+
+    The surface of a mask are its voxels of which a face touches the outside, and the edge of the image counts as
+    outside. From each surface voxel of the one to the nearest of the other, centre to centre: the 95th percentile in
+    either direction, and the larger of both. Programs differ in all of this; MONAI does the same.
+
+    Args:
+        found: Boolean, ``(N, *S)``.
+        truth: Boolean, ``(N, *S)``.
+        spacing_mm: Voxel spacing of all cases, ``(ndim,)``, or of each, ``(N, ndim)``.
+
+    Returns:
+        ``(N,)``; where nothing was found the diagonal of the image, which no distance exceeds; nan where the truth is
+        empty.
+    """
+
+    def worse(there: NDArray, back: NDArray) -> float:
+        return float(max(np.percentile(there, 95), np.percentile(back, 95)))
+
+    spacing_mm = _spacings(spacing_mm, truth)
+    diagonals = np.linalg.norm((np.array(truth.shape[1:]) - 1) * spacing_mm, axis=1)
+    return _by_surface(found, truth, spacing_mm, worse, diagonals)
+
+
+def surface_dice(found: NDArray, truth: NDArray, spacing_mm: ArrayLike, *, tolerance_mm: float) -> NDArray[np.float64]:
+    """Normalised surface Dice: share of both surfaces that lies within a tolerance of the other one.
+
+    Nikolov et al., J. Med. Internet Res. 23 (2021) e26151. Surfaces are voxels, as in :func:`hd95` and in
+    MONAI, and each counts once; the authors' own program weighs them by their area.
+
+    Args:
+        found: Boolean, ``(N, *S)``.
+        truth: Boolean, ``(N, *S)``.
+        spacing_mm: Voxel spacing of all cases, ``(ndim,)``, or of each, ``(N, ndim)``.
+        tolerance_mm: Distance that is still right: choose what two readers differ by.
+
+    Returns:
+        ``(N,)`` in [0, 1]; 0 where nothing was found, nan where the truth is empty.
+    """
+
+    def within(there: NDArray, back: NDArray) -> float:
+        return float(np.mean(np.concatenate([there, back]) <= tolerance_mm))
+
+    return _by_surface(found, truth, _spacings(spacing_mm, truth), within, np.zeros(len(truth)))
+
+
+def energy(contribution: NDArray, truth: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What each case's map adds to the biomarker inside the truth, and in all.
+
+    Args:
+        contribution: Map times weights, ``(N, *S)``, not negative.
+        truth: Boolean, ``(N, *S)``.
+
+    Returns:
+        Two arrays ``(N,)`` in the unit of the biomarker.
+    """
+    _same(contribution, truth)
+    axes = tuple(range(1, np.ndim(truth)))
+    return np.sum(contribution, axis=axes, where=truth, dtype=float), np.sum(contribution, axis=axes, dtype=float)
 
 
 def energy_in_mask(contribution: NDArray, truth: NDArray) -> float:
@@ -37,9 +132,8 @@ def energy_in_mask(contribution: NDArray, truth: NDArray) -> float:
     Returns:
         A number in [0, 1]; nan when nothing at all is predicted.
     """
-    _same(contribution, truth)
-    total = np.sum(contribution, dtype=float)
-    return float(np.sum(contribution, where=truth, dtype=float) / total) if total > 0 else float("nan")
+    inside, total = (sums.sum() for sums in energy(contribution, truth))
+    return float(inside / total) if total > 0 else float("nan")
 
 
 @dataclass(frozen=True)
@@ -99,6 +193,50 @@ def _parts(mask: NDArray, other: NDArray, weights: NDArray) -> tuple[NDArray[np.
     labels, weights = labels[mask], weights[mask].astype(float)
     worth = np.bincount(labels, weights, count + 1)[1:]
     return worth, np.bincount(labels, weights * other[mask], count + 1)[1:] / worth
+
+
+def _share(found: NDArray, truth: NDArray, weights: NDArray, *, of: NDArray) -> NDArray[np.float64]:
+    """Weight of what was rightly found over that of a mask, 0 where the mask has none, nan where the truth has none."""
+    _same(found, truth)
+    _same(weights, truth)
+    axes = tuple(range(1, np.ndim(truth)))
+    right, whole, true = (np.sum(weights, axis=axes, where=m, dtype=float) for m in (found & truth, of, truth))
+    return np.where(true > 0, np.divide(right, whole, out=np.zeros_like(right), where=whole > 0), np.nan)
+
+
+def _by_surface(
+    found: NDArray,
+    truth: NDArray,
+    spacing_mm: NDArray,
+    measure: Callable[[NDArray, NDArray], float],
+    worst: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Measure the distances between the surfaces of each case; the worst value where nothing was found."""
+    _same(found, truth)
+    values = np.where(np.any(truth, axis=tuple(range(1, np.ndim(truth)))), worst, np.nan)
+    for i, (f, t) in enumerate(zip(found, truth, strict=True)):
+        if f.any() and t.any():
+            values[i] = measure(*_surface_distances(f, t, spacing_mm[i]))
+    return values
+
+
+def _surface_distances(found: NDArray, truth: NDArray, spacing_mm: NDArray) -> tuple[NDArray, NDArray]:
+    """From each surface voxel of the one mask to the nearest of the other, and back, in mm."""
+    box = ndimage.find_objects((found | truth).astype(np.uint8))[0]  # both surfaces lie in it, and it is far smaller
+    surfaces = [m & ~ndimage.binary_erosion(m) for m in (found[box], truth[box])]
+    to_found, to_truth = (ndimage.distance_transform_edt(~s, sampling=spacing_mm) for s in surfaces)
+    return to_truth[surfaces[0]], to_found[surfaces[1]]
+
+
+def _spacings(spacing_mm: ArrayLike, truth: NDArray) -> NDArray[np.float64]:
+    n, ndim = len(truth), np.ndim(truth) - 1
+    spacing_mm = np.asarray(spacing_mm, float)
+    if spacing_mm.shape not in ((ndim,), (n, ndim)) or not np.all(spacing_mm > 0):
+        raise ValueError(
+            f"{n} cases of {ndim} axes need {ndim} spacings in mm, or as many for each case, all above 0; "
+            f"got shape {spacing_mm.shape}."
+        )
+    return np.broadcast_to(spacing_mm, (n, ndim))
 
 
 def _same(a: NDArray, b: NDArray) -> None:

@@ -73,8 +73,23 @@ def test_report_is_plain_data(cohort):
     flat = report.to_dict()
     json.dumps(flat)
     assert flat["n"] == 40 and flat["r_low"] < flat["r"] < flat["r_high"]
-    assert list(report.to_frame().columns) == ["id", "known", "predicted", "dice"]
+    assert list(report.to_frame().columns) == ["id", "known", "predicted", "dice", "inside", "total"]
     assert "energy in mask" in str(report)
+
+
+def test_the_numbers_of_a_results_table_have_intervals(cohort):
+    rng = np.random.default_rng(0)
+    report = bm.evaluate(Told(rng.random(cohort.masks.shape) * (0.4 + 0.6 * cohort.masks)), cohort)
+    flat = report.to_dict()
+    for name in ("r", "ccc", "icc", "mae", "bias", "dice", "energy_in_mask"):
+        assert flat[f"{name}_low"] < flat[name] == getattr(report, name) < flat[f"{name}_high"], name
+    cases = report.cases
+    assert report.mae == pytest.approx(np.abs(cases.predicted - cases.known).mean())
+    assert report.icc == bm.statistics.icc(cases.predicted, cases.known)
+    assert report.energy_in_mask == pytest.approx(cases.inside.sum() / cases.total.sum())
+    assert cases.total.to_numpy() == pytest.approx(cases.predicted.to_numpy(), rel=1e-5)
+    drawn = cases.sample(len(cases), replace=True, random_state=1)
+    assert report.energy_in_mask.low - 0.02 < drawn.inside.sum() / drawn.total.sum() < report.energy_in_mask.high + 0.02
 
 
 def calcium(values_and_maps):

@@ -19,6 +19,7 @@ ROWS = [
     {"phantoms", "scans", "model"},
     {"localizer", "baselines"},
     {"training", "evaluation", "attribution"},
+    {"comparison"},
     {"viz", "widgets"},
 ]
 ROW_OF = {module: row for row, modules in enumerate(ROWS) for module in modules}

@@ -1,10 +1,57 @@
-"""Agreement against worked examples and other implementations."""
+"""Agreement, tests and intervals against published worked examples, other implementations and simulation."""
+
+import copy
+import itertools
+import json
+import pickle
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from biomark import statistics
+
+# Shrout and Fleiss, Psychol. Bull. 86 (1979) 420, table 2: six targets, four judges.
+JUDGES = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], float).T
+
+# Bland and Altman, Lancet 327 (1986) 307: peak flow of 17 people by two meters, first measurement of each.
+WRIGHT = [494, 395, 516, 434, 476, 557, 413, 442, 650, 433, 417, 656, 267, 478, 178, 423, 427]
+MINI = [512, 430, 520, 428, 500, 600, 364, 380, 658, 445, 432, 626, 260, 477, 259, 350, 451]
+
+
+def with_correlations(a, b, between, n):
+    """Values of two models and the truth whose sample correlations are exactly these."""
+    noise = np.random.default_rng(0).normal(size=(n, 3))
+    orthogonal = np.linalg.qr(noise - noise.mean(0))[0]
+    wanted = np.array([[1, between, a], [between, 1, b], [a, b, 1]])
+    return (orthogonal @ np.linalg.cholesky(wanted).T).T
+
+
+def same_skill(rng, n):
+    """Two models that are equally good, and whose errors go together."""
+    truth, shared, first, second = rng.normal(size=(4, n))
+    return truth + 0.4 * shared + 0.3 * first, truth + 0.4 * shared + 0.3 * second, truth
+
+
+# Whole numbers, so that shifting and scaling them loses nothing.
+whole_numbers = hnp.arrays(np.int64, st.tuples(st.just(3), st.integers(5, 30)), elements=st.integers(-999, 999))
+three_columns = whole_numbers.map(lambda columns: columns.astype(float))
+
+
+def test_an_estimate_is_a_float_that_knows_its_interval():
+    estimate = statistics.Estimate(0.5, 0.25, 0.75)
+    assert estimate == 0.5 and estimate > 0.4 and f"{estimate:.2f}" == "0.50" and 2 * estimate == 1
+    assert str(estimate) == "0.5000 (95 % CI 0.2500 to 0.7500)"
+    assert json.dumps({"r": estimate}) == '{"r": 0.5}'
+    for again in (copy.deepcopy(estimate), pickle.loads(pickle.dumps(estimate))):
+        assert (again.value, again.low, again.high) == (0.5, 0.25, 0.75)
+    assert np.isnan(statistics.Estimate(0.5).low)
+
+
+# Correlations
 
 
 def test_pearson_and_interval_against_scipy():
@@ -18,14 +65,187 @@ def test_pearson_and_interval_against_scipy():
     assert ours.high == pytest.approx(np.tanh(z + 1.959964 / np.sqrt(37)), abs=1e-6)
 
 
-def test_a_constant_prediction_has_no_r():
-    assert np.isnan(statistics.pearson([1, 1, 1, 1], [1, 2, 3, 4]).value)
+def test_spearman_sees_order_alone():
+    x = np.arange(1, 9.0)
+    assert statistics.spearman(np.exp(x), x) == 1
+    # Ranks 1 2 3 4 5 against 2 1 4 3 5: squared distances sum to 4, so rho = 1 - 6 * 4 / (5 * 24).
+    result = statistics.spearman([10, 20, 30, 40, 50], [2, 1, 4, 3, 5])
+    assert result == pytest.approx(0.8)
+    reach = 1.959964 * np.sqrt((1 + 0.32) / 2)
+    assert (result.low, result.high) == pytest.approx(np.tanh(np.arctanh(0.8) + np.array([-reach, reach])), abs=1e-6)
+
+
+def test_what_does_not_vary_has_no_correlation():
+    flat, x, y = [1, 1, 1, 1, 1], [1, 2, 3, 4, 5], [2, 1, 3, 5, 4]
+    for correlation in (statistics.pearson, statistics.spearman):
+        assert np.isnan(correlation(flat, x)) and np.isnan(correlation(x, flat).low)
+    for test in (statistics.williams, statistics.steiger):
+        assert np.isnan(test(flat, x, y).pvalue) and np.isnan(test(x, y, flat).statistic)
+    assert np.isnan(statistics.zou(x, flat, y).low)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "between", "n", "t"),
+    [
+        # Silver, Hittner and May, Appl. Psychol. Meas. 30 (2006) 152, by their program DEPCOR.
+        (0.3, 0.4, 0.5, 100, -1.0767),
+        # Printed by R's cocor for correlations of four decimals: the last digits of t may differ.
+        (0.5447, 0.8, 0.0729, 70, -2.8114),
+        (-0.1741, 0.2015, 0.3734, 646, -9.0340),
+    ],
+)
+def test_williams_against_published_examples(a, b, between, n, t):
+    result = statistics.williams(*with_correlations(a, b, between, n))
+    assert result.statistic == pytest.approx(t, abs=6e-5 if n == 100 else 3e-3)
+    assert result.pvalue == pytest.approx(2 * stats.t.sf(abs(result.statistic), n - 3))
+
+
+def test_williams_p_value_against_a_published_example():
+    assert statistics.williams(*with_correlations(0.3, 0.4, 0.5, 100)).pvalue == pytest.approx(0.2843, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "between", "n", "z", "tolerance"),
+    [
+        # Steiger, Psychol. Bull. 87 (1980) 245, case A, as cocor computes it without his rounding on the way.
+        (0.4, 0.5, 0.1, 103, -0.8887185, 5e-8),
+        (0.3, 0.4, 0.5, 100, -1.0718, 5e-5),
+        (0.8066, 0.2383, 0.2255, 177, 8.5460, 2e-3),
+    ],
+)
+def test_steiger_against_published_examples(a, b, between, n, z, tolerance):
+    assert statistics.steiger(*with_correlations(a, b, between, n)).statistic == pytest.approx(z, abs=tolerance)
+
+
+def test_zou_against_his_own_example():
+    """Zou, Psychol. Methods 12 (2007) 399, page 409."""
+    result = statistics.zou(*with_correlations(0.396, 0.179, 0.088, 66))
+    assert result == pytest.approx(0.217)
+    assert (round(result.low, 3), round(result.high, 3)) == (-0.093, 0.517)
+
+
+@pytest.mark.parametrize("n", [12, 60])
+def test_the_tests_reject_one_true_null_in_twenty(n):
+    rng, times = np.random.default_rng(1), 3000
+    rejected, covered = np.zeros(2), 0
+    for _ in range(times):
+        columns = same_skill(rng, n)
+        rejected += [statistics.williams(*columns).pvalue < 0.05, statistics.steiger(*columns).pvalue < 0.05]
+        if n == 60:
+            interval = statistics.zou(*columns)
+            covered += interval.low <= 0 <= interval.high
+    assert rejected / times == pytest.approx(0.05, abs=0.01)
+    assert n < 60 or covered / times == pytest.approx(0.95, abs=0.01)
+
+
+def test_models_that_differ_in_scale_alone_are_equal():
+    a, _, truth = same_skill(np.random.default_rng(2), 20)
+    for test in (statistics.williams, statistics.steiger):
+        result = test(a, 3 * a + 7, truth)
+        assert (result.statistic, result.pvalue) == (0, 1)
+    assert statistics.zou(a, 3 * a + 7, truth) == 0
+
+
+def test_a_perfect_model_beats_another():
+    _, b, truth = same_skill(np.random.default_rng(3), 20)
+    assert statistics.williams(truth, b, truth).pvalue < 1e-6
+    assert statistics.steiger(truth, b, truth).pvalue == 0
+    assert statistics.zou(truth, b, truth).low > 0
+
+
+@settings(deadline=None, max_examples=60)
+@given(three_columns, st.integers(-50, 50), st.sampled_from([0.25, 2, 8]))
+def test_correlations_ignore_shift_and_scale_and_order(values, shift, scale):
+    a, b, truth = values
+    assume(np.ptp(a) > 0 and np.ptp(b) > 0 and np.ptp(truth) > 0)
+    assume(np.linalg.matrix_rank(np.corrcoef(values), tol=1e-6) == 3)
+    for correlation in (statistics.pearson, statistics.spearman):
+        r = correlation(a, truth)
+        assert -1 <= r.low <= r <= r.high <= 1
+        assert correlation(scale * a + shift, truth) == pytest.approx(r, abs=1e-9)
+        assert correlation(truth, a) == pytest.approx(r)
+    for test in (statistics.williams, statistics.steiger):
+        result, swapped = test(a, b, truth), test(b, a, truth)
+        assert 0 <= result.pvalue <= 1
+        assert swapped.statistic == pytest.approx(-result.statistic) and swapped.pvalue == pytest.approx(result.pvalue)
+        moved = test(scale * a + shift, b, scale * truth - shift)
+        assert moved.statistic == pytest.approx(result.statistic, rel=1e-6, abs=1e-6)
+    difference, swapped = statistics.zou(a, b, truth), statistics.zou(b, a, truth)
+    assert difference.low <= difference <= difference.high
+    assert (-swapped.high, -swapped.low) == pytest.approx((difference.low, difference.high))
+
+
+# Agreement
 
 
 def test_concordance_by_hand():
     """Shift by 1: means differ by 1, both variances 2/3, so 2 * 2/3 / (2/3 + 2/3 + 1) = 4/7."""
     assert statistics.concordance([2, 3, 4], [1, 2, 3]) == pytest.approx(4 / 7)
     assert statistics.concordance([1, 2, 3], [1, 2, 3]) == pytest.approx(1)
+
+
+def test_icc_against_shrout_and_fleiss():
+    agreement, consistency = statistics.icc(*JUDGES), statistics.icc(*JUDGES, kind="C,1")
+    assert agreement == pytest.approx(0.290, abs=5e-4) and consistency == pytest.approx(0.715, abs=5e-4)
+    # Intervals as R's psych prints them for this table.
+    assert (agreement.low, agreement.high) == pytest.approx((0.019, 0.761), abs=1e-3)
+    assert (consistency.low, consistency.high) == pytest.approx((0.342, 0.946), abs=1e-3)
+
+
+@pytest.mark.filterwarnings("default")  # a peer's warnings are its own
+def test_icc_against_pingouin():
+    pingouin = pytest.importorskip("pingouin")
+    pandas = pytest.importorskip("pandas")
+    predicted, _, known = same_skill(np.random.default_rng(4), 40)
+    long = pandas.DataFrame(
+        {
+            "case": np.tile(np.arange(40), 2),
+            "who": np.repeat(["a", "b"], 40),
+            "value": np.append(predicted + 0.5, known),
+        }
+    )
+    table = pingouin.intraclass_corr(long, "case", "who", "value")
+    names = table["Type"].str.replace(r"ICC\(([AC],1)\)", r"\1", regex=True).replace({"ICC2": "A,1", "ICC3": "C,1"})
+    for kind in ("A,1", "C,1"):
+        row = table[names == kind].iloc[0]
+        low, high = next(row[c] for c in ("CI95", "CI95%") if c in row.index)
+        ours = statistics.icc(predicted + 0.5, known, kind=kind)
+        assert row["ICC"] == pytest.approx(ours.value, abs=1e-6)
+        assert (low, high) == pytest.approx((ours.low, ours.high), abs=5e-3)  # it rounds its interval
+
+
+def test_a_shift_costs_agreement_and_not_consistency():
+    predicted, _, known = same_skill(np.random.default_rng(5), 30)
+    assert statistics.icc(predicted + 2, known) < 0.5 * statistics.icc(predicted, known)
+    assert statistics.icc(predicted + 2, known, kind="C,1") == pytest.approx(
+        statistics.icc(predicted, known, kind="C,1")
+    )
+
+
+def test_icc_says_what_it_wants():
+    with pytest.raises(ValueError, match="at least two"):
+        statistics.icc([1, 2])
+    with pytest.raises(ValueError, match="'A,1' and 'C,1'"):
+        statistics.icc([1, 2], [1, 2], kind="ICC2")
+
+
+@pytest.mark.parametrize(
+    ("estimate", "truth"),
+    [
+        # Equal means and variances 1.25 and 1, covariance 1.
+        (statistics.concordance, 2 / (1.25 + 1)),
+        (statistics.spearman, 6 / np.pi * np.arcsin(1 / np.sqrt(1.25) / 2)),
+        (lambda a, b: statistics.icc(a, b, kind="C,1"), 2 / (1.25 + 1)),
+    ],
+    ids=["concordance", "spearman", "icc"],
+)
+def test_intervals_hold_the_truth_19_times_in_20(estimate, truth):
+    rng, times, held = np.random.default_rng(6), 1000, 0
+    for _ in range(times):
+        known = rng.normal(size=60)
+        result = estimate(known + 0.5 * rng.normal(size=60), known)
+        held += result.low <= truth <= result.high
+    assert held / times == pytest.approx(0.95, abs=0.02)
 
 
 def test_bland_altman_by_hand():
@@ -36,6 +256,190 @@ def test_bland_altman_by_hand():
     assert result.high == pytest.approx(2 + 1.96 * np.sqrt(2))
 
 
-def test_unequal_lists_are_refused():
+def test_bland_altman_against_their_own_example():
+    result = statistics.bland_altman(WRIGHT, MINI)
+    assert result.bias == pytest.approx(-2.1, abs=0.05)
+    assert (result.bias.low, result.bias.high) == pytest.approx((-22.0, 17.8), abs=0.1)
+    # They took 2 for 1.96: limits -79.7 and 75.5, their intervals -114.3 to -45.1 and 40.9 to 110.1.
+    assert (result.low, result.high) == pytest.approx((-79.7, 75.5), abs=2)
+    assert (result.low.low, result.low.high) == pytest.approx((-114.3, -45.1), abs=2)
+    assert (result.high.low, result.high.high) == pytest.approx((40.9, 110.1), abs=2)
+    line = stats.linregress(np.add(WRIGHT, MINI) / 2, np.subtract(WRIGHT, MINI))
+    assert result.slope == pytest.approx(line.slope)
+    assert result.slope.high == pytest.approx(line.slope + stats.t.ppf(0.975, 15) * line.stderr)
+
+
+def test_proportional_bias_is_a_slope_and_one_ratio():
+    """Twice too high throughout: the difference x grows by 2/3 for 1 of the mean 1.5 x, and the ratio is always 2."""
+    known = np.array([1, 2, 4, 8, 16.0])
+    assert statistics.bland_altman(2 * known, known).slope == pytest.approx(2 / 3)
+    ratio = statistics.bland_altman_ratio(2 * known, known)
+    assert (ratio.low, ratio.bias, ratio.high) == pytest.approx((2, 2, 2)) and ratio.slope == pytest.approx(0, abs=1e-9)
+
+
+def test_ratios_by_hand():
+    """Ratios 1 and 4: geometric mean 2, and log 4 between them."""
+    result = statistics.bland_altman_ratio([1, 3], [1, 0], offset=1)
+    assert result.bias == pytest.approx(2)
+    assert result.high == pytest.approx(2 * np.exp(1.96 * np.log(4) / np.sqrt(2)))
+    with pytest.raises(ValueError, match="larger offset"):
+        statistics.bland_altman_ratio([1, 3], [1, 0])
+
+
+def test_kappa_by_hand():
+    """One minus the distance seen over the distance of all pairs, which is what chance gives."""
+    predicted, known = [0, 0, 1, 2], [0, 1, 1, 0]
+    for weights, power in (("linear", 1), ("quadratic", 2)):
+        seen = np.mean([abs(p - k) ** power for p, k in zip(predicted, known, strict=True)])
+        chance = np.mean([abs(p - k) ** power for p, k in itertools.product(predicted, known)])
+        assert statistics.kappa(predicted, known, weights=weights) == pytest.approx(1 - seen / chance)
+    assert np.isnan(statistics.kappa([1, 1], [1, 1]))
+    with pytest.raises(ValueError, match="whole numbers"):
+        statistics.kappa([0.5, 1], [1, 1])
+
+
+def test_a_group_without_cases_still_lies_between():
+    assert statistics.kappa([0, 3, 3], [0, 3, 0]) == pytest.approx(statistics.kappa([0, 1, 1], [0, 1, 0]))
+    assert statistics.kappa([0, 3, 1], [0, 3, 0]) > statistics.kappa([0, 1, 2], [0, 1, 0])
+
+
+@settings(deadline=None, max_examples=60)
+@given(three_columns, st.integers(-50, 50), st.sampled_from([0.25, 2, 8]))
+def test_agreement_is_symmetric_and_moves_with_both(values, shift, scale):
+    predicted, known, _ = values
+    assume(np.ptp(predicted) > 0 and np.ptp(known) > 0 and np.ptp(predicted - known) > 0)
+    assume(np.ptp(predicted + known) > 0)
+    measures = [statistics.concordance, statistics.icc, lambda a, b: statistics.icc(a, b, kind="C,1")]
+    for measure in measures:
+        result = measure(predicted, known)
+        assert result.low <= result + 1e-9 and result - 1e-9 <= result.high <= 1 + 1e-9
+        assert measure(known, predicted) == pytest.approx(result, abs=1e-9)
+        assert measure(scale * predicted + shift, scale * known + shift) == pytest.approx(result, abs=1e-9)
+    assert abs(statistics.concordance(predicted, known)) <= abs(statistics.pearson(predicted, known)) + 1e-9
+    one, other = statistics.bland_altman(predicted, known), statistics.bland_altman(known, predicted)
+    assert (one.bias, one.low) == pytest.approx((-other.bias, -other.high))
+    moved = statistics.bland_altman(scale * predicted + shift, scale * known + shift)
+    assert (moved.bias, moved.high.high) == pytest.approx((scale * one.bias, scale * one.high.high))
+    assert moved.slope == pytest.approx(one.slope, abs=1e-9)
+
+
+def test_identical_values_agree_entirely():
+    x = np.random.default_rng(7).normal(size=12)
+    for measure in (statistics.concordance, statistics.icc, lambda a, b: statistics.icc(a, b, kind="C,1")):
+        result = measure(x, x)
+        assert (result, result.low, result.high) == pytest.approx((1, 1, 1))
+        assert np.isnan(measure(np.ones(5), np.ones(5)))
+    same = statistics.bland_altman(x, x)
+    assert (same.bias, same.high.high, same.slope) == (0, 0, 0)
+
+
+# Resampling
+
+
+def average(x):
+    return x.mean(-1)
+
+
+def difference(a, b):
+    return (a - b).mean(-1)
+
+
+def test_bootstrap_draws_cases_whole():
+    """Two lists that differ by 1 everywhere differ by 1 in every draw."""
+    x = np.random.default_rng(8).normal(size=50)
+    result = statistics.bootstrap(difference, x + 1, x)
+    assert (result, result.low, result.high) == pytest.approx((1, 1, 1))
+
+
+def test_bootstrap_holds_the_truth_19_times_in_20_and_is_seeded():
+    rng, held = np.random.default_rng(9), 0
+    for _ in range(400):
+        result = statistics.bootstrap(average, rng.normal(size=50), resamples=400)
+        held += result.low <= 0 <= result.high
+    assert held / 400 == pytest.approx(0.95, abs=0.03)
+    x = rng.lognormal(size=30)
+    ours, theirs = (
+        statistics.bootstrap(average, x, resamples=20000),
+        stats.bootstrap((x,), np.mean, method="percentile"),
+    )
+    assert (ours.low, ours.high) == pytest.approx(tuple(theirs.confidence_interval), rel=0.03)
+    assert str(statistics.bootstrap(average, x, seed=1)) == str(statistics.bootstrap(average, x, seed=1))
+    assert statistics.bootstrap(average, x, seed=1).low != statistics.bootstrap(average, x, seed=2).low
+
+
+def test_a_mean_drops_no_case():
+    assert statistics.mean([1, 2, 6]) == 3
+    assert statistics.mean([1, 2, 6]).low == statistics.bootstrap(average, [1, 2, 6]).low
+    assert np.isnan(statistics.mean([1, np.nan])) and np.isnan(statistics.mean([]))
+
+
+def test_bootstrap_draws_no_more_at_once_than_it_may():
+    sizes = []
+
+    def watched(x):
+        sizes.append(x.size)
+        return x.mean(-1)
+
+    statistics.bootstrap(watched, np.arange(5000.0), resamples=600)
+    assert max(sizes) <= 2**20 and sum(sizes) == 5000 * 601
+
+
+def test_few_cases_are_permuted_in_every_way():
+    a, b = np.array([3, 1, 4, 1, 5.0]), np.array([2, 3, 1, 0, 2.0])
+    every = [np.mean(np.array(signs) * (a - b)) for signs in itertools.product([1, -1], repeat=5)]
+    result = statistics.permutation(difference, a, b)
+    assert result.statistic == pytest.approx(1.2)
+    assert result.pvalue == pytest.approx(np.mean(np.abs(every) >= 1.2 - 1e-12))
+    assert statistics.permutation(difference, b, a).pvalue == pytest.approx(result.pvalue)
+
+
+def test_many_cases_are_permuted_as_often_as_asked():
+    """For so many cases the test comes close to the t test of the differences."""
+    rng = np.random.default_rng(10)
+    a, b = rng.normal(size=(2, 200))
+    result = statistics.permutation(difference, a + 0.15, b, seed=3)
+    assert result.pvalue == pytest.approx(stats.ttest_rel(a + 0.15, b).pvalue, abs=0.02)
+    assert result == statistics.permutation(difference, a + 0.15, b, seed=3)
+    assert statistics.permutation(difference, a + 9, b, resamples=999).pvalue == pytest.approx(2 / 1000)
+
+
+def test_holm_by_hand():
+    """Sorted 0.005 0.01 0.03 0.04 times 4 3 2 1; the last may not come before the one before it."""
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([0.6, 0.7]) == pytest.approx([1, 1])
+    assert statistics.holm([0.01, np.nan, 0.02]) == pytest.approx([0.02, np.nan, 0.02], nan_ok=True)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        statistics.holm([1.5])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_keeps_the_order_and_never_lowers(pvalues):
+    adjusted = statistics.holm(pvalues)
+    assert np.all(adjusted >= pvalues) and np.all(adjusted <= 1)
+    assert np.all(np.diff(adjusted[np.argsort(pvalues, kind="stable")]) >= 0)
+
+
+# What comes in
+
+
+@pytest.mark.parametrize(
+    "function",
+    [statistics.pearson, statistics.spearman, statistics.concordance, statistics.icc, statistics.kappa],
+    ids=lambda f: f.__name__,
+)
+def test_two_lists_are_checked_and_nan_stays_nan(function):
     with pytest.raises(ValueError, match="equal length"):
-        statistics.pearson([1, 2], [1, 2, 3])
+        function([1, 2], [1, 2, 3])
+    assert np.isnan(function([1, 2, np.nan, 4, 6], [1, 2, 3, 4, 7]))
+
+
+def test_three_lists_are_checked_and_nan_stays_nan():
+    for function in (statistics.williams, statistics.steiger, statistics.zou):
+        with pytest.raises(ValueError, match="equal length"):
+            function([1, 2, 3], [1, 2, 3], [1, 2])
+    with_nan, x, y = [1, 2, np.nan, 4, 6], [1, 2, 3, 4, 7], [2, 2, 3, 5, 6]
+    assert np.isnan(statistics.williams(x, with_nan, y).pvalue)
+    assert np.isnan(statistics.zou(with_nan, x, y).low)
+    assert np.isnan(statistics.bland_altman(with_nan, x).bias)
+    assert np.isnan(statistics.permutation(difference, with_nan, x).pvalue)
+    assert np.isnan(statistics.bootstrap(average, with_nan).low)

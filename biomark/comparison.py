@@ -1,0 +1,159 @@
+"""Is one model better than another: both reports on the same cases, and how sure the difference is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from . import statistics
+from .evaluation import Report
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One measure of two models.
+
+    Attributes:
+        a: The first model's.
+        b: The second model's.
+        difference: First minus second.
+        pvalue: Chance of at least this difference where there is none, in either direction.
+        test: What gave it.
+    """
+
+    a: statistics.Estimate
+    b: statistics.Estimate
+    difference: statistics.Estimate
+    pvalue: float
+    test: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same cases; of several comparisons, adjust the p values by :func:`biomark.statistics.holm`.
+
+    Attributes:
+        task: Key of the task.
+        unit: Unit of all values.
+        n: Number of cases.
+        names: What the models are called.
+        r: Pearson's r: Zou's interval of the difference, Williams' test.
+        mae: Mean absolute error: paired bootstrap over cases, paired permutation test.
+        dice: Mean Dice over the cases with a truth: paired bootstrap, Wilcoxon's signed-rank test; all nan where one of
+            the models has no map.
+    """
+
+    task: str
+    unit: str
+    n: int
+    names: tuple[str, str]
+    r: Contrast
+    mae: Contrast
+    dice: Contrast
+
+    def to_dict(self) -> dict[str, float | int | str]:
+        """Everything, flat: what a record keeps."""
+        flat = {"task": self.task, "unit": self.unit, "n": self.n, "a": self.names[0], "b": self.names[1]}
+        for measure, row in self.to_frame().iterrows():
+            flat |= {f"{measure}_{column}": value for column, value in row.items()}
+        return flat
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a measure: r, mae, dice."""
+        rows = {}
+        for measure in ("r", "mae", "dice"):
+            contrast, row = getattr(self, measure), {}
+            for side in ("a", "b", "difference"):
+                e = getattr(contrast, side)
+                row |= {side: e.value, f"{side}_low": e.low, f"{side}_high": e.high}
+            rows[measure] = row | {"pvalue": contrast.pvalue, "test": contrast.test}
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+    def __str__(self) -> str:
+        wide = max(10, *map(len, self.names)) + 2
+        lines = [
+            f"{self.names[0]} against {self.names[1]} on {self.n} unseen cases of {self.task}",
+            f"{'':<15}{self.names[0]:>{wide}}{self.names[1]:>{wide}}   difference (95 % CI)              p",
+        ]
+        for title, contrast, digits in (
+            ("r", self.r, 4),
+            (f"MAE [{self.unit}]", self.mae, 2),
+            ("Dice", self.dice, 3),
+        ):
+            if np.isnan(contrast.difference):
+                continue
+            d = contrast.difference
+            between = f"{d.value:+.{digits}f} ({d.low:+.{digits}f} to {d.high:+.{digits}f})"
+            p = "< 0.0001" if contrast.pvalue < 1e-4 else f"{contrast.pvalue:.4f}"
+            lines.append(
+                f"{title:<15}{contrast.a:>{wide}.{digits}f}{contrast.b:>{wide}.{digits}f}   {between:<32}{p:>10}"
+                f"  {contrast.test}"
+            )
+        return "\n".join(lines)
+
+
+def compare(report_a: Report, report_b: Report, *, names: tuple[str, str] = ("A", "B"), seed: int = 0) -> Comparison:
+    """Compare two models that were evaluated on the same cases.
+
+    Args:
+        report_a: From :func:`biomark.evaluate`.
+        report_b: Of another model, on the same cohort.
+        names: What to call the models.
+        seed: Of the bootstrap and the permutations.
+
+    Returns:
+        A comparison; ``print`` it, or take ``to_dict`` and ``to_frame``. A positive difference says that the first
+        model's number is the higher one: better for r and Dice, worse for the error.
+
+    Raises:
+        ValueError: The reports are of different tasks or cases.
+    """
+    a, b = report_a.cases, report_b.cases
+    same = report_a.task == report_b.task and list(a.id) == list(b.id)
+    if not (same and np.allclose(a.known, b.known, rtol=1e-9, atol=0)):
+        raise ValueError(
+            f"a report on {len(a)} cases of {report_a.task} and one on {len(b)} of {report_b.task} do not hold the "
+            "same ids and known values in the same order: evaluate both models on one cohort."
+        )
+    known, (of_a, of_b) = a.known.to_numpy(), (frame.predicted.to_numpy() for frame in (a, b))
+    errors = np.abs(of_a - known), np.abs(of_b - known)
+    return Comparison(
+        task=report_a.task,
+        unit=report_a.unit,
+        n=len(a),
+        names=names,
+        r=Contrast(
+            statistics.pearson(of_a, known),
+            statistics.pearson(of_b, known),
+            statistics.zou(of_a, of_b, known),
+            statistics.williams(of_a, of_b, known).pvalue,
+            "Williams",
+        ),
+        mae=_means(*errors, statistics.permutation(_difference, *errors, seed=seed).pvalue, "permutation", seed),
+        dice=_dice(a.dice.to_numpy(), b.dice.to_numpy(), seed),
+    )
+
+
+def _dice(of_a: NDArray, of_b: NDArray, seed: int) -> Contrast:
+    """Over the cases where both have one: both have it, or neither, where the truth is the same."""
+    both = ~np.isnan(of_a) & ~np.isnan(of_b)
+    of_a, of_b = of_a[both], of_b[both]
+    if not both.any():
+        nothing = statistics.Estimate(np.nan)
+        return Contrast(nothing, nothing, nothing, np.nan, "Wilcoxon")
+    # Wilcoxon's test ranks the differences that are not 0, and where all are there is nothing to rank.
+    pvalue = float(stats.wilcoxon(of_a, of_b).pvalue) if np.any(of_a != of_b) else 1.0
+    return _means(of_a, of_b, pvalue, "Wilcoxon", seed)
+
+
+def _means(of_a: NDArray, of_b: NDArray, pvalue: float, test: str, seed: int) -> Contrast:
+    a, b, difference = (statistics.mean(v, seed=seed) for v in (of_a, of_b, of_a - of_b))
+    return Contrast(a, b, difference, pvalue, test)
+
+
+def _difference(a: NDArray, b: NDArray) -> NDArray:
+    return (a - b).mean(-1)

@@ -1,0 +1,116 @@
+"""Comparisons of reports made by hand: what is equal, better, without maps, or of other cases."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import biomark as bm
+
+
+def report(predicted, known, dice=None, task="sfa"):
+    """A report of which only the cases matter here."""
+    rows = {"id": [f"case-{i}" for i in range(len(known))], "known": known, "predicted": predicted}
+    rows["dice"] = np.full(len(known), np.nan) if dice is None else dice
+    others = {f.name: np.nan for f in dataclasses.fields(bm.Report)}
+    return bm.Report(**others | {"task": task, "unit": "cm2", "n": len(known), "cases": pd.DataFrame(rows)})
+
+
+@pytest.fixture(scope="module")
+def values():
+    """Known values and those of a good and a worse model."""
+    rng = np.random.default_rng(0)
+    known = rng.gamma(4, 20, 120)
+    return known, known + rng.normal(0, 4, 120), known + rng.normal(0, 12, 120)
+
+
+def test_the_better_model_is_better(values):
+    known, good, worse = values
+    rng = np.random.default_rng(1)
+    overlap = rng.uniform(0.8, 1, 120)
+    result = bm.compare(report(good, known, overlap), report(worse, known, overlap - 0.3), names=("good", "worse"))
+    assert (
+        result.r.a == bm.statistics.pearson(good, known) and result.r.b.low == bm.statistics.pearson(worse, known).low
+    )
+    assert 0 < result.r.difference.low < result.r.difference < result.r.difference.high
+    assert result.r.difference == pytest.approx(result.r.a - result.r.b)
+    assert result.r.pvalue == bm.statistics.williams(good, worse, known).pvalue < 1e-6
+    assert result.mae.a == pytest.approx(np.abs(good - known).mean())
+    assert result.mae.difference.high < 0 and result.mae.pvalue == pytest.approx(2 / 10000)
+    dice = result.dice
+    assert (dice.difference, dice.difference.low, dice.difference.high) == pytest.approx((0.3, 0.3, 0.3))
+    assert dice.pvalue == stats.wilcoxon(overlap, overlap - 0.3).pvalue < 1e-6
+
+
+def test_swapping_the_models_swaps_the_signs(values):
+    known, good, worse = values
+    one, other = (
+        bm.compare(report(good, known), report(worse, known)),
+        bm.compare(report(worse, known), report(good, known)),
+    )
+    for measure in ("r", "mae"):
+        a, b = getattr(one, measure), getattr(other, measure)
+        assert a.difference == pytest.approx(-b.difference) and a.pvalue == pytest.approx(b.pvalue)
+        assert a.difference.low == pytest.approx(-b.difference.high, rel=0.05)
+
+
+def test_a_model_against_itself(values):
+    known, good, _ = values
+    overlap = np.linspace(0.2, 0.9, 120)
+    result = bm.compare(report(good, known, overlap), report(good, known, overlap))
+    for contrast in (result.r, result.mae, result.dice):
+        assert contrast.difference == 0 and contrast.pvalue == 1
+
+
+def test_a_model_without_a_map_is_compared_by_its_values(values):
+    known, good, worse = values
+    result = bm.compare(report(good, known, np.full(120, 0.9)), report(worse, known))
+    assert np.isnan(result.dice.difference) and np.isnan(result.dice.pvalue)
+    assert "MAE" in str(result) and "Dice" not in str(result)
+
+
+def test_cases_with_an_empty_truth_have_no_dice(values):
+    known, good, worse = values
+    overlap, missed = np.full((2, 120), 0.5)
+    overlap[:20] = missed[:20] = np.nan
+    missed[20:70] = 0
+    result = bm.compare(report(good, known, overlap), report(worse, known, missed))
+    assert (result.dice.a, result.dice.b) == pytest.approx((0.5, 0.25))  # what was missed is 0, and counts
+
+
+def test_other_cases_are_refused(values):
+    known, good, worse = values
+    for other in (
+        report(worse[1:], known[1:]),
+        report(worse, known + 1),
+        report(worse, known, task="pma"),
+        report(worse[::-1], known[::-1]),
+    ):
+        with pytest.raises(ValueError, match="evaluate both models on one cohort"):
+            bm.compare(report(good, known), other)
+
+
+def test_a_comparison_is_plain_data_and_a_small_table(values):
+    known, good, worse = values
+    result = bm.compare(
+        report(good, known, known * 0 + 0.8), report(worse, known, known * 0 + 0.7), names=("one", "two")
+    )
+    flat = json.loads(json.dumps(result.to_dict()))
+    assert flat["r_difference"] == result.r.difference and flat["mae_pvalue"] == result.mae.pvalue
+    assert (flat["a"], flat["b"], flat["n"]) == ("one", "two", 120)
+    frame = result.to_frame()
+    assert list(frame.index) == ["r", "mae", "dice"] and frame.loc["dice", "a"] == pytest.approx(0.8)
+    lines = str(result).splitlines()
+    assert "one" in lines[1] and "two" in lines[1] and len(lines) == 5
+    assert "< 0.0001" in lines[2] and "Williams" in lines[2] and "MAE [cm2]" in lines[3]
+    assert bm.statistics.holm(frame.pvalue)[0] >= result.r.pvalue
+
+
+def test_a_constant_prediction_has_no_r_to_compare(values):
+    known, good, _ = values
+    result = bm.compare(report(good, known), report(np.full(120, 80.0), known))
+    assert np.isnan(result.r.pvalue) and result.mae.pvalue < 0.01
+    assert "MAE" in str(result)
