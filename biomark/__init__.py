@@ -1,7 +1,7 @@
 """Learn where a biomarker comes from when only its number is known."""
 
 from . import agatston, backbones, candidates, losses, metrics, phantoms, records, scans, statistics
-from .baselines import DirectRegressor
+from .baselines import DirectRegressor, Segmenter, SizeConstrained
 from .cohort import Case, Cohort
 from .comparison import Comparison, compare
 from .evaluation import Report, evaluate, predict
@@ -21,6 +21,8 @@ __all__ = [
     "Localization",
     "Localizer",
     "Report",
+    "Segmenter",
+    "SizeConstrained",
     "Task",
     "__version__",
     "agatston",

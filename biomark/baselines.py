@@ -1,7 +1,11 @@
-"""Rivals of the localizer: they have its two methods, ``prepare`` and ``loss``, so that one loop trains them all."""
+"""Rivals of the localizer: they have its two methods, ``prepare`` and ``loss``, so that one loop trains them all.
+
+Those with a map are the localizer with another loss: same network, same start, same way to look at a case.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import torch
@@ -10,9 +14,10 @@ from torch import Tensor, nn
 
 from .backbones import build, pad_to_multiple
 from .cohort import Cohort
-from .losses import SOFTENING, value_loss
+from .localizer import Localizer
+from .losses import SOFTENING, aggregate, mask_loss, size_penalty, value_loss
 from .model import Localization, Model
-from .tasks import Task
+from .tasks import Task, area_cm2
 
 HIGHEST_LOG = 10.0
 """Values end at exp(10) softenings, about 440 times the typical value: beyond, a step of training would overflow."""
@@ -69,3 +74,91 @@ class DirectRegressor(Model):
     ) -> Tensor:
         """What training minimises: the distance between prediction and number. Terms that judge a map do not apply."""
         return value_loss(self(images_hu).value, values, self.scale, value_scale)
+
+
+class Segmenter(Localizer):
+    """The localizer's network, taught with masks: what could be had if someone drew every training case.
+
+    It is asked which candidates belong (:func:`biomark.losses.mask_loss`), and its value is measured as a drawn mask
+    is: the sum of the weights where its map exceeds one half. The number serves for no more than the prior, from which
+    training starts as the localizer's does.
+
+    Args:
+        task: What is measured: a :class:`~biomark.tasks.Task` or a key of ``TASKS``.
+        backbone: Name of a backbone, or a module ``(N, 1, *S) -> (N, 1, *S)``.
+        width: Channels of a named backbone at full resolution.
+    """
+
+    learns_from_masks = True
+
+    def measured(self, map: Tensor, weights: Tensor) -> Tensor:
+        """The values of the masks that the maps become at one half."""
+        return aggregate(map > 0.5, weights)
+
+    def loss(self, images_hu: Tensor, weights: Tensor, values: Tensor, masks: Tensor, **of_values: float) -> Tensor:
+        """What training minimises: cross entropy and soft Dice among the candidates.
+
+        Args:
+            images_hu: Hounsfield units, ``(N, 1, *S)``.
+            weights: From ``task.weigh``, ``(N, *S)``; only whether they are above 0 counts.
+            values: Not looked at.
+            masks: True regions, boolean, ``(N, *S)``.
+            **of_values: ``value_scale``, ``decide`` and ``smooth`` mend what a number leaves open; they do not apply.
+        """
+        return mask_loss(self.logits(images_hu), masks, weights)
+
+
+class SizeConstrained(Localizer):
+    """Segmentation from a known size alone: the whole map must cover about the right area.
+
+    It is the constrained CNN loss of Kervadec et al. 2019 with bounds of 10 % about each image's size: no penalty
+    within, a quadratic one outside (:func:`biomark.losses.size_penalty`). Beside the localizer it lacks the
+    candidates: the area is counted over all pixels of the image, and a pixel of air is as good as one of fat. The
+    value is that area. (Reports still count Dice and energy among the candidates, which is generous.)
+
+    It differs from the original in that no pixel is labelled: there, a few labelled pixels inside the region and
+    their cross entropy say what the size only bounds; here every rival gets the number and nothing else. The penalty
+    is in units of the typical area, not of pixels, and training starts from the prior as the localizer's does, taken
+    over all pixels.
+
+    Args:
+        task: What is measured: a :class:`~biomark.tasks.Task` or a key of ``TASKS``. It must measure an area.
+        backbone: Name of a backbone, or a module ``(N, 1, *S) -> (N, 1, *S)``.
+        width: Channels of a named backbone at full resolution.
+
+    Raises:
+        ValueError: The task measures no area.
+    """
+
+    def __init__(self, task: Task | str, backbone: str | nn.Module = "unet", width: int = 16) -> None:
+        super().__init__(task, backbone, width)
+        if self.task.worth is not area_cm2 or self.task.ndim != 2:
+            raise ValueError(
+                f"task {self.task.key!r} measures no area in a slice, so that no number of pixels stands for its "
+                "value: take a Localizer or a Segmenter."
+            )
+
+    def measured(self, map: Tensor, weights: Tensor) -> Tensor:
+        """The map's area in cm2 over all pixels of the image."""
+        return aggregate(map, everywhere(weights))
+
+    def prepare(self, cohort: Cohort, *, prior: bool = True) -> None:
+        """As the localizer, but the prior is the share of the whole image that belongs."""
+        weights = everywhere(torch.as_tensor(cohort.weights)).numpy()
+        super().prepare(dataclasses.replace(cohort, weights=weights), prior=prior)
+
+    def loss(self, images_hu: Tensor, weights: Tensor, values: Tensor, **of_values: float) -> Tensor:
+        """What training minimises: how far the area lies outside its bounds. Other terms do not apply."""
+        return size_penalty(self(images_hu, weights).value, values, self.scale)
+
+
+def everywhere(weights: Tensor) -> Tensor:
+    """The area of a pixel at every pixel, candidate or not.
+
+    The weights of an area are the pixel's area at candidates and 0 elsewhere, so that their maximum over a case is
+    that area. A case without a single candidate stays at 0: its area is 0 whatever its map.
+
+    Args:
+        weights: From the ``weigh`` of a task that measures an area, ``(N, H, W)``.
+    """
+    return weights.amax((1, 2), keepdim=True).expand_as(weights)

@@ -40,9 +40,16 @@ class Localizer(Model):
         Returns:
             Values ``(N,)`` and maps ``(N, *S)``, float32. A value is exactly the weighted sum of its map.
         """
-        logits = self.backbone(self.normalised(images_hu))[:, 0].float() + self.bias
-        map = torch.sigmoid(logits)
-        return Localization(aggregate(map, weights), map)
+        map = torch.sigmoid(self.logits(images_hu))
+        return Localization(self.measured(map, weights), map)
+
+    def logits(self, images_hu: Tensor) -> Tensor:
+        """The map before its sigmoid, float32: ``(N, 1, *S) -> (N, *S)``."""
+        return self.backbone(self.normalised(images_hu))[:, 0].float() + self.bias
+
+    def measured(self, map: Tensor, weights: Tensor) -> Tensor:
+        """The values ``(N,)`` of maps ``(N, *S)``: here the weighted sum. A rival may measure otherwise."""
+        return aggregate(map, weights)
 
     def prepare(self, cohort: Cohort, *, prior: bool = True) -> None:
         """Take from the training numbers what the network starts with: the prior, the typical value and the spacing."""
@@ -99,8 +106,8 @@ class Localizer(Model):
         map = self(image, torch.zeros_like(image[:, 0])).map[0].cpu().numpy()
         self.train(training)
         map = onto(map, zoom, case.image.shape)
-        weights = torch.as_tensor(case.weights)[None]
-        return Localization(aggregate(torch.as_tensor(map)[None], weights).item(), map)
+        value = self.measured(torch.as_tensor(map)[None], torch.as_tensor(case.weights)[None])
+        return Localization(value.item(), map)
 
 
 def resampled(image: NDArray, zoom: NDArray) -> NDArray[np.float32]:

@@ -1,8 +1,9 @@
-"""The aggregation and the loss: arithmetic between a map and a number."""
+"""The aggregation and the loss: arithmetic between a map and a number, and for the rivals a mask or a size."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -128,3 +129,42 @@ def prior_logit(values: Tensor, weights: Tensor) -> Tensor:
         )
     # Beyond these shares the gradient of the sigmoid is too small to learn from.
     return torch.logit((values.double().sum() / total).clamp(1e-3, 1 - 1e-3)).float()
+
+
+def mask_loss(logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
+    """Cross entropy plus soft Dice loss of a segmentation, over the candidates alone.
+
+    It is the usual loss of supervised segmentation: soft Dice (Milletari et al. 2016) for regions that are a small
+    part of the image, cross entropy for a gradient at every voxel, added with equal weight as in nnU-Net (Isensee et
+    al. 2021). The overlap is taken of all cases of a batch together, as nnU-Net can: a single case may have no lesion.
+
+    Voxels outside the candidates are left out, because no value and no Dice ever looks at them; so both this loss and
+    the one on the sum put one question to the network: which of the candidates? It also does away with most of the
+    imbalance: calcium fills a ten thousandth of a heart box, but a good part of what is brighter than 130 HU.
+
+    Args:
+        logits: ``(N, *S)``.
+        masks: True regions, boolean, ``(N, *S)``.
+        weights: ``(N, *S)``; only whether they are above 0 counts.
+    """
+    candidates = (weights > 0).float()
+    truth = masks.float() * candidates
+    entropy = F.binary_cross_entropy_with_logits(logits, truth, candidates, reduction="sum")
+    found = torch.sigmoid(logits) * candidates
+    overlap = (2 * (found * truth).sum() + 1e-5) / (found.sum() + truth.sum() + 1e-5)  # 1e-5 as in nnU-Net
+    return entropy / candidates.sum().clamp_min(1) + 1 - overlap
+
+
+def size_penalty(predicted: Tensor, known: Tensor, scale: Tensor | float, slack: float = 0.1) -> Tensor:
+    """How far sizes lie outside their bounds: the mean square of the excess, in units of ``scale``; 0 within.
+
+    The penalty of Kervadec et al. 2019 with bounds for each image.
+
+    Args:
+        predicted: Sizes, ``(N,)``.
+        known: ``(N,)``, same unit.
+        scale: A typical size. With it the penalty means the same in any unit and at any number of pixels.
+        slack: The bounds lie at ``1 - slack`` and ``1 + slack`` times the known size.
+    """
+    excess = F.relu(predicted - (1 + slack) * known) + F.relu((1 - slack) * known - predicted)
+    return (excess / scale).square().mean()

@@ -21,7 +21,7 @@ from .tasks import TASKS, Task
 
 @dataclass(frozen=True)
 class Localization:
-    """Values and the maps whose weighted sums they are.
+    """Values and the maps that they were measured on.
 
     Attributes:
         value: The biomarker in the task's unit, ``(N,)``; a float for one case.

@@ -14,6 +14,7 @@ import lightning_fabric as lf
 import numpy as np
 import torch
 from lightning_fabric.plugins import MixedPrecision
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
@@ -70,7 +71,7 @@ def fit(
 
     Args:
         model: A :class:`~biomark.localizer.Localizer` or a rival with the same two methods.
-        cohort: Training cases. Masks are not looked at by a localizer's loss.
+        cohort: Training cases. Masks are read only by a model that says ``learns_from_masks``, as the segmenter.
         epochs: Passes over the cohort.
         batch_size: Cases a step.
         lr: Highest learning rate.
@@ -93,12 +94,13 @@ def fit(
         Loss and time by epoch. The model is left trained, in evaluation mode, on the device.
 
     Raises:
-        ValueError: An argument cannot be used, or the checkpoint belongs to another run.
+        ValueError: An argument cannot be used, masks are needed and missing, or the checkpoint belongs to another run.
     """
     if epochs < 1 or batch_size < 1 or len(cohort) < 1:
         raise ValueError(
             f"training needs epochs, batch_size and cases >= 1, got {epochs}, {batch_size} and {len(cohort)}."
         )
+    arrays = _read(model, cohort)
     device = devices.available(device)
     precision = devices.arithmetic(precision, device)
     # A precision given as a plugin is used without a line on stderr.
@@ -114,26 +116,18 @@ def fit(
     steps = math.ceil(len(cohort) / batch_size)
     # 0.21, not 0.2: a rise of exactly one step (five steps in all) divides by zero in PyTorch's schedule.
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * steps, pct_start=0.21)
-    data = [
-        torch.as_tensor(a, dtype=torch.float32, device=fabric.device)
-        for a in (cohort.images[:, None], cohort.weights, cohort.values)
-    ]
-    if cohort.masks is not None and getattr(model, "learns_from_masks", False):
-        data.append(torch.as_tensor(cohort.masks, device=fabric.device))
+    kinds = {True: torch.bool, False: torch.float32}
+    data = [torch.as_tensor(a, dtype=kinds[a.dtype == bool], device=fabric.device) for a in arrays]
 
     history = History(device=devices.name(fabric.device), precision=precision)
     state = {"model": wrapped, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
-    call = _digest(cohort, epochs, batch_size, lr, seed, prior, value_scale, decide, smooth, precision)
+    call = _digest(arrays, epochs, batch_size, lr, seed, prior, value_scale, decide, smooth, precision)
     _resume(fabric, checkpoint, state, call)
     model.train()
     # Only what differs from the plain loss is asked of a model, so that one with images, weights and values will do.
     how = {} if value_scale == "linear" else {"value_scale": value_scale}
     bar = tqdm(
-        total=epochs * steps,
-        initial=len(history.loss) * steps,
-        disable=not progress,
-        desc="training",
-        unit="step",
+        total=epochs * steps, initial=len(history.loss) * steps, disable=not progress, desc="training", unit="step"
     )
     for epoch in range(len(history.loss), epochs):
         start, total = time.perf_counter(), torch.zeros((), device=fabric.device)
@@ -181,7 +175,7 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
         The history of the training, now or then.
     """
     key = hashlib.sha256(records.code_digest().encode() + type(model).__name__.encode())
-    key.update(_digest(cohort, sorted((k, v) for k, v in settings.items() if k != "progress")).encode())
+    key.update(_digest(_read(model, cohort), sorted((k, v) for k, v in settings.items() if k != "progress")).encode())
     for name, tensor in model.state_dict().items():
         key.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     place = Path(folder or records.runs_folder()) / "trained" / key.hexdigest()[:24]
@@ -215,10 +209,20 @@ def _mirrored(array: Tensor, mirror: Tensor) -> Tensor:
     return torch.where(mirror.view(-1, *[1] * (array.ndim - 1)), array.flip(-1), array)
 
 
-def _digest(cohort: Cohort, *settings: object) -> str:
+def _read(model: nn.Module, cohort: Cohort) -> list[NDArray]:
+    """All that training reads: images, weights and values, and masks only for a model that learns from them."""
+    arrays = [cohort.images[:, None], cohort.weights, cohort.values]
+    if not getattr(model, "learns_from_masks", False):
+        return arrays
+    if cohort.masks is None:
+        raise ValueError(f"a {type(model).__name__} learns from masks, and this cohort has none: give one with masks.")
+    return [*arrays, cohort.masks]
+
+
+def _digest(arrays: list[NDArray], *settings: object) -> str:
     """A fingerprint of data and settings: a checkpoint goes on only with the run that wrote it."""
     digest = hashlib.sha256(repr(settings).encode())
-    for array in (cohort.images, cohort.weights, cohort.values):
+    for array in arrays:
         digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()
 

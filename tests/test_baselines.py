@@ -61,3 +61,64 @@ def test_saved_and_loaded_predicts_the_same_bits(cohort, tmp_path):
     assert torch.equal(again(images).value, model(images).value)
     with pytest.raises(ValueError, match="holds DirectRegressor, not a Localizer"):
         bm.Localizer.load(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("task", ["sfa", "cac"])
+def test_the_segmenter_measures_its_own_mask(task):
+    torch.manual_seed(0)
+    model, shape = bm.Segmenter(task, width=2).eval(), {"sfa": (20, 28), "cac": (6, 12, 16)}[task]
+    out = model(torch.randn(2, 1, *shape) * 100, weights := torch.rand(2, *shape))
+    torch.testing.assert_close(
+        out.value, torch.stack([w[m > 0.5].sum() for m, w in zip(out.map, weights, strict=True)])
+    )
+
+
+def test_the_segmenter_learns_to_draw():
+    train, test = bm.phantoms.draw("sfa", 80, seed=1, size=48).split(0.75, seed=0)
+    torch.manual_seed(0)
+    model = bm.Segmenter("sfa", width=8)
+    # Terms for values and for what they leave open do not apply.
+    bm.fit(model, train, epochs=8, batch_size=8, decide=0.1, value_scale="sqrt", progress=False, device="cpu")
+    report = bm.evaluate(model, test)
+    assert report.dice > report.dice_candidates + 0.1
+    assert report.r.value > 0.9
+
+
+def test_a_segmenter_is_saved_as_what_it_is(cohort, tmp_path):
+    torch.manual_seed(0)
+    model = bm.Segmenter("sfa", width=2)
+    model.prepare(cohort)
+    model.save(tmp_path / "model")
+    a, b = model.locate(cohort[0]), bm.Segmenter.load(tmp_path / "model").locate(cohort[0])
+    assert a.value == b.value == pytest.approx(float(cohort.weights[0][a.map > 0.5].sum()), rel=1e-5)
+    np.testing.assert_array_equal(a.map, b.map)
+    with pytest.raises(ValueError, match="holds Segmenter, not a Localizer"):
+        bm.Localizer.load(tmp_path / "model")
+
+
+def test_a_known_size_counts_all_pixels(cohort):
+    """Also those that are no candidates, each by its own image's pixel area, and also when locating one case."""
+    torch.manual_seed(0)
+    model = bm.SizeConstrained("sfa", width=2).eval()
+    images, weights = torch.as_tensor(cohort.images[:4, None]), torch.as_tensor(cohort.weights[:4])
+    out = model(images, weights)
+    area = torch.as_tensor(cohort.spacing_mm[:4].prod(1) / 100).float()
+    torch.testing.assert_close(out.value, out.map.sum((1, 2)) * area)
+    torch.testing.assert_close(model(images, weights.flip(-1)).value, out.value)
+    assert model.locate(cohort[0]).value == pytest.approx(out.value[0].item(), rel=1e-5)
+    assert model(images, weights * 0).value.tolist() == [0] * 4
+
+
+def test_a_known_size_starts_from_the_prior_over_all_pixels(cohort):
+    model = bm.SizeConstrained("sfa", torch.nn.Conv2d(1, 1, 1))
+    torch.nn.init.zeros_(model.backbone.weight)
+    torch.nn.init.zeros_(model.backbone.bias)
+    model.prepare(cohort)
+    out = model(torch.as_tensor(cohort.images[:, None]), torch.as_tensor(cohort.weights))
+    assert out.value.sum().item() == pytest.approx(cohort.values.sum(), rel=1e-4)
+    assert out.map.std() < 1e-6
+
+
+def test_a_known_size_is_an_area():
+    with pytest.raises(ValueError, match="'cac' measures no area in a slice"):
+        bm.SizeConstrained("cac")

@@ -99,3 +99,28 @@ def test_prior_makes_a_uniform_map_sum_to_the_total():
 def test_no_candidates_at_all_is_said():
     with pytest.raises(ValueError, match="no training case has a candidate"):
         losses.prior_logit(torch.ones(2), torch.zeros(2, 4, 4))
+
+
+def test_mask_loss_by_hand():
+    """Two candidates at 1/2, one of them true, and a voxel outside that is not asked."""
+    logits = torch.tensor([[0.0, 0.0, 9.0]])
+    masks, weights = torch.tensor([[True, False, False]]), torch.tensor([[0.2, 5.0, 0.0]])
+    entropy, overlap = math.log(2), 2 * 0.5 / (1 + 1)
+    assert losses.mask_loss(logits, masks, weights).item() == pytest.approx(entropy + 1 - overlap, rel=1e-4)
+    # Certain and right: nothing left to learn.
+    sure = torch.tensor([[40.0, -40.0, 9.0]])
+    assert losses.mask_loss(sure, masks, weights).item() == pytest.approx(0, abs=1e-4)
+    assert losses.mask_loss(sure, ~masks, weights).item() > 20
+
+
+def test_mask_loss_without_candidates_or_truth_is_finite():
+    nothing = torch.zeros(1, 3)
+    assert losses.mask_loss(nothing, nothing.bool(), nothing).isfinite()
+    assert losses.mask_loss(nothing, nothing.bool(), nothing + 1).isfinite()
+
+
+def test_size_penalty_by_hand():
+    """Known sizes of 10 allow 9 to 11; two of four lie outside by 1, half a typical size."""
+    predicted, known = torch.tensor([9.5, 11.0, 12.0, 8.0]), torch.full((4,), 10.0)
+    assert losses.size_penalty(predicted, known, 2.0).item() == pytest.approx((0 + 0 + 0.25 + 0.25) / 4, rel=1e-4)
+    assert losses.size_penalty(torch.tensor([3.0]), torch.tensor([0.0]), 1.0).item() == pytest.approx(9)

@@ -1,5 +1,7 @@
 """Training learns, from numbers alone, and loses nothing when it is stopped."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -31,11 +33,50 @@ def assert_same(a, b):
 SETTINGS = {"epochs": 4, "batch_size": 8, "seed": 7, "progress": False, "device": "cpu", "precision": "32"}
 
 
-def test_masks_are_never_read(cohort):
-    with_masks, without = new(), new()
-    bm.fit(with_masks, cohort, **SETTINGS)
-    bm.fit(without, cohort.without_masks(), **SETTINGS)
-    assert_same(weights_of(with_masks), weights_of(without))
+@pytest.mark.parametrize("kind", [bm.Localizer, bm.DirectRegressor, bm.SizeConstrained])
+def test_masks_are_never_read(cohort, kind):
+    """With masks, without them, and with masks that are wrong everywhere: the same bits."""
+    trained = []
+    for data in (cohort, cohort.without_masks(), dataclasses.replace(cohort, masks=~cohort.masks)):
+        torch.manual_seed(0)
+        model = kind("sfa", width=4)
+        bm.fit(model, data, **SETTINGS)
+        trained.append(weights_of(model))
+    assert_same(trained[0], trained[1])
+    assert_same(trained[0], trained[2])
+
+
+def test_masks_are_read_where_a_model_learns_from_them(cohort, tmp_path):
+    """Other masks give another model, are told apart from those of a checkpoint, and must not be missing."""
+    drawn, inverted = bm.Segmenter("sfa", width=4), bm.Segmenter("sfa", width=4)
+    inverted.load_state_dict(drawn.state_dict())
+    other = dataclasses.replace(cohort, masks=~cohort.masks)
+    bm.fit(drawn, cohort, **SETTINGS, checkpoint=tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="belongs to other data"):
+        bm.fit(inverted, other, **SETTINGS, checkpoint=tmp_path / "checkpoint.pt")
+    bm.fit(inverted, other, **SETTINGS)
+    assert not torch.equal(drawn.bias, inverted.bias)
+    for fit in (bm.fit, bm.fit_once):
+        with pytest.raises(ValueError, match="a Segmenter learns from masks, and this cohort has none"):
+            fit(drawn, cohort.without_masks(), **SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return {2: bm.phantoms.draw("sfa", 8, seed=4, size=32), 3: bm.phantoms.draw("cac", 4, seed=2, size=24)}
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("backbone", sorted(bm.backbones.BACKBONES))
+@pytest.mark.parametrize("kind", [bm.Localizer, bm.DirectRegressor, bm.Segmenter, bm.SizeConstrained])
+def test_every_combination_learns(tiny, kind, backbone, ndim):
+    if kind is bm.SizeConstrained and ndim == 3:
+        pytest.skip("areas only")
+    torch.manual_seed(0)
+    model = kind(tiny[ndim].task, backbone, width=4)
+    loss = bm.fit(model, tiny[ndim], **SETTINGS | {"epochs": 8, "batch_size": 4}).loss
+    assert np.isfinite(loss).all()
+    assert np.mean(loss[-2:]) < np.mean(loss[:2])
 
 
 def test_bf16_computes_in_bf16(cohort):
