@@ -1,6 +1,6 @@
 """Learn where a biomarker comes from when only its number is known."""
 
-from . import agatston, backbones, candidates, losses, metrics, phantoms, records, scans, statistics
+from . import agatston, attribution, backbones, candidates, losses, metrics, phantoms, records, scans, statistics
 from .baselines import DirectRegressor, Segmenter, SizeConstrained
 from .cohort import Case, Cohort
 from .comparison import Comparison, compare
@@ -26,6 +26,7 @@ __all__ = [
     "Task",
     "__version__",
     "agatston",
+    "attribution",
     "backbones",
     "candidates",
     "compare",
