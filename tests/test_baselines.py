@@ -80,7 +80,7 @@ def test_the_segmenter_learns_to_draw():
     # Terms for values and for what they leave open do not apply.
     bm.fit(model, train, epochs=8, batch_size=8, decide=0.1, value_scale="sqrt", progress=False, device="cpu")
     report = bm.evaluate(model, test)
-    assert report.dice > report.dice_candidates + 0.1
+    assert report.dice.value > report.dice_candidates + 0.1
     assert report.r.value > 0.9
 
 
