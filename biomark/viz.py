@@ -95,31 +95,36 @@ def shade(ax: Axes, amount: NDArray, spacing_mm: Sequence[float], kind: str = "f
     return ax
 
 
-def localization(axes: Sequence[Axes], case: Case, found: Localization, unit: str) -> Sequence[Axes]:
+def localization(
+    axes: Sequence[Axes], case: Case, found: Localization, unit: str, window_hu: tuple[float, float] = SOFT_TISSUE_HU
+) -> Sequence[Axes]:
     """One case in three pictures: slice, candidates, and the map with the truth's outline where it is known."""
-    known = "" if case.value is None else f"known {case.value:.1f} {unit}"
-    show_slice(axes[0], case.image, case.spacing_mm, title=known or case.id)
-    shade(
-        show_slice(axes[1], case.image, case.spacing_mm, title="candidates", bar_cm=0),
-        case.weights > 0,
-        case.spacing_mm,
-        "candidates",
-    )
-    show_slice(axes[2], case.image, case.spacing_mm, title=f"found {found.value:.1f} {unit}", bar_cm=0)
+    known = case.id if case.value is None else f"known {case.value:.1f} {unit}"
+    titles = known, "candidates", f"found {found.value:.1f} {unit}"
+    for i, (ax, title) in enumerate(zip(axes, titles, strict=True)):
+        show_slice(ax, case.image, case.spacing_mm, window_hu=window_hu, title=title, bar_cm=0 if i else 5)
+    shade(axes[1], case.weights > 0, case.spacing_mm, "candidates")
     shade(axes[2], found.map * (case.weights > 0), case.spacing_mm)
     if case.mask is not None:
         outline(axes[2], case.mask, case.spacing_mm)
     return axes
 
 
-def gallery(cases: Sequence[Case], titles: Sequence[str] = (), columns: int = 4, height: float = 2.4) -> Figure:
+def gallery(
+    cases: Sequence[Case],
+    titles: Sequence[str] = (),
+    columns: int = 4,
+    height: float = 2.4,
+    window_hu: tuple[float, float] = SOFT_TISSUE_HU,
+) -> Figure:
     """Slices side by side, with their known regions outlined."""
     rows = -(-len(cases) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(columns * 2.3, rows * height), squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
     for i, (ax, case) in enumerate(zip(axes.flat, cases, strict=False)):
-        show_slice(ax, case.image, case.spacing_mm, title=titles[i] if i < len(titles) else "", bar_cm=0 if i else 5)
+        title = titles[i] if i < len(titles) else ""
+        show_slice(ax, case.image, case.spacing_mm, window_hu=window_hu, title=title, bar_cm=0 if i else 5)
         if case.mask is not None:
             outline(ax, case.mask, case.spacing_mm)
     return figure
