@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -29,6 +32,20 @@ class Block(nn.Sequential):
         )
 
 
+class ResidualBlock(nn.Module):
+    """A :class:`Block` that says what to add to its input (He 2016); a 1x1(x1) convolution fits the channels."""
+
+    def __init__(self, ndim: int, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        *layers, _ = Block(ndim, channels_in, channels_out)  # without the last rectifier, which comes after the sum
+        self.change = nn.Sequential(*layers)
+        fit = CONV[ndim](channels_in, channels_out, 1, bias=False), NORM[ndim](channels_out)
+        self.shortcut = nn.Sequential(*fit if channels_in != channels_out else ())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.shortcut(x) + self.change(x))
+
+
 class Encoder(nn.Module):
     """The way down: an image read at ever coarser scales.
 
@@ -38,19 +55,22 @@ class Encoder(nn.Module):
         depth: Number of scales.
         fold: Voxels on each side of a block that is read as one voxel with a channel for each of its parts (space to
             depth), one number an axis. Nothing is lost and nothing averaged; the finest scale is just coarser.
+        block: What reads each scale: ``block(ndim, channels_in, channels_out)``.
 
     Shape:
         ``(N, 1, *S)`` -> a list of ``depth`` feature maps, from fine to coarse. Sides must be multiples of
         ``multiple``.
     """
 
-    def __init__(self, ndim: int, width: int, depth: int, fold: Sequence[int] = ()) -> None:
+    def __init__(
+        self, ndim: int, width: int, depth: int, fold: Sequence[int] = (), *, block: type[nn.Module] = Block
+    ) -> None:
         super().__init__()
         self.ndim, self.fold = ndim, tuple(fold) or (1,) * ndim
         self.channels = [width * 2**i for i in range(depth)]
         self.multiple = [f * 2 ** (depth - 1) for f in self.fold]
         into = [math.prod(self.fold), *self.channels]
-        self.blocks = nn.ModuleList(Block(ndim, a, b) for a, b in zip(into, self.channels, strict=False))
+        self.blocks = nn.ModuleList(block(ndim, a, b) for a, b in zip(into, self.channels, strict=False))
 
     def forward(self, image: Tensor) -> list[Tensor]:
         scales: list[Tensor] = []
@@ -60,37 +80,50 @@ class Encoder(nn.Module):
         return scales
 
 
-class UNet(nn.Module):
-    """A U-Net (Ronneberger 2015): what is where, read at several scales, and fine detail passed across.
+class EncoderDecoder(nn.Module):
+    """What is where, read at several scales, and brought back to every voxel. As it stands, a U-Net (Ronneberger 2015).
 
     Args:
         ndim: 2 for slices, 3 for volumes.
         width: Channels at the finest scale; doubled at each coarser one.
         depth: Number of scales.
         fold: See :class:`Encoder`. Each channel of the last layer is then the logit of one voxel of a block.
+        block: What reads each scale, on the way down and up: :class:`Block` or :class:`ResidualBlock`.
+        skips: Pass the fine detail of the way down across to the way up. Without, all that the way up knows has come
+            through the coarsest scale.
 
     Shape:
         ``(N, 1, *S) -> (N, 1, *S)`` logits. Any ``S``: sides that the scales do not divide are padded inside and
         cropped again.
     """
 
-    def __init__(self, ndim: int = 2, width: int = 16, depth: int = 4, fold: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        ndim: int = 2,
+        width: int = 16,
+        depth: int = 4,
+        fold: Sequence[int] = (),
+        *,
+        block: type[nn.Module] = Block,
+        skips: bool = True,
+    ) -> None:
         super().__init__()
-        self.encoder = Encoder(ndim, width, depth, fold)
+        self.skips = skips
+        self.encoder = Encoder(ndim, width, depth, fold, block=block)
         channels = self.encoder.channels
         pairs = list(zip(channels[:0:-1], channels[-2::-1], strict=True))
         # Halving the channels before the picture is doubled costs a quarter of halving them after.
         self.narrow = nn.ModuleList(CONV[ndim](coarse, fine, 1) for coarse, fine in pairs)
-        self.up = nn.ModuleList(Block(ndim, 2 * fine, fine) for _, fine in pairs)
+        self.up = nn.ModuleList(block(ndim, 2 * fine if skips else fine, fine) for _, fine in pairs)
         self.head = CONV[ndim](width, math.prod(self.encoder.fold), 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        skips = self.encoder(pad_to_multiple(image, self.encoder.multiple))
-        x = skips.pop()
+        scales = self.encoder(pad_to_multiple(image, self.encoder.multiple))
+        x = scales.pop()
         for narrow, block in zip(self.narrow, self.up, strict=True):
             # Nearest neighbour: the convolutions after it smooth as they learn to.
             x = F.interpolate(narrow(x), scale_factor=2)
-            x = block(torch.cat([skips.pop(), x], dim=1))
+            x = block(torch.cat([scales.pop(), x], dim=1) if self.skips else x)
         return unfolded(self.head(x), self.encoder.fold)[(..., *(slice(n) for n in image.shape[2:]))]
 
 
@@ -127,13 +160,18 @@ def pad_to_multiple(image: Tensor, multiple: Sequence[int], least: int = 3) -> T
     return F.pad(image, pad, mode="replicate") if any(pad) else image
 
 
-def _unet(ndim: int, width: int) -> UNet:
+def _builder(**variant) -> Callable[[int, int], nn.Module]:
     """In volumes, slices lie about two pixels apart: blocks of two by two pixels make voxels nearly cubes, and a step
     of training costs less than half."""
-    return UNet(ndim, width) if ndim == 2 else UNet(ndim, width, depth=3, fold=(1, 2, 2))
+    volumes = {"depth": 3, "fold": (1, 2, 2)}
+    return lambda ndim, width: EncoderDecoder(ndim, width, **(volumes if ndim == 3 else {}), **variant)
 
 
-BACKBONES: dict[str, Callable[[int, int], nn.Module]] = {"unet": _unet}
+BACKBONES: dict[str, Callable[[int, int], nn.Module]] = {
+    "fcn": _builder(skips=False),
+    "unet": _builder(),
+    "resunet": _builder(block=ResidualBlock),
+}
 """Builders by name: ``BACKBONES[name](ndim, width)``. Any module with the same shapes can stand in their place."""
 
 
@@ -150,3 +188,69 @@ def build(backbone: str | nn.Module, ndim: int, width: int) -> nn.Module:
             f"no backbone is called {backbone!r}: choose one of {', '.join(BACKBONES)}, or pass an nn.Module."
         )
     return BACKBONES[backbone](ndim, width)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a backbone is made of, how far it sees and what it costs.
+
+    Attributes:
+        parameters: Learned numbers.
+        receptive_field: Voxels along each axis that the middle voxel's logit can depend on
+            (:func:`receptive_field`).
+        multiply_adds: Multiplications, each with its addition, that the convolutions and matrix products of one image
+            take. Counts in FLOPs are twice as large.
+    """
+
+    parameters: int
+    receptive_field: tuple[int, ...]
+    multiply_adds: int
+
+
+def describe(backbone: str | nn.Module, ndim: int, width: int, shape: Sequence[int]) -> Description:
+    """Count and measure a backbone on one image.
+
+    Args:
+        backbone: Name of a backbone, or a module, which is left as it is.
+        ndim: 2 for slices, 3 for volumes.
+        width: Channels of a named backbone at its finest scale.
+        shape: Size of the image, ``(H, W)`` or ``(D, H, W)``.
+
+    Raises:
+        ValueError: No backbone of that name, or ``shape`` has not ``ndim`` sides.
+    """
+    if len(shape) != ndim:
+        raise ValueError(f"shape {tuple(shape)} has {len(shape)} sides, and ndim is {ndim}: give one side an axis.")
+    with torch.random.fork_rng(devices=[]):  # building draws weights, and describing should change nothing
+        net = copy.deepcopy(build(backbone, ndim, width)).cpu().eval()
+        slim = build(backbone, ndim, 1)  # a named backbone sees as far at any width
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net(torch.zeros(1, 1, *shape))
+    parameters = sum(p.numel() for p in net.parameters())
+    return Description(parameters, receptive_field(slim, shape), counter.get_total_flops() // 2)
+
+
+def receptive_field(net: nn.Module, shape: Sequence[int]) -> tuple[int, ...]:
+    """Measure along each axis how many voxels can change the logit of the middle voxel.
+
+    It is where the gradient is not 0, in a copy whose weights are all positive, on an image that grows from its middle
+    outwards: then no rectifier is shut, no two paths cancel, and every maximum comes from the farthest voxel. What a
+    *trained* network uses of that field is usually less (Luo 2016).
+
+    Args:
+        net: A module ``(N, 1, *S) -> (N, 1, *S)``.
+        shape: Size of the image, ``S``. No field is found larger than that. Where the net pools, another voxel's
+            field may be a few voxels wider or narrower.
+    """
+    net = copy.deepcopy(net).cpu().double().eval()
+    for module in net.modules():
+        if hasattr(module, "reset_running_stats"):
+            module.reset_running_stats()
+    for parameter in net.parameters():
+        nn.init.constant_(parameter, 1 / math.prod(parameter.shape[1:]))  # means, which neither grow nor vanish
+    middle = [n // 2 for n in shape]
+    axes = [torch.arange(n, dtype=torch.float64) - m for n, m in zip(shape, middle, strict=True)]
+    image = sum(distance.abs() for distance in torch.meshgrid(*axes, indexing="ij"))[None, None].requires_grad_()
+    net(image)[(0, 0, *middle)].backward()
+    reached = image.grad[0, 0].nonzero()
+    return tuple((reached.amax(0) - reached.amin(0) + 1).tolist())

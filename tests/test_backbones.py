@@ -1,12 +1,28 @@
 """Backbones: same shape in and out, in both dimensions, at any size."""
 
+import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from biomark.backbones import BACKBONES, Encoder, UNet, build, folded, unfolded
+import biomark as bm
+from biomark.backbones import (
+    BACKBONES,
+    Block,
+    Encoder,
+    EncoderDecoder,
+    ResidualBlock,
+    build,
+    describe,
+    folded,
+    receptive_field,
+    unfolded,
+)
+
+BLOCKS = [Block, ResidualBlock]
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
@@ -22,6 +38,45 @@ def test_every_weight_learns(name):
     net = build(name, 2, 4)
     net(torch.randn(2, 1, 32, 32)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters() if p.ndim > 1)
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+@pytest.mark.parametrize(("task", "size"), [("sfa", 17), ("cac", 24)])
+def test_models_take_every_backbone_in_both_dimensions(name, task, size):
+    cohort = bm.phantoms.draw(task, 3, seed=0, size=size)
+    for kind in (bm.Localizer, bm.DirectRegressor):
+        torch.manual_seed(0)
+        model = kind(task, backbone=name, width=2)
+        before = copy.deepcopy(list(model.parameters()))
+        bm.fit(model, cohort.without_masks(), epochs=2, batch_size=2, device="cpu", progress=False)
+        assert not any(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+        assert np.isfinite(bm.predict(model, cohort)[0]).all()
+
+
+@pytest.mark.parametrize(("name", "passes_detail"), [("fcn", False), ("unet", True), ("resunet", True)])
+def test_only_skips_bring_detail_past_the_coarsest_scale(name, passes_detail):
+    torch.manual_seed(0)
+    net = build(name, 2, 4).eval()
+    net.encoder.register_forward_hook(lambda module, image, scales: [*scales[:-1], torch.zeros_like(scales[-1])])
+    with torch.no_grad():
+        a, b = net(torch.randn(2, 1, 32, 32))
+    assert torch.equal(a, b) != passes_detail
+
+
+def test_a_residual_block_that_adds_nothing_passes_its_input():
+    block, x = ResidualBlock(2, 4, 4).eval(), torch.randn(1, 4, 5, 6)
+    nn.init.zeros_(block.change[-1].weight)
+    assert torch.equal(block(x), x.relu())
+
+
+@pytest.mark.parametrize(("name", "block"), [("fcn", Block), ("unet", Block), ("resunet", ResidualBlock)])
+@pytest.mark.parametrize("task", ["sfa", "cac"])
+def test_the_direct_regressor_has_the_encoder_of_its_backbone(name, block, task):
+    encoder = bm.DirectRegressor(task, backbone=name, width=4).encoder
+    assert all(type(scale) is block for scale in encoder.blocks)
+    assert [p.shape for p in encoder.parameters()] == [
+        p.shape for p in build(name, encoder.ndim, 4).encoder.parameters()
+    ]
 
 
 def test_padding_does_not_reach_what_it_should_not():
@@ -45,21 +100,23 @@ def test_a_folded_voxel_holds_its_block():
     assert folded(image, (2, 2))[0, :, 1, 0].tolist() == [8, 9, 12, 13]
 
 
-def test_encoder_halves_and_doubles():
-    scales = Encoder(3, 4, 3, (1, 2, 2))(torch.randn(1, 1, 8, 16, 24))
+@pytest.mark.parametrize("block", BLOCKS)
+def test_encoder_halves_and_doubles(block):
+    scales = Encoder(3, 4, 3, (1, 2, 2), block=block)(torch.randn(1, 1, 8, 16, 24))
     assert [tuple(s.shape) for s in scales] == [(1, 4, 8, 8, 12), (1, 8, 4, 4, 6), (1, 16, 2, 2, 3)]
 
 
 def test_any_size_when_folded():
-    net = UNet(3, 4, depth=2, fold=(1, 2, 2)).eval()
+    net = EncoderDecoder(3, 4, depth=2, fold=(1, 2, 2)).eval()
     with torch.no_grad():
         assert net(torch.randn(1, 1, 3, 7, 10)).shape == (1, 1, 3, 7, 10)
 
 
-def test_small_volumes_are_learned_in_bfloat16():
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_small_volumes_are_learned_in_bfloat16(name):
     """The gradient of a volume two voxels deep at the coarsest scale is finite and that of float32."""
     torch.manual_seed(0)
-    net, image = UNet(3, 8, depth=3, fold=(1, 2, 2)), torch.randn(2, 1, 8, 16, 16)
+    net, image = build(name, 3, 8), torch.randn(2, 1, 8, 16, 16)
     gradients = []
     for precise in (True, False):
         net.zero_grad()
@@ -70,11 +127,103 @@ def test_small_volumes_are_learned_in_bfloat16():
     assert (exact - rounded).norm() < 0.2 * exact.norm()
 
 
-def test_any_module_plugs_in():
-    net = nn.Conv2d(1, 1, 3, padding=1)
+def conv(**how):
+    return nn.Conv2d(1, 1, 3, **how)
+
+
+@pytest.mark.parametrize(
+    ("net", "field"),
+    [
+        (conv(padding=1), 3),
+        (nn.Sequential(conv(padding=1), conv(padding=1)), 5),
+        (nn.Sequential(conv(padding=1), nn.ReLU(), conv(padding=2, dilation=2)), 7),
+        # A pixel of the doubled picture: 3 of the halved one, which are 6 of the whole, and 1 more on either side.
+        (nn.Sequential(conv(padding=1), nn.MaxPool2d(2), conv(padding=1), nn.Upsample(scale_factor=2)), 8),
+        (nn.Sequential(conv(padding=1), nn.InstanceNorm2d(1)), 32),  # a mean over the image sees all of it
+    ],
+)
+def test_receptive_fields_worked_by_hand(net, field):
+    torch.manual_seed(0)
+    assert receptive_field(net, (32, 32)) == (field, field)
+
+
+def test_a_receptive_field_has_its_length_along_each_axis():
+    assert receptive_field(nn.Conv3d(1, 1, (1, 3, 5), padding=(0, 1, 2)), (9, 9, 9)) == (1, 3, 5)
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_nothing_beyond_the_receptive_field_matters(name):
+    """And training leaves the field as it is: neither weights nor running statistics open or close it."""
+    torch.manual_seed(0)
+    net = build(name, 2, 4)
+    net(torch.randn(4, 1, 64, 64))  # running statistics that differ from those of the start
+    field, _ = receptive_field(net.eval(), (160, 160))
+    assert field == receptive_field(build(name, 2, 1), (160, 160))[0] < 110
+    image = torch.randn(1, 1, 160, 160, dtype=torch.float64)
+    far, reach = (
+        image.clone(),
+        field // 2 + 8,
+    )  # the field lies off the middle by less than a voxel of the coarsest scale
+    far[..., : 80 - reach] += 100
+    far[..., 80 + reach :] += 100
+    near = image.clone()
+    near[..., 80 - field // 4] += 100
+    with torch.no_grad():
+        expected, beyond, within = (net.double()(x)[0, 0, 80, 80] for x in (image, far, near))
+    assert torch.equal(expected, beyond) and not torch.equal(expected, within)
+
+
+def test_a_description_worked_by_hand():
+    net = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 1, 1))
+    found = describe(net, 2, 16, (10, 20))
+    assert found.parameters == (9 * 6 + 6) + (6 + 1)
+    assert found.multiply_adds == 10 * 20 * (9 * 6 + 6)  # biases are additions only
+    assert found.receptive_field == (3, 3)
+
+
+def test_describing_changes_nothing():
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.BatchNorm2d(1))
+    torch.manual_seed(0)
+    state = copy.deepcopy(net.state_dict())
+    describe("fcn", 2, 2, (16, 16))
+    describe(net, 2, 2, (16, 16))
+    assert torch.equal(torch.rand(1), expected)
+    assert net.training and all(torch.equal(state[k], v) for k, v in net.state_dict().items())
+
+
+def test_a_shape_of_another_dimension_is_refused():
+    with pytest.raises(ValueError, match="has 2 sides, and ndim is 3"):
+        describe("unet", 3, 4, (16, 16))
+
+
+def plain():
+    return nn.Conv2d(1, 1, 3, padding=1)
+
+
+def of_monai():
+    nets = pytest.importorskip("monai.networks.nets", reason="MONAI is not installed (extra `peers`)")
+    return nets.BasicUNet(spatial_dims=2, in_channels=1, out_channels=1, features=(4, 4, 4, 4, 4, 4))
+
+
+@pytest.mark.parametrize("make", [plain, of_monai])
+@pytest.mark.parametrize("size", [32, 37])
+def test_any_module_plugs_in(make, size, tmp_path):
+    """It is taken as it is, learns, and is saved and loaded."""
+    cohort, net = bm.phantoms.draw("sfa", 4, seed=0, size=size), make()
     assert build(net, 2, 16) is net
+    before = copy.deepcopy(list(net.parameters()))
+    model = bm.Localizer("sfa", backbone=net)
+    bm.fit(model, cohort.without_masks(), epochs=2, batch_size=2, device="cpu", progress=False)
+    assert not all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+    model.save(tmp_path / "model.safetensors")
+    again = bm.Localizer.load(tmp_path / "model.safetensors", backbone=make())
+    # Training leaves the weights in another memory layout, whose sums round differently.
+    np.testing.assert_allclose(bm.predict(again, cohort)[1], bm.predict(model, cohort)[1], atol=1e-5)
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match="choose one of unet"):
+    with pytest.raises(ValueError, match="choose one of fcn, unet, resunet"):
         build("vnet", 2, 16)
