@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .rows import Rows
+from .rows import Rows, on_disk
 from .tasks import Task
 
 
@@ -164,4 +164,4 @@ class Cohort:
 
 def _some(array: NDArray | Rows, rows: NDArray) -> NDArray | Rows:
     """Rows of an array; what lies on disk stays there."""
-    return Rows(array, rows) if isinstance(array, (Rows, np.memmap)) else array[rows]
+    return Rows(array, rows) if on_disk(array) else array[rows]

@@ -6,8 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
+from torch import Tensor
+
+_AT_A_TIME = 64
 
 
 class Rows(NDArrayOperatorsMixin):
@@ -69,7 +73,10 @@ class Rows(NDArrayOperatorsMixin):
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        return getattr(ufunc, method)(*(np.asarray(a) if isinstance(a, Rows) else a for a in inputs), **kwargs)
+        def read(a: Any) -> Any:
+            return np.asarray(a) if isinstance(a, Rows) else a
+
+        return getattr(ufunc, method)(*map(read, inputs), **{name: read(a) for name, a in kwargs.items()})
 
     def __getattr__(self, name: str) -> Any:
         # Only methods and properties of arrays; a private name that is missing must stay missing (copying asks for it).
@@ -79,3 +86,42 @@ class Rows(NDArrayOperatorsMixin):
 
     def __repr__(self) -> str:
         return f"Rows({' x '.join(map(str, self.shape))} {self.dtype} on disk, {self.nbytes / 2**20:.0f} MiB)"
+
+
+class Batches:
+    """Rows that are read and moved to a device when they are due: ``batches[rows]`` is a tensor."""
+
+    def __init__(self, array: Rows | NDArray, device: torch.device) -> None:
+        self._array, self._device = array, device
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        return torch.as_tensor(np.asarray(self._array[rows.cpu().numpy()]), device=self._device)
+
+
+def on_disk(array: NDArray | Rows) -> bool:
+    """Whether an array is read from a file when it is indexed."""
+    return isinstance(array, (Rows, np.memmap))
+
+
+def held(array: NDArray | Rows, device: torch.device) -> Tensor | Batches:
+    """An array for training: as a tensor on the device, or from disk where it is too large for that.
+
+    Args:
+        array: ``(N, ...)``. Numbers become float32.
+        device: Where batches are needed.
+    """
+    kind = torch.bool if array.dtype == bool else torch.float32
+    if not on_disk(array):
+        return torch.as_tensor(array, dtype=kind, device=device)
+    # A batch from disk costs a CPU little beside what it computes, and its memory stays free.
+    if device.type != "cuda" or array.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        return Batches(array, device)
+    tensor = torch.empty(array.shape, dtype=kind, device=device)
+    for start, part in zip(range(0, len(array), _AT_A_TIME), parts(array), strict=True):
+        tensor[start : start + _AT_A_TIME] = torch.as_tensor(np.array(part))
+    return tensor
+
+
+def parts(array: NDArray | Rows) -> Iterator[NDArray]:
+    """An array's rows in order, a few at a time."""
+    return (array[start : start + _AT_A_TIME] for start in range(0, len(array), _AT_A_TIME))
