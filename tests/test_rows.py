@@ -96,7 +96,7 @@ def test_training_and_evaluation_from_disk_give_the_same_bits(on_disk):
         report = bm.evaluate(model, cohort[2:])
         found.append((history.loss, report.to_dict(), [p.detach().numpy() for p in model.parameters()]))
     (loss, report, weights), (loss_2, report_2, weights_2) = found
-    assert loss == loss_2 and report == pytest.approx(report_2, rel=0, abs=0, nan_ok=True)
+    assert loss == loss_2 and repr(report) == repr(report_2)  # nan and all
     for a, b in zip(weights, weights_2, strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -60,7 +60,7 @@ class Checker:
         self._repeats(
             rows,
             "image",
-            lambda row: (row["image"], row["slice"]) if row["image"] else None,
+            lambda row: (row["image"], row["cell"] if row["slice"] is None else row["slice"]) if row["image"] else None,
             "the same image and slice as in {1}: keep one of them",
         )
         self._columns(rows)
@@ -92,6 +92,7 @@ class Checker:
             "image": image,
             "value": tried("value", self._value),
             "slice": tried("slice", self._slice, size),
+            "cell": cells.get("slice", ""),
             "mask": mask if mask and tried("mask", lambda _: _fits(mask, size)) else None,
             "split": cells.get("split"),
             "group": cells.get("group"),
