@@ -298,10 +298,13 @@ def test_a_sheet_that_is_not_there(tmp_path):
 
 def test_sound_rows_go_on_without_the_faulty_ones(scans):
     nifti(scans / "e.nii")
-    rows = [*ROWS, ("four", "missing.nii", 30), ("five", "e.nii", -1)]
+    rows = [*ROWS, ("four", "missing.nii", 30), ("five", "e.nii", -1), ("six", "e.nii", "31,5")]
     cohort = cohort_of(scans, rows, strict=False)
     assert cohort.ids == ("one", "two", "three")
-    assert list(cohort.set_aside["row"]) == [5, 6] and list(cohort.set_aside["id"]) == ["four", "five"]
+    aside = cohort.set_aside
+    assert sorted(set(zip(aside["row"], aside["id"], strict=True))) == [(5, "four"), (6, "five"), (7, "six")]
+    with pytest.raises(ManifestError, match="no column 'value'"):
+        cohort_of(scans, [row[:2] for row in ROWS], COLUMNS[:2], strict=False)
 
 
 # --- one bad scan ----------------------------------------------------------------------------------------
@@ -335,10 +338,11 @@ def test_no_patient_s_name_gets_out(scans):
     """Names stand in the DICOM headers; nothing that is returned or kept may hold one."""
     identity = {"PatientName": "DOE^JANE", "PatientID": "X4711", "PatientBirthDate": "19500102"}
     save(ct_slice(body_hu(), (-168.0, -168.0, 0), **identity), scans / "d.dcm")
-    raw = save(ct_slice(body_hu(), (-168.0, -168.0, 0), **identity), scans / "e.dcm").read_bytes()
-    (scans / "e.dcm").write_bytes(raw[:-100])
-    cohort = cohort_of(scans, [("p1", "d.dcm", 30), ("p2", "e.dcm", 30)])
-    assert list(cohort.set_aside["id"]) == ["p2"]
+    cut = save(ct_slice(body_hu(), (-168.0, -168.0, 0), **identity), scans / "DOE_JANE" / "e.dcm")
+    cut.write_bytes(cut.read_bytes()[:-100])
+    cohort = cohort_of(scans, [("p1", "d.dcm", 30), ("p2", "DOE_JANE/e.dcm", 30), ("p3", "DOE_JANE", 30)])
+    assert list(cohort.set_aside["id"]) == ["p2", "p3"]
+    assert cohort.set_aside["problem"].str.startswith("the image").all()
     out = repr(cohort) + cohort.about.to_csv() + cohort.set_aside.to_csv() + repr(cohort.ids)
     kept = b"".join(p.read_bytes() + p.name.encode() for p in (scans / "cache").iterdir())
     for secret in ("DOE", "JANE", "X4711", "19500102"):

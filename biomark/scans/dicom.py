@@ -19,7 +19,7 @@ def read_file(path: Path) -> Scan:
     Raises:
         ScanError: The file is no CT image in Hounsfield units, or is damaged.
     """
-    header = open_header(path)
+    header = open_header(path, pixels=True)
     if header is None:
         raise ScanError(f"{path} is neither DICOM nor NIfTI (.nii, .nii.gz); convert it to one of them.")
     if not header.is_image:
@@ -97,10 +97,9 @@ def _read(name: str, headers: list[Header], notes: list[str], slice: int | None 
     for header in headers:
         check(header)
     headers, affine, spacing_mm, more = stack(name, headers)
-    axis, towards_head = io_orientation(affine)[0]
-    if slice is not None and axis == 2:
+    if slice is not None and (along := io_orientation(affine)[0])[0] == 2:
         check_slice(slice, len(headers))
-        place = slice if towards_head > 0 else len(headers) - 1 - slice
+        place = slice if along[1] > 0 else len(headers) - 1 - slice
         affine[:3, 3] += place * affine[:3, 0]
         headers, slice = [headers[place]], None
     first = headers[0]

@@ -32,7 +32,8 @@ class Grid:
         if self.spacing_mm is not None:
             object.__setattr__(self, "spacing_mm", tuple(float(s) for s in self.spacing_mm))
         spacing = self.spacing_mm or (1.0,) * len(self.shape)
-        if min(self.shape, default=0) < 1 or len(spacing) != len(self.shape) or not 0 < min(spacing) < np.inf:
+        known = all(0 < s < np.inf for s in spacing)  # false for nan
+        if min(self.shape, default=0) < 1 or len(spacing) != len(self.shape) or not known:
             raise ValueError(
                 f"a grid needs a size and a spacing above 0 for each axis, but got {self.shape} and {self.spacing_mm}."
             )
@@ -102,6 +103,16 @@ class Placed:
         The total over whatever lies on the grid stays the same.
         """
         return self._carried(np.asarray(weights, float), shares=True).astype(np.float32)
+
+    def mask(self, mask: NDArray, weights: NDArray) -> NDArray[np.bool_]:
+        """A mask on the grid: where more than half of what a voxel holds is the mask's.
+
+        Half of the weight, not of the volume, so that a biomarker of thin or small things stays what it was. Where
+        nothing has weight, the volume decides.
+        """
+        held = self._carried(np.asarray(weights, float), shares=True)
+        share = self._carried(np.where(mask, weights, 0).astype(float), shares=True)
+        return np.where(held > 0, share > held / 2, self.means(mask, 0) > 0.5)
 
     def _carried(self, array: NDArray[np.float64], shares: bool) -> NDArray[np.float64]:
         for axis, (count, start, voxel) in enumerate(zip(self.shape, self.starts, self.voxels, strict=True)):

@@ -136,8 +136,7 @@ def read_manifest(
     if len(grid.shape) != task.ndim:
         raise ValueError(f"task {task.key!r} has images in {task.ndim}-D: a grid of {grid.shape} does not fit.")
     rows, problems = _checked(csv, task, root, plausible, allow_outside, progress)
-    faulty = problems["row"].isin(rows["row"])
-    if len(problems) and (strict or not faulty.all()):
+    if len(problems) and (strict or problems["row"].min() == 1):
         raise ManifestError(f"{csv} has {len(problems)} problem{'s' * (len(problems) > 1)}:", problems)
     rows = rows[~rows["row"].isin(problems["row"])].reset_index(drop=True)
 
@@ -213,7 +212,11 @@ def _prepare(job: _Job, task: Task, grid: Grid, crop: bool) -> tuple[int, str | 
         case = prepare(job.image, task, grid, slice=job.slice, mask=job.mask, crop=crop)
     # One scan among thousands, whatever is wrong with it, must not stop the others.
     except Exception as error:
-        return job.index, f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        # A folder may be named after the patient.
+        for path, what in ((job.image, "the image"), (job.mask, "the mask")):
+            reason = reason.replace(str(path), what) if path else reason
+        return job.index, reason
     kept.save(job.target, case)
     return job.index, None
 

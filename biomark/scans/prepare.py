@@ -49,7 +49,8 @@ def prepare(
     """Read a scan, pick the slice or the heart box, weigh its own voxels and carry all of it to a grid.
 
     The weights are those of the scan's own voxels, at their own spacing. A voxel of the grid holds the sum of those
-    that lie in it, and the mean of their Hounsfield units; a mask holds the voxels that it covers by more than half.
+    that lie in it, and the mean of their Hounsfield units. A mask holds the voxels of whose
+    weight it has more than half.
 
     Args:
         image: As for :func:`biomark.scans.read`.
@@ -91,7 +92,7 @@ def prepare(
     return Prepared(
         placed.means(case.image if native else np.maximum(case.image, AIR_HU), AIR_HU),
         placed.sums(case.weights),
-        None if drawn is None else placed.means(drawn, 0) > 0.5,
+        None if drawn is None else placed.mask(drawn, case.weights),
         placed.spacing_mm,
         float(case.weights.sum(dtype=float)),
         slice,
