@@ -118,7 +118,7 @@ class Cohort:
         )
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Cohort, Cohort]:
-        """Split at random; cases of one ``group`` of :attr:`about`, such as a patient's, stay together.
+        """Split at random; cases of one ``group`` in ``about``, such as a patient's, stay together.
 
         Args:
             fraction: Share of the cases in the first part, above 0 and below 1; with groups, as nearly as they allow.

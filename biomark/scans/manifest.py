@@ -97,7 +97,7 @@ def read_manifest(
     - ``slice`` (optional): which slice, from 0 at the feet, for a task in 2-D. Otherwise the middle one is taken.
     - ``mask`` (optional): path of a NIfTI file on the image's own voxels; for evaluation only.
     - ``split`` (optional): such as train or test.
-    - ``group`` (optional): the patient, where one has several scans; :meth:`Cohort.split` keeps them together.
+    - ``group`` (optional): the patient, where one has several scans; :meth:`biomark.Cohort.split` keeps them together.
 
     Every row is checked before a pixel is read, and all problems are reported at once. A scan that then cannot be read
     is set aside with the reason (``cohort.set_aside``), and the others go on. What is prepared is kept on disk: a call
