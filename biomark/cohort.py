@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from typing import overload
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from .rows import Rows, on_disk
 from .tasks import Task
 
 
@@ -37,6 +39,8 @@ class Case:
 class Cohort:
     """Cases of one shape for one task.
 
+    Images, weights and masks are arrays, or :class:`~biomark.rows.Rows` of arrays that stay on disk.
+
     Attributes:
         task: What is measured.
         images: Hounsfield units, ``(N, *S)`` float32.
@@ -45,15 +49,19 @@ class Cohort:
         masks: True regions, ``(N, *S)`` bool, or None. Evaluation reads them; training of a localizer never does.
         spacing_mm: Voxel spacing of each case, ``(N, ndim)``.
         ids: Name of each case.
+        about: What else is known, one row a case; None when nothing is. A column ``group`` names whom a case is of.
+        set_aside: Cases that could not be read, one row each, with the reason; None when all could.
     """
 
     task: Task
-    images: NDArray[np.float32]
-    weights: NDArray[np.float32]
+    images: NDArray[np.float32] | Rows
+    weights: NDArray[np.float32] | Rows
     values: NDArray[np.float64]
-    masks: NDArray[np.bool_] | None
+    masks: NDArray[np.bool_] | Rows | None
     spacing_mm: NDArray[np.float64]
     ids: tuple[str, ...]
+    about: pd.DataFrame | None = None
+    set_aside: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         n, shape = len(self.values), np.shape(self.images)
@@ -63,6 +71,8 @@ class Cohort:
             raise ValueError(f"masks have shape {np.shape(self.masks)}, but the images {shape}.")
         if np.shape(self.spacing_mm) != (n, self.task.ndim) or len(self.ids) != n:
             raise ValueError(f"a cohort of {n} cases needs {n} spacings of {self.task.ndim} numbers and {n} ids.")
+        if self.about is not None and len(self.about) != n:
+            raise ValueError(f"the table about {n} cases has {len(self.about)} rows: give it one a case.")
         if not np.isfinite(self.values).all():
             first = self.ids[int(np.argmin(np.isfinite(self.values)))]
             raise ValueError(f"case {first!r} has no finite value: leave it out or mend it.")
@@ -98,28 +108,39 @@ class Cohort:
         rows = np.arange(len(self))[index]
         return replace(
             self,
-            images=self.images[rows],
-            weights=self.weights[rows],
+            images=_some(self.images, rows),
+            weights=_some(self.weights, rows),
             values=self.values[rows],
-            masks=None if self.masks is None else self.masks[rows],
+            masks=None if self.masks is None else _some(self.masks, rows),
             spacing_mm=self.spacing_mm[rows],
             ids=tuple(self.ids[i] for i in rows),
+            about=None if self.about is None else self.about.iloc[rows].reset_index(drop=True),
         )
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Cohort, Cohort]:
-        """Split at random.
+        """Split at random; cases of one ``group`` in ``about``, such as a patient's, stay together.
 
         Args:
-            fraction: Share of the cases in the first part, above 0 and below 1.
+            fraction: Share of the cases in the first part, above 0 and below 1; with groups, as nearly as they allow.
             seed: Same seed, same split.
+
+        Raises:
+            ValueError: One part would be empty.
         """
-        first = round(fraction * len(self))
-        if not 0 < first < len(self):
+        wanted, groups = round(fraction * len(self)), np.arange(len(self))
+        if self.about is not None and "group" in self.about:
+            groups = np.unique(np.asarray(self.about["group"], str), return_inverse=True)[1]
+        order = np.random.default_rng(seed).permutation(len(np.unique(groups)))
+        sizes = np.cumsum(np.bincount(groups)[order])
+        first = int(np.argmin(np.abs(sizes - wanted))) + 1 if len(order) else 0
+        if not 0 < wanted < len(self) or first == len(order):
             raise ValueError(
                 f"a split of {len(self)} cases at {fraction} leaves one side empty: choose a fraction between 0 and 1."
             )
-        order = np.random.default_rng(seed).permutation(len(self))
-        return self[order[:first]], self[order[first:]]
+        if len(order) == len(self):
+            return self[order[:first]], self[order[first:]]
+        in_first = np.isin(groups, order[:first])
+        return self[in_first], self[~in_first]
 
     def within(self, regions: NDArray[np.bool_]) -> Cohort:
         """The same cases with the candidates narrowed to a region of each, such as an organ that another tool drew.
@@ -139,3 +160,8 @@ class Cohort:
     def without_masks(self) -> Cohort:
         """The same cases with numbers only: what a localizer trains on."""
         return replace(self, masks=None)
+
+
+def _some(array: NDArray | Rows, rows: NDArray) -> NDArray | Rows:
+    """Rows of an array; what lies on disk stays there."""
+    return Rows(array, rows) if on_disk(array) else array[rows]

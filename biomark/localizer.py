@@ -55,8 +55,10 @@ class Localizer(Model):
         """Take from the training numbers what the network starts with: the prior, the typical value and the spacing."""
         super().prepare(cohort)
         if prior:
+            # Row by row: the weights may lie on disk, and be more than memory holds.
+            totals = np.array([weights.sum(dtype=float) for weights in cohort.weights])
             with torch.no_grad():
-                self.bias.copy_(prior_logit(torch.as_tensor(cohort.values), torch.as_tensor(cohort.weights)))
+                self.bias.copy_(prior_logit(torch.as_tensor(cohort.values), torch.as_tensor(totals)))
 
     def loss(
         self,

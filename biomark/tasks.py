@@ -47,6 +47,8 @@ class Task:
         lesions: Whether the region is a number of separate lesions, which evaluation counts one by one.
         mirrored: Whether training may show the mirror image of a patient as if it were another; not where an organ
             lies on one side.
+        plausible: Lowest and highest value that a patient can have. A value in a spreadsheet that lies outside is taken
+            for a slip, such as mm2 for cm2; the range must therefore be generous.
     """
 
     key: str
@@ -60,6 +62,7 @@ class Task:
     risk_groups: tuple[float, ...] = ()
     lesions: bool = False
     mirrored: bool = True
+    plausible: tuple[float, float] = (0.0, np.inf)
 
     def candidates(self, image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.bool_]:
         """Voxels that could belong: those that would add something.
@@ -128,12 +131,22 @@ class Task:
 TASKS: dict[str, Task] = {
     # Window: the lean-muscle range of the paper's own laboratory (ChestImagingPlatform,
     # body_composition_phenotypes.py).
-    "pma": Task("pma", "pectoralis muscle area", "cm2", hu_window=(-50.0, 90.0)),
+    # Plausible: means of 24 to 38 cm2 are reported, with a SD of 7 (434 healthy adults, men and women with lung
+    # cancer: PMC5116279); a fifth of the least and four times the largest mean, ours.
+    "pma": Task("pma", "pectoralis muscle area", "cm2", hu_window=(-50.0, 90.0), plausible=(4.0, 150.0)),
     # Window: subcutaneous fat in the same laboratory's SlicerCIP (BodyCompositionParameters.py).
-    "sfa": Task("sfa", "subcutaneous fat area", "cm2", hu_window=(-200.0, 0.0)),
-    # Window: from necrotic or mucinous tumour to just below liver in the portal-venous phase (100 to 120 HU). Ours.
+    # Plausible: from half a millimetre of fat around a chest of 1 m to 8 cm around one of 1.5 m, ours.
+    "sfa": Task("sfa", "subcutaneous fat area", "cm2", hu_window=(-200.0, 0.0), plausible=(5.0, 1200.0)),
+    # Window: from necrotic or mucinous tumour to just below liver in the portal-venous phase (100 to 120 HU).
+    # Plausible: up to a slice through a large liver, all of it tumour. Both ours.
     "liver": Task(
-        "liver", "liver tumour area", "cm2", hu_window=(10.0, 110.0), input_hu=(-100.0, 200.0), mirrored=False
+        "liver",
+        "liver tumour area",
+        "cm2",
+        hu_window=(10.0, 110.0),
+        input_hu=(-100.0, 200.0),
+        mirrored=False,
+        plausible=(0.0, 300.0),
     ),
     # The network is shown what tells an artery from a valve or a bone: fat (-100 HU) beside muscle (45 HU) and the
     # brightness of calcium, whose density factors end at 400 HU; metal (2000 HU) still differs at 800. Ours.
@@ -150,6 +163,8 @@ TASKS: dict[str, Task] = {
         risk_groups=(0.0, 10.0, 100.0, 400.0),
         lesions=True,
         mirrored=False,
+        # Scores above 10,000 are rare; ours.
+        plausible=(0.0, 20000.0),
     ),
 }
 """The biomarkers of this book by key."""

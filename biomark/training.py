@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from . import devices, records
 from .cohort import Cohort
+from .rows import Rows, held, parts
 
 
 @dataclass
@@ -66,8 +67,10 @@ def fit(
 ) -> History:
     """Train a model on the numbers of a cohort.
 
-    The whole cohort is kept on the device. Every epoch sees every case once, in an order drawn from ``(seed,
-    epoch)``, each case mirrored left to right or not where the task allows it. AdamW with a one-cycle learning rate.
+    The whole cohort is kept on the device. Only of a cohort on disk (:class:`~biomark.rows.Rows`) each batch is read
+    when it is due, unless all of it takes less than half of a GPU's free memory. Every epoch sees every case once, in
+    an order drawn from ``(seed, epoch)``, each case mirrored left to right or not where the task allows it. AdamW with
+    a one-cycle learning rate.
 
     Args:
         model: A :class:`~biomark.localizer.Localizer` or a rival with the same two methods.
@@ -116,8 +119,7 @@ def fit(
     steps = math.ceil(len(cohort) / batch_size)
     # 0.21, not 0.2: a rise of exactly one step (five steps in all) divides by zero in PyTorch's schedule.
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * steps, pct_start=0.21)
-    kinds = {True: torch.bool, False: torch.float32}
-    data = [torch.as_tensor(a, dtype=kinds[a.dtype == bool], device=fabric.device) for a in arrays]
+    data = [held(a, fabric.device) for a in arrays]
 
     history = History(device=devices.name(fabric.device), precision=precision)
     state = {"model": wrapped, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
@@ -136,10 +138,10 @@ def fit(
         order = torch.as_tensor(draw.permutation(len(cohort)), device=fabric.device)
         mirror = torch.as_tensor(draw.random(len(cohort)) < 0.5 * cohort.task.mirrored, device=fabric.device)
         for step, rows in enumerate(order.split(batch_size), start=epoch * steps):
-            batch = [_mirrored(a[rows], mirror[rows]) for a in data]
+            images, *others = (_mirrored(a[rows], mirror[rows]) for a in data)
             # Fabric enters the precision by itself only for a forward through a strategy's own wrapper.
             with fabric.autocast():
-                loss = wrapped.loss(*batch, **how, **_terms(step / (epochs * steps), decide, smooth))
+                loss = wrapped.loss(images[:, None], *others, **how, **_terms(step / (epochs * steps), decide, smooth))
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
             fabric.clip_gradients(wrapped, optimizer, max_norm=1.0, error_if_nonfinite=False)
@@ -209,9 +211,9 @@ def _mirrored(array: Tensor, mirror: Tensor) -> Tensor:
     return torch.where(mirror.view(-1, *[1] * (array.ndim - 1)), array.flip(-1), array)
 
 
-def _read(model: nn.Module, cohort: Cohort) -> list[NDArray]:
+def _read(model: nn.Module, cohort: Cohort) -> list[NDArray | Rows]:
     """All that training reads: images, weights and values, and masks only for a model that learns from them."""
-    arrays = [cohort.images[:, None], cohort.weights, cohort.values]
+    arrays = [cohort.images, cohort.weights, cohort.values]
     if not getattr(model, "learns_from_masks", False):
         return arrays
     if cohort.masks is None:
@@ -219,11 +221,12 @@ def _read(model: nn.Module, cohort: Cohort) -> list[NDArray]:
     return [*arrays, cohort.masks]
 
 
-def _digest(arrays: list[NDArray], *settings: object) -> str:
+def _digest(arrays: list[NDArray | Rows], *settings: object) -> str:
     """A fingerprint of data and settings: a checkpoint goes on only with the run that wrote it."""
     digest = hashlib.sha256(repr(settings).encode())
     for array in arrays:
-        digest.update(np.ascontiguousarray(array))
+        for part in parts(array):
+            digest.update(np.ascontiguousarray(part))
     return digest.hexdigest()
 
 

@@ -13,7 +13,7 @@ MAX_LINES = 260
 # From the bottom up. A folder counts as one module. Only the version, a constant, lies below row 0.
 ROWS = [
     {"version"},
-    {"candidates", "agatston", "backbones", "losses", "metrics", "statistics", "records", "devices"},
+    {"candidates", "agatston", "backbones", "losses", "metrics", "statistics", "records", "devices", "rows"},
     {"tasks"},
     {"cohort"},
     {"phantoms", "scans", "model"},

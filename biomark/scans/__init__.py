@@ -8,53 +8,23 @@
 
 from __future__ import annotations
 
-import difflib
-from pathlib import Path
-
-from biomark.scans.dicom import read_file, read_folder
 from biomark.scans.export import write_dicom
+from biomark.scans.grid import Grid
 from biomark.scans.heart import HeartBox, heart_box
-from biomark.scans.nifti import is_nifti, read_nifti
+from biomark.scans.manifest import ManifestError, cache_folder, check_manifest, read_manifest
+from biomark.scans.reader import read
 from biomark.scans.scan import Scan, ScanError
 
-__all__ = ["HeartBox", "Scan", "ScanError", "heart_box", "read", "write_dicom"]
-
-
-def read(path: str | Path, *, series: str | None = None) -> Scan:
-    """Read one CT scan.
-
-    Nothing is interpolated: the voxels are those of the file, turned by axis permutation and flips alone.
-    The same scan read as DICOM and as NIfTI therefore gives the same Hounsfield units on the same grid.
-
-    Args:
-        path: A folder that holds the files of one DICOM series (any file names), one DICOM file, or one
-            `.nii` or `.nii.gz` file.
-        series: The SeriesInstanceUID to read when a folder holds several series.
-
-    Returns:
-        The scan: `hu` float32 of shape (D, H, W), slices from feet to head, rows from front to back, columns
-        from the patient's right to the left; `spacing_mm` (dz, dy, dx); `affine`; `meta`; `findings`.
-
-    Raises:
-        ScanError: The path does not exist or does not hold one complete CT volume in Hounsfield units. The
-            sentence names the file and says what to do.
-    """
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise ScanError(_missing(path))
-    if path.is_dir():
-        return read_folder(path, series)
-    return read_nifti(path) if is_nifti(path) else read_file(path)
-
-
-def _missing(path: Path) -> str:
-    """Says how far the path leads, and which neighbour was perhaps meant."""
-    parent, child = path.absolute().parent, path.absolute()
-    while not parent.exists():
-        parent, child = parent.parent, parent
-    sentence = f"{path} does not exist; the nearest folder that does is {parent}"
-    try:
-        near = difflib.get_close_matches(child.name, [p.name for p in parent.iterdir()], n=1)
-    except OSError:  # the parent is a file or may not be listed
-        near = []
-    return sentence + (f", where you perhaps meant '{near[0]}'." if near else ".")
+__all__ = [
+    "Grid",
+    "HeartBox",
+    "ManifestError",
+    "Scan",
+    "ScanError",
+    "cache_folder",
+    "check_manifest",
+    "heart_box",
+    "read",
+    "read_manifest",
+    "write_dicom",
+]

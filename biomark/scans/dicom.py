@@ -6,8 +6,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from nibabel.orientations import io_orientation
 
-from biomark.scans.scan import Scan, ScanError, assemble
+from biomark.scans.scan import Scan, ScanError, assemble, check_slice
 from biomark.scans.slices import Header, check, open_header, read_pixels
 from biomark.scans.stack import stack
 
@@ -18,7 +19,7 @@ def read_file(path: Path) -> Scan:
     Raises:
         ScanError: The file is no CT image in Hounsfield units, or is damaged.
     """
-    header = open_header(path)
+    header = open_header(path, pixels=True)
     if header is None:
         raise ScanError(f"{path} is neither DICOM nor NIfTI (.nii, .nii.gz); convert it to one of them.")
     if not header.is_image:
@@ -28,12 +29,13 @@ def read_file(path: Path) -> Scan:
     return _read(str(path), [header], [])
 
 
-def read_folder(folder: Path, series: str | None = None) -> Scan:
+def read_folder(folder: Path, series: str | None = None, slice: int | None = None) -> Scan:
     """Read the DICOM series in a folder; its subfolders are not entered.
 
     Args:
         folder: The folder.
         series: The SeriesInstanceUID to read when there are several.
+        slice: The slice to read alone, from 0 at the feet. Of axial series only this one's pixels are unpacked.
 
     Raises:
         ScanError: The folder holds no series, several, or one that is no complete CT volume.
@@ -66,7 +68,7 @@ def read_folder(folder: Path, series: str | None = None) -> Scan:
         notes.append(f"{others} file{'s' * (others > 1)} in the folder without a DICOM image: ignored.")
     if scouts := len(images) - len(slices):
         notes.append(f"{scouts} scout (localizer) image{'s' * (scouts > 1)} in the folder: set aside.")
-    return _read(str(folder), chosen[0], notes)
+    return _read(str(folder), chosen[0], notes, slice)
 
 
 def _listing(groups: dict[tuple[str, ...], list[Header]]) -> str:
@@ -90,11 +92,16 @@ def _nothing(folder: Path, files: list[Path]) -> str:
     return f"{folder} holds no DICOM image among its {len(files)} files; pass the folder of a CT series."
 
 
-def _read(name: str, headers: list[Header], notes: list[str]) -> Scan:
+def _read(name: str, headers: list[Header], notes: list[str], slice: int | None = None) -> Scan:
     """Check, sort and read the slices of one series."""
     for header in headers:
         check(header)
     headers, affine, spacing_mm, more = stack(name, headers)
+    if slice is not None and (along := io_orientation(affine)[0])[0] == 2:
+        check_slice(slice, len(headers))
+        place = slice if along[1] > 0 else len(headers) - 1 - slice
+        affine[:3, 3] += place * affine[:3, 0]
+        headers, slice = [headers[place]], None
     first = headers[0]
     data = np.empty((len(headers), int(first.get("Rows")), int(first.get("Columns"))), dtype=np.float32)
     for header, plane in zip(headers, data, strict=True):
@@ -130,4 +137,5 @@ def _read(name: str, headers: list[Header], notes: list[str]) -> Scan:
     padding = first.number("PixelPaddingValue")
     if padding is not None:
         padding = padding * first.rescale[0] + first.rescale[1]
-    return assemble(name, data, affine, spacing_mm, meta, notes, slice_axis=0, padding_hu=padding)
+    scan = assemble(name, data, affine, spacing_mm, meta, notes, slice_axis=0, padding_hu=padding)
+    return scan if slice is None else scan.only(slice)

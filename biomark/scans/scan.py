@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from biomark.scans.findings import examine
 from biomark.tasks import Task
 
 # Slices towards the head, rows towards the back, columns towards the patient's left.
-_ORIENTATION = axcodes2ornt(("S", "P", "L"))
+ORIENTATION = axcodes2ornt(("S", "P", "L"))
 # Beyond any clinical scanner; what lies outside was given in metres or micrometres, or is damaged.
 _SPACING_MM = (0.01, 100.0)
 _PLANES = ("sagittal", "coronal", "axial")
@@ -77,7 +77,7 @@ class Scan:
         if task.ndim != 2:
             raise ValueError(f"The task '{task.key}' measures a volume, not one slice.")
         if not 0 <= slice < len(self):
-            raise IndexError(f"There is no slice {slice}: this scan has the slices 0 (feet) to {len(self) - 1} (head).")
+            raise IndexError(_no_slice(slice, len(self)))
         pixel_mm = self.spacing_mm[1:]
         if not np.isfinite(pixel_mm).all():
             raise ValueError("The pixel size in the axial plane is unknown, for the source is one slice.")
@@ -91,6 +91,20 @@ class Scan:
             spacing_mm=pixel_mm,
         )
 
+    def only(self, slice: int) -> Scan:
+        """One slice as a scan of its own, in its place; the rest is as it was.
+
+        Args:
+            slice: Index of the slice, 0 at the feet.
+
+        Raises:
+            ScanError: There is no such slice.
+        """
+        check_slice(slice, len(self))
+        affine = self.affine.copy()
+        affine[:3, 3] += slice * affine[:3, 0]
+        return replace(self, hu=self.hu[slice : slice + 1].copy(), affine=affine, meta={**self.meta, "n_slices": 1})
+
     def __repr__(self) -> str:
         d, h, w = self.hu.shape
         spacing = " x ".join("unknown" if np.isnan(s) else f"{s:.4g}" for s in self.spacing_mm)
@@ -102,6 +116,20 @@ class Scan:
             f"  {self.hu.min():.0f} to {self.hu.max():.0f} HU",
         ]
         return "\n".join(lines + [f"  - {sentence}" for sentence in self.findings])
+
+
+def check_slice(slice: int, count: int) -> None:
+    """Refuse a slice that a scan of so many does not have.
+
+    Raises:
+        ScanError: There is no such slice.
+    """
+    if not 0 <= slice < count:
+        raise ScanError(_no_slice(slice, count))
+
+
+def _no_slice(slice: int, count: int) -> str:
+    return f"There is no slice {slice}: this scan has the slices 0 (feet) to {count - 1} (head)."
 
 
 def assemble(
@@ -148,7 +176,7 @@ def assemble(
         )
 
     found = io_orientation(affine)
-    turn = ornt_transform(found, _ORIENTATION)
+    turn = ornt_transform(found, ORIENTATION)
     hu = np.ascontiguousarray(apply_orientation(data, turn), dtype=np.float32)
     # Adding zero turns -0.0 into 0.0, which reads better.
     turned = affine @ inv_ornt_aff(turn, data.shape) + 0.0

@@ -115,14 +115,19 @@ class Header(NamedTuple):
         return (*self.numbers("RescaleSlope", 1), *self.numbers("RescaleIntercept", 1))
 
 
-def open_header(path: Path) -> Header | None:
+def open_header(path: Path, *, pixels: bool = False) -> Header | None:
     """The header of a DICOM file; None when the file is no DICOM and does not claim to be.
+
+    Args:
+        path: The file.
+        pixels: Keep the stored pixels with it, for :func:`read_pixels`: one file is opened once, while of a series
+            all would be held at a time.
 
     Raises:
         ScanError: The file is damaged or may not be read.
     """
     try:
-        return Header(path, pydicom.dcmread(path, stop_before_pixels=True))
+        return Header(path, pydicom.dcmread(path, stop_before_pixels=not pixels))
     except InvalidDicomError as error:
         if path.suffix.lower() in _DICOM_SUFFIXES:
             raise ScanError(f"{path} is named as DICOM but is damaged or empty; copy it again.") from error
@@ -181,7 +186,8 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
             'pip install "biomark[codecs]"'
         )
     try:
-        stored = pydicom.dcmread(path).pixel_array
+        data = header.data if "PixelData" in header.data else pydicom.dcmread(path)
+        stored = data.pixel_array
     # Damaged pixels make the decoders raise nearly anything.
     except Exception as error:
         raise ScanError(f"{path} has truncated or damaged pixels; copy it again ({_short(error)}).") from error

@@ -1,0 +1,127 @@
+"""Arrays that stay on disk: a cohort larger than memory is read a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import NDArray
+from torch import Tensor
+
+_AT_A_TIME = 64
+
+
+class Rows(NDArrayOperatorsMixin):
+    """Rows of an array on disk, in any order, each read when it is asked for.
+
+    Indexing reads what is asked for and gives an ordinary array. Whatever else an array can do (``rows > 0``,
+    ``rows.mean()``, ``numpy.asarray(rows)``) works too, and reads everything into memory first.
+
+    Args:
+        source: What the rows are taken from: ``source[i]`` is a row. A memory-mapped array, or other ``Rows``.
+        rows: Number of each row in ``source``; all of them by default.
+    """
+
+    def __init__(self, source: Sequence[NDArray] | NDArray | Rows, rows: NDArray | None = None) -> None:
+        rows = np.arange(len(source)) if rows is None else np.asarray(rows)
+        self._source, self._rows = (source._source, source._rows[rows]) if isinstance(source, Rows) else (source, rows)
+        self._row = source._row if isinstance(source, Rows) else (source[0].shape, source[0].dtype)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(N, *S)``."""
+        return (len(self), *self._row[0])
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the elements."""
+        return self._row[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all rows would take in memory."""
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[NDArray]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: Any) -> NDArray:
+        first, *rest = index if isinstance(index, tuple) else (index,)
+        if isinstance(first, (int, np.integer)):
+            row = np.asarray(self._source[self._rows[first]])
+            return row[tuple(rest)] if rest else row
+        picked = self._rows[first]
+        out = np.empty((len(picked), *self._row[0]), self.dtype)
+        for place, i in zip(out, picked, strict=True):
+            place[...] = self._source[i]
+        return out[(slice(None), *rest)]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
+        if copy is False:
+            raise ValueError("rows on disk cannot be had as an array without reading them: leave out copy=False.")
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        def read(a: Any) -> Any:
+            return np.asarray(a) if isinstance(a, Rows) else a
+
+        return getattr(ufunc, method)(*map(read, inputs), **{name: read(a) for name, a in kwargs.items()})
+
+    def __getattr__(self, name: str) -> Any:
+        # Only methods and properties of arrays; a private name that is missing must stay missing (copying asks for it).
+        if name.startswith("_") or not hasattr(np.ndarray, name):
+            raise AttributeError(f"rows on disk have no attribute {name!r}.")
+        return getattr(self[:], name)
+
+    def __repr__(self) -> str:
+        return f"Rows({' x '.join(map(str, self.shape))} {self.dtype} on disk, {self.nbytes / 2**20:.0f} MiB)"
+
+
+class Batches:
+    """Rows that are read and moved to a device when they are due: ``batches[rows]`` is a tensor."""
+
+    def __init__(self, array: Rows | NDArray, device: torch.device) -> None:
+        self._array, self._device = array, device
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        return torch.as_tensor(np.asarray(self._array[rows.cpu().numpy()]), device=self._device)
+
+
+def on_disk(array: NDArray | Rows) -> bool:
+    """Whether an array is read from a file when it is indexed."""
+    return isinstance(array, (Rows, np.memmap))
+
+
+def held(array: NDArray | Rows, device: torch.device) -> Tensor | Batches:
+    """An array for training: as a tensor on the device, or from disk where it is too large for that.
+
+    Args:
+        array: ``(N, ...)``. Numbers become float32.
+        device: Where batches are needed.
+    """
+    kind = torch.bool if array.dtype == bool else torch.float32
+    if not on_disk(array):
+        return torch.as_tensor(array, dtype=kind, device=device)
+    # A batch from disk costs a CPU little beside what it computes, and its memory stays free.
+    if device.type != "cuda" or array.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        return Batches(array, device)
+    tensor = torch.empty(array.shape, dtype=kind, device=device)
+    for start, part in zip(range(0, len(array), _AT_A_TIME), parts(array), strict=True):
+        tensor[start : start + _AT_A_TIME] = torch.as_tensor(np.array(part))
+    return tensor
+
+
+def parts(array: NDArray | Rows) -> Iterator[NDArray]:
+    """An array's rows in order, a few at a time."""
+    return (array[start : start + _AT_A_TIME] for start in range(0, len(array), _AT_A_TIME))

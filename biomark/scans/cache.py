@@ -1,0 +1,115 @@
+"""Prepared scans on disk: one file a case, complete or not there at all.
+
+Any number of processes may write into one folder, and each may be killed at any time: a file gets its name when all of
+it has been written, and two processes that prepare the same scan write the same file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import marshal
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from biomark.scans.grid import Grid
+from biomark.scans.prepare import Prepared
+from biomark.tasks import Task
+
+
+def cache_folder() -> Path:
+    """Where prepared scans are kept: ``$BIOMARK_CACHE``, else ``~/.cache/biomark/scans``. It may be deleted."""
+    return Path(os.environ.get("BIOMARK_CACHE") or Path.home() / ".cache" / "biomark" / "scans")
+
+
+def key(image: Path, mask: Path | None, slice: int | None, settings: str) -> str:
+    """A fingerprint of files and settings.
+
+    A file is known by its place, its size and its times of writing: reading the bytes of ten thousand scans, to learn
+    that nothing has changed, would take as long as preparing them.
+    """
+    digest = hashlib.sha256(repr((slice, settings)).encode())
+    for path in (image, mask):
+        for file in _files(path) if path else ():
+            stat = file.stat()
+            digest.update(repr((str(file.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)).encode())
+    return digest.hexdigest()[:32]
+
+
+def settings(task: Task, grid: Grid, crop: bool) -> str:
+    """What decides, beside the files, what a scan becomes: the task's rules, the grid and the library's code."""
+    rules = [(field.name, _rule(getattr(task, field.name))) for field in fields(task) if field.name != "plausible"]
+    return repr((rules, grid, crop, _code()))
+
+
+def save(path: Path, case: Prepared) -> None:
+    """Write a case."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {"image": case.image, "weights": case.weights} | ({} if case.mask is None else {"mask": case.mask})
+    about = {name: getattr(case, name) for name in ("spacing_mm", "total", "slice", "findings")}
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial")
+    try:
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, partial, {"biomark": json.dumps(about)})
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def about(path: Path) -> dict[str, Any] | None:
+    """What is known of a case beside its arrays; None when there is no such file, or a damaged one."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return json.loads(file.metadata()["biomark"])
+    except (FileNotFoundError, SafetensorError, KeyError, TypeError, json.JSONDecodeError):
+        return None
+
+
+class Stored(Sequence):
+    """One array of each of many cases, memory-mapped and read case by case."""
+
+    def __init__(self, paths: Sequence[Path], name: str) -> None:
+        self._paths, self._name = list(paths), name
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> NDArray:
+        try:
+            with safe_open(self._paths[index], framework="numpy") as file:
+                return file.get_tensor(self._name)
+        except (FileNotFoundError, SafetensorError) as error:
+            raise FileNotFoundError(
+                f"{self._paths[index]} was removed or damaged after it was read: call read_manifest again."
+            ) from error
+
+
+def _files(path: Path) -> Iterator[Path]:
+    yield from sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else (path,)
+
+
+def _rule(value: Any) -> str:
+    """A setting as text that is the same in every process; of a function its name and code."""
+    code = getattr(value, "__code__", None)
+    if code is None:
+        return repr(value)
+    # Version 2 of the format holds no reference counts, which differ from run to run.
+    return f"{value.__module__}.{value.__qualname__} {hashlib.sha256(marshal.dumps(code, 2)).hexdigest()}"
+
+
+@cache
+def _code() -> str:
+    """Fingerprint of the code that prepares scans: another code may give other voxels."""
+    root, digest = Path(__file__).parents[1], hashlib.sha256()
+    parts = [root / "candidates.py", root / "tasks.py", *root.glob("agatston/*.py"), *root.glob("scans/*.py")]
+    for path in sorted(parts):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,245 @@
+"""Check every row of a manifest before a pixel is read, and find all that is wrong at once."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from biomark.scans.nifti import is_nifti
+from biomark.scans.preview import Preview, preview
+from biomark.scans.reader import missing
+from biomark.scans.scan import ScanError
+from biomark.scans.sheet import REQUIRED, Problem
+from biomark.tasks import Task
+
+_SUGGESTIONS = 20  # searching a folder of thousands for a similar name takes a while, and the first few tell the story
+_FACTORS = (10.0, 100.0, 1000.0)
+_SQUARES = {("cm2", 100.0): "mm2"}
+
+
+@dataclass
+class Checker:
+    """What a sheet is checked against, and what was found so far.
+
+    Attributes:
+        task: What the values are.
+        root: Folder in which all paths begin.
+        allow_outside: Whether paths may lead out of it.
+        plausible: Lowest and highest value.
+        found: The problems, in no order.
+    """
+
+    task: Task
+    root: Path
+    allow_outside: bool
+    plausible: tuple[float, float]
+    found: list[Problem]
+    _missing: int = 0
+    _sizes: dict[Path, Preview] = field(default_factory=dict)
+
+    def check(self, table: pd.DataFrame, progress: bool) -> pd.DataFrame:
+        """Check all rows.
+
+        Returns:
+            One row a case, with paths made whole and numbers read; what could not be read is None.
+        """
+        rows = [
+            self._row(dict(zip(table.columns, cells, strict=True)))
+            for cells in tqdm(
+                table.itertuples(index=False), "checking", len(table), disable=not progress, unit="row", leave=False
+            )
+        ]
+        self._repeats(rows, "id", lambda row: row["id"] or None, "the id {0!r} is also that of {1}")
+        self._repeats(
+            rows,
+            "image",
+            lambda row: (row["image"], row["cell"] if row["slice"] is None else row["slice"]) if row["image"] else None,
+            "the same image and slice as in {1}: keep one of them",
+        )
+        self._columns(rows)
+        self._leaks(rows)
+        names = ["row", "id", "image", "value", "slice", "mask", "split", "group"]
+        return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in names})
+
+    def _row(self, cells: dict) -> dict:
+        def problem(column: str, sentence: str) -> None:
+            self.found.append(Problem(cells["row"], cells.get("id", ""), column, sentence.rstrip(".") + "."))
+
+        def tried(column: str, reader: Callable, *more: object) -> object:
+            """What ``reader`` makes of a cell; None, and a problem, where it cannot."""
+            text = cells.get(column, "")
+            if column not in cells or (text == "" and column not in REQUIRED):
+                return None
+            try:
+                return reader(text, *more)
+            except (ScanError, OSError) as error:
+                problem(column, str(error))
+                return None
+
+        image = tried("image", self._path)
+        size = tried("image", lambda _: self._size(image)) if image else None
+        mask = tried("mask", self._path)
+        return {
+            "row": cells["row"],
+            "id": tried("id", _id) or cells.get("id", ""),
+            "image": image,
+            "value": tried("value", self._value),
+            "slice": tried("slice", self._slice, size),
+            "cell": cells.get("slice", ""),
+            "mask": mask if mask and tried("mask", lambda _: _fits(mask, size)) else None,
+            "split": cells.get("split"),
+            "group": cells.get("group"),
+        }
+
+    def _path(self, text: str) -> Path:
+        if not text or "\0" in text:
+            raise ScanError("no path is given" if not text else "this is no path")
+        path = self.root / text
+        try:
+            # With links followed: a link may not lead out of the root either.
+            inside = path.resolve().is_relative_to(self.root.resolve())
+            if not inside and not self.allow_outside:
+                raise ScanError(
+                    f"{text!r} leads out of the data root {self.root}: give a path inside it, another root=, or "
+                    "allow_outside=True"
+                )
+            exists = path.exists()
+        except (OSError, RuntimeError) as error:  # a name too long, a link to itself, a folder that is closed
+            raise ScanError(f"{text!r} cannot be opened ({type(error).__name__})") from error
+        if exists:
+            return path
+        if "\\" in text and (self.root / text.replace("\\", "/")).exists():
+            raise ScanError(f"there is no {text!r}: write / instead of \\ in paths")
+        self._missing += 1
+        raise ScanError(missing(path) if self._missing <= _SUGGESTIONS else f"{path} does not exist")
+
+    def _size(self, path: Path) -> Preview:
+        if path not in self._sizes:  # many rows may be slices of one scan
+            self._sizes[path] = preview(path)
+        return self._sizes[path]
+
+    def _value(self, text: str) -> float:
+        value, (low, high) = _number(text, "value"), self.plausible
+        if value < 0:
+            raise ScanError(f"the value {text} is negative, which no {self.task.name} is")
+        if low <= value <= high:
+            return value
+        sentence = f"the value {text} lies outside {low:g} to {high:g} {self.task.unit}"
+        for factor in _FACTORS:
+            fits = {"large": low <= value / factor <= high, "small": low <= value * factor <= high and value > 0}
+            for way in (way for way, fit in fits.items() if fit):
+                unit = _SQUARES.get((self.task.unit, factor)) if way == "large" else None
+                sentence += f" and would be usual if it were {factor:g} times too {way}"
+                sentence += f": is it in {unit} instead of {self.task.unit}?" if unit else ": check its unit"
+                raise ScanError(sentence)
+        raise ScanError(f"{sentence}: check it, or give plausible=(lowest, highest)")
+
+    def _slice(self, text: str, size: Preview | None) -> int:
+        number = _number(text, "slice")
+        if not number.is_integer() or number < 0:
+            raise ScanError(f"the slice {text} is no whole number from 0 (feet) on")
+        if self.task.ndim != 2:
+            raise ScanError(f"the task {self.task.key!r} measures a volume: leave the slice empty")
+        if size is not None and number >= size.slices:
+            most = "has" if size.exact else "holds at most"
+            raise ScanError(f"there is no slice {text}: the image {most} {size.slices}, counted from 0 (feet)")
+        return int(number)
+
+    def _repeats(self, rows: list[dict], column: str, key: Callable[[dict], Hashable], sentence: str) -> None:
+        """A problem for every row that shares a key with another."""
+        for value, group in _grouped(rows, key):
+            for row in group if len(group) > 1 else []:
+                others = _listed(other["row"] for other in group if other is not row)
+                self.found.append(Problem(row["row"], row["id"], column, sentence.format(value, others) + "."))
+
+    def _columns(self, rows: list[dict]) -> None:
+        """What is wrong with a column as a whole."""
+        for column in ("mask", "split", "group"):
+            empty = [row for row in rows if not row[column]]
+            # A mask that could not be read has had its problem already.
+            told = {problem.row for problem in self.found if problem.column == column}
+            if len(empty) < len(rows):
+                for row in empty:
+                    if row["row"] not in told:
+                        sentence = f"no {column} is given, though other rows have one: all rows need one, or none."
+                        self.found.append(Problem(row["row"], row["id"], column, sentence))
+        for _, group in _grouped(rows, lambda row: (row["split"] or "").casefold() or None):
+            usual = group[0]["split"]
+            for row in group:
+                if row["split"] != usual:
+                    sentence = (
+                        f"the split {row['split']!r} is written {usual!r} in row {group[0]['row']}: write it alike."
+                    )
+                    self.found.append(Problem(row["row"], row["id"], "split", sentence))
+
+    def _leaks(self, rows: list[dict]) -> None:
+        """A patient, or where no groups are given an image, in several splits."""
+        for _, group in _grouped(rows, lambda row: row["group"] or row["image"]):
+            splits = {(row["split"] or "").casefold() for row in group} - {""}
+            for row in group if len(splits) > 1 else []:
+                others = _listed(o["row"] for o in group if (o["split"] or "").casefold() != row["split"].casefold())
+                what = f"the group {row['group']!r}" if row["group"] else "the image"
+                sentence = f"{what} is in {row['split']!r} here and in another split in {others}: keep it in one."
+                self.found.append(Problem(row["row"], row["id"], "split", sentence))
+
+
+def _id(text: str) -> str:
+    if not text:
+        raise ScanError("no id is given")
+    # Names of files are made of ids; a control character could hide in a table.
+    if not text.isprintable() or set(text) & set('/\\<>:"|?*') or text.strip(".") == "":
+        raise ScanError(f"the id {text!r} cannot name a file: use letters, digits, - and _")
+    return text
+
+
+def _number(text: str, what: str) -> float:
+    if not text:
+        raise ScanError(f"no {what} is given")
+    if re.fullmatch(r"[+-]?\d*,\d+", text):
+        raise ScanError(f"the {what} {text!r} has a comma: write {text.replace(',', '.')!r} if it is a decimal one")
+    try:
+        number = float(text) if "_" not in text else math.nan
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ScanError(f"the {what} {text!r} is not a number: write the number alone, such as 31.5")
+    return number
+
+
+def _fits(mask: Path, image: Preview | None) -> bool:
+    """Whether a mask is a NIfTI file of the image's size.
+
+    Raises:
+        ScanError: It is not.
+    """
+    if not is_nifti(mask):
+        raise ScanError(f"{mask} is no NIfTI file (.nii, .nii.gz); convert the mask to one")
+    own = preview(mask)
+    if image is not None and not image.holds(own):
+        plane = "" if image.plane is None else f" of {image.plane[0]} x {image.plane[1]}"
+        raise ScanError(
+            f"the mask has {own.slices} slices of {own.plane[0]} x {own.plane[1]}, but its image has {image.slices}"
+            f"{plane}: draw it on that image"
+        )
+    return True
+
+
+def _grouped(rows: Iterable[dict], key: Callable[[dict], Hashable]) -> list[tuple[Hashable, list[dict]]]:
+    groups = defaultdict(list)
+    for row in rows:
+        if (value := key(row)) is not None:
+            groups[value].append(row)
+    return list(groups.items())
+
+
+def _listed(rows: Iterable[int]) -> str:
+    numbers = list(rows)
+    more = f" and {len(numbers) - 3} more" if len(numbers) > 3 else ""
+    return f"row{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers[:3]))}{more}"

@@ -1,0 +1,125 @@
+"""One grid for all images of a cohort: cut out, padded with air and averaged so that no biomarker changes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+AIR_HU = -1024.0
+"""What lies beyond an image; the lowest value of most scanners. Values below it (padding) count as it when voxels are
+averaged, so that a filling value of -3024 HU does not darken the skin beside it."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The voxels that all images of a cohort are brought to.
+
+    Attributes:
+        shape: Voxels along each axis, ``(H, W)`` or ``(D, H, W)``.
+        spacing_mm: Their spacing in the same order. None keeps every image's own: images are cut and padded, and no
+            value is changed.
+    """
+
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...] | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        if self.spacing_mm is not None:
+            object.__setattr__(self, "spacing_mm", tuple(float(s) for s in self.spacing_mm))
+        spacing = self.spacing_mm or (1.0,) * len(self.shape)
+        known = all(0 < s < np.inf for s in spacing)  # false for nan
+        if min(self.shape, default=0) < 1 or len(spacing) != len(self.shape) or not known:
+            raise ValueError(
+                f"a grid needs a size and a spacing above 0 for each axis, but got {self.shape} and {self.spacing_mm}."
+            )
+
+    @classmethod
+    def usual(cls, ndim: int) -> Grid:
+        """The grid of a task's images when none is given; ours.
+
+        In 2-D 144 x 168 pixels of 3 mm: 432 x 504 mm, as wide as a scanner sees (500 mm). In 3-D 44 x 96 x 96 voxels
+        of 3 x 2 x 2 mm: 132 x 192 x 192 mm, the largest box of :func:`biomark.scans.heart_box`.
+        """
+        return cls((144, 168), (3.0, 3.0)) if ndim == 2 else cls((44, 96, 96), (3.0, 2.0, 2.0))
+
+    def place(self, shape: Sequence[int], spacing_mm: Sequence[float], part: Sequence[slice]) -> Placed:
+        """Lay the grid over an image, from one of its voxels' corners on.
+
+        The grid lies centrally around a part of the image, except that it does not leave the image where it need not.
+
+        Args:
+            shape: The image's size in voxels.
+            spacing_mm: The image's spacing.
+            part: What must lie on the grid, from first to last voxel along each axis.
+
+        Raises:
+            ValueError: The part is larger than the grid.
+        """
+        own = tuple(float(s) for s in spacing_mm)
+        voxels = tuple(new / old for new, old in zip(self.spacing_mm or own, own, strict=True))
+        starts = []
+        for n, voxel, size, inner in zip(self.shape, voxels, shape, part, strict=True):
+            free = n * voxel - (inner.stop - inner.start)
+            if free < -1e-6:
+                need = " x ".join(f"{(p.stop - p.start) * s:.0f}" for p, s in zip(part, own, strict=True))
+                have = " x ".join(f"{n * v * s:.0f}" for n, v, s in zip(self.shape, voxels, own, strict=True))
+                raise ValueError(
+                    f"what is to be measured extends over {need} mm and the grid over {have} mm: give a larger grid."
+                )
+            over = size - n * voxel  # of the image beyond the grid
+            start = inner.start - math.floor(free / 2)
+            starts.append(min(max(start, math.ceil(min(over, 0))), math.ceil(max(over, 0))))
+        return Placed(self.shape, self.spacing_mm or own, tuple(starts), voxels)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A grid laid over one image.
+
+    Attributes:
+        shape: Voxels of the grid.
+        spacing_mm: Their spacing.
+        starts: Voxel of the image at whose corner the grid begins, along each axis; below 0 where it begins outside.
+        voxels: Size of a grid voxel in voxels of the image.
+    """
+
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    starts: tuple[int, ...]
+    voxels: tuple[float, ...]
+
+    def means(self, image: NDArray, outside: float) -> NDArray[np.float32]:
+        """The mean of an image over each voxel of the grid, with ``outside`` beyond the image's edge."""
+        return (self._carried(np.asarray(image, float) - outside, shares=False) + outside).astype(np.float32)
+
+    def sums(self, weights: NDArray) -> NDArray[np.float32]:
+        """What the image's voxels hold, handed to the grid's: a voxel that is cut gives each part its share.
+
+        The total over whatever lies on the grid stays the same.
+        """
+        return self._carried(np.asarray(weights, float), shares=True).astype(np.float32)
+
+    def mask(self, mask: NDArray, weights: NDArray) -> NDArray[np.bool_]:
+        """A mask on the grid: where more than half of what a voxel holds is the mask's.
+
+        Half of the weight, not of the volume, so that a biomarker of thin or small things stays what it was. Where
+        nothing has weight, the volume decides.
+        """
+        held = self._carried(np.asarray(weights, float), shares=True)
+        share = self._carried(np.where(mask, weights, 0).astype(float), shares=True)
+        return np.where(held > 0, share > held / 2, self.means(mask, 0) > 0.5)
+
+    def _carried(self, array: NDArray[np.float64], shares: bool) -> NDArray[np.float64]:
+        for axis, (count, start, voxel) in enumerate(zip(self.shape, self.starts, self.voxels, strict=True)):
+            edges = start + voxel * np.arange(count + 1)
+            own = np.arange(array.shape[axis])
+            # Overlap of each voxel of the grid with each of the image, in the latter's size.
+            overlap = np.minimum(edges[1:, None], own + 1) - np.maximum(edges[:-1, None], own)
+            overlap = np.maximum(overlap, 0) / (1 if shares else voxel)
+            array = np.moveaxis(np.tensordot(overlap, array, (1, axis)), 0, axis)
+        return array

@@ -1,0 +1,82 @@
+"""What headers alone tell of a scan: enough to check a spreadsheet of thousands in minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import nibabel as nib
+import numpy as np
+from nibabel.orientations import io_orientation, ornt_transform
+
+from biomark.scans.nifti import is_nifti
+from biomark.scans.scan import ORIENTATION, ScanError
+from biomark.scans.slices import Header, check, open_header
+
+
+class Preview(NamedTuple):
+    """The size of a scan, as far as it is known without reading it.
+
+    Attributes:
+        slices: Number of slices; of a DICOM folder, in which there may be other files, the most that it can hold.
+        plane: Rows and columns of a slice; None where the axes will be permuted.
+        exact: Whether ``slices`` is exact.
+    """
+
+    slices: int
+    plane: tuple[int, int] | None
+    exact: bool
+
+    def holds(self, mask: Preview) -> bool:
+        """Whether a mask of that size may belong to this scan."""
+        alike = self.plane is None or mask.plane is None or self.plane == mask.plane
+        return alike and (mask.slices == self.slices or (not self.exact and mask.slices <= self.slices))
+
+
+def preview(path: Path) -> Preview:
+    """Look at the header of a NIfTI file, of a DICOM file, or of the first DICOM file in a folder.
+
+    Raises:
+        ScanError: What is there cannot be a CT scan.
+    """
+    if path.is_dir():
+        return _folder(path)
+    if path.stat().st_size == 0:
+        raise ScanError(f"{path} is empty; copy it again.")
+    if is_nifti(path):
+        return _nifti(path)
+    header = open_header(path)
+    if header is None or not header.is_image:
+        raise ScanError(f"{path} is neither a DICOM image nor NIfTI (.nii, .nii.gz); convert it to one of them.")
+    return _dicom(header, 1)
+
+
+def _folder(path: Path) -> Preview:
+    files = sorted(p for p in path.iterdir() if p.is_file())
+    for file in files:
+        header = open_header(file)
+        if header is not None and header.is_image and not header.is_scout:
+            return _dicom(header, len(files))
+    raise ScanError(
+        f"{path} holds no DICOM image among its {len(files)} files; give one NIfTI file, or the folder of one series."
+    )
+
+
+def _dicom(header: Header, files: int) -> Preview:
+    check(header)
+    plane = (int(header.get("Rows")), int(header.get("Columns")))
+    tilt = np.abs(np.abs(header.numbers("ImageOrientationPatient", 6)) - [1, 0, 0, 0, 1, 0]).max()
+    return Preview(files, plane, files == 1) if tilt < 0.5 else Preview(max(files, *plane), None, False)
+
+
+def _nifti(path: Path) -> Preview:
+    try:
+        image = nib.load(path)
+        turn = ornt_transform(io_orientation(image.affine), ORIENTATION)[:, 0].astype(int)
+    except Exception as error:  # a damaged header can make the parser raise nearly anything
+        raise ScanError(f"{path} cannot be read as NIfTI; copy or convert it again.") from error
+    shape = image.shape + (1,) * (3 - len(image.shape))
+    if any(n != 1 for n in shape[3:]) or 0 in shape:
+        raise ScanError(f"{path} has the shape {image.shape}; save one 3-D volume of it.")
+    slices, rows, columns = (shape[list(turn).index(axis)] for axis in range(3))
+    return Preview(slices, (rows, columns), True)

@@ -1,0 +1,120 @@
+"""Read a spreadsheet as text, cell by cell, so that every slip can be named by its row."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+REQUIRED = ("id", "image", "value")
+OPTIONAL = ("slice", "mask", "split", "group")
+
+
+class Problem(NamedTuple):
+    """Something in a spreadsheet to put right.
+
+    Attributes:
+        row: Its row as a spreadsheet program counts: the column names are row 1.
+        id: The row's id, as far as there is one.
+        column: The column.
+        problem: What is wrong and what to do.
+    """
+
+    row: int
+    id: str
+    column: str
+    problem: str
+
+
+def read_sheet(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
+    """Read the rows of a CSV or Excel file.
+
+    Returns:
+        One row a case, without empty ones: ``row``, the number of the row in the file, and those of the columns in
+        ``REQUIRED`` and ``OPTIONAL`` that the sheet has, as text without blanks around it; and the problems with
+        columns and lines.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no table, or Excel of before 2007.
+        ImportError: It is Excel and openpyxl is not installed.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no file {path}: give the CSV or Excel file with the columns id, image, value."
+        )
+    lines = _excel(path) if path.suffix.lower() in (".xlsx", ".xlsm", ".xls") else _csv(path)
+    lines = [[cell.strip() for cell in line] for line in lines]
+    if not lines or not any(lines[0]):
+        raise ValueError(f"{path} does not begin with a row of column names: write id, image, value there.")
+    names, found = _names(lines[0])
+    rows = []
+    for number, line in enumerate(lines[1:], start=2):
+        if not any(line):
+            continue
+        if any(line[len(lines[0]) :]):
+            comma = " (is there a decimal comma, or a comma in a path? Write 31.5, and set such paths in quotes)"
+            found.append(
+                Problem(number, line[0], "", f"has {len(line)} cells, but there are {len(lines[0])} columns{comma}.")
+            )
+            continue
+        line = line + [""] * (len(lines[0]) - len(line))
+        rows.append({"row": number} | {name: line[i] for name, i in names.items()})
+    if not rows and not found:
+        raise ValueError(f"{path} has column names but no rows below them.")
+    return pd.DataFrame(rows, columns=["row", *names]), found
+
+
+def _names(header: list[str]) -> tuple[dict[str, int], list[Problem]]:
+    """Where each known column stands, whatever its capitals; and what is wrong with the names."""
+    known, found = (*REQUIRED, *OPTIONAL), []
+    lower = [name.lower() for name in header]
+    names = {name: lower.index(name) for name in known if name in lower}
+    for name in names:
+        if lower.count(name) > 1:
+            found.append(Problem(1, "", name, f"there are {lower.count(name)} columns {name!r}: keep one of them."))
+    strange = [name for name in header if name and name.lower() not in known]
+    for name in known:
+        if name in names:
+            continue
+        near = difflib.get_close_matches(name, [s.lower() for s in strange], n=1, cutoff=0.7)
+        meant = f"rename {strange[[s.lower() for s in strange].index(near[0])]!r}, if that is it" if near else ""
+        if name in REQUIRED:
+            have = meant or f"the columns are {', '.join(map(repr, filter(None, header)))}"
+            found.append(Problem(1, "", name, f"there is no column {name!r}: {have}."))
+        elif near:
+            found.append(Problem(1, "", name, f"a column is named nearly {name!r}: {meant}; else rename it otherwise."))
+    return names, found
+
+
+def _csv(path: Path) -> list[list[str]]:
+    raw = path.read_bytes()
+    if b"\0" in raw:
+        raise ValueError(f"{path} is no text: save the sheet as CSV (UTF-8) or as .xlsx.")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("cp1252", errors="replace")  # what Excel calls plain CSV on Windows
+    first = text.lstrip().split("\n", 1)[0]
+    try:
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True))
+    except csv.Error as error:
+        raise ValueError(f"{path} is no proper CSV ({error}): save the sheet again, as CSV or .xlsx.") from error
+
+
+def _excel(path: Path) -> list[list[str]]:
+    if path.suffix.lower() == ".xls":
+        raise ValueError(f"{path} is Excel of before 2007: save it as .xlsx or as CSV.")
+    try:
+        table = pd.read_excel(path, header=None, dtype=str, na_filter=False, engine="openpyxl")
+    except ImportError as error:
+        raise ImportError(
+            'reading Excel needs openpyxl: run pip install "biomark[excel]", or save the sheet as CSV.'
+        ) from error
+    except Exception as error:  # a damaged archive can make the parser raise nearly anything
+        raise ValueError(f"{path} cannot be read as Excel ({error}): save it again, as .xlsx or CSV.") from error
+    return [["" if pd.isna(cell) else str(cell) for cell in line] for line in table.itertuples(index=False)]
