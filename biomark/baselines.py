@@ -5,11 +5,11 @@ Those with a map are the localizer with another loss: same network, same start, 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .backbones import build, pad_to_multiple
@@ -33,11 +33,20 @@ class DirectRegressor(Model):
         task: What is measured: a :class:`~biomark.tasks.Task` or a key of ``TASKS``.
         backbone: Name of a backbone, or a module with an ``encoder`` as :class:`biomark.backbones.Encoder`.
         width: Channels of a named backbone at its finest scale.
+
+    Raises:
+        ValueError: The backbone has no encoder.
     """
 
     def __init__(self, task: Task | str, backbone: str | nn.Module = "unet", width: int = 16) -> None:
         super().__init__(task, backbone, width)
-        self.encoder = build(backbone, self.task.ndim, width).encoder
+        network = build(backbone, self.task.ndim, width)
+        if not hasattr(network, "encoder"):
+            raise ValueError(
+                f"a direct regressor reads the encoder of its backbone, and {type(network).__name__} has no attribute "
+                "'encoder': give it one, shaped as biomark.backbones.Encoder."
+            )
+        self.encoder = network.encoder
         wide = self.encoder.channels[-1]
         self.head = nn.Sequential(nn.Linear(2 * wide, wide), nn.ReLU(inplace=True), nn.Linear(wide, 1))
         # Small, so that training starts near the typical value, but not 0: a last layer of zeros hides the image from
@@ -142,10 +151,9 @@ class SizeConstrained(Localizer):
         """The map's area in cm2 over all pixels of the image."""
         return aggregate(map, everywhere(weights))
 
-    def prepare(self, cohort: Cohort, *, prior: bool = True) -> None:
-        """As the localizer, but the prior is the share of the whole image that belongs."""
-        weights = everywhere(torch.as_tensor(cohort.weights)).numpy()
-        super().prepare(dataclasses.replace(cohort, weights=weights), prior=prior)
+    def most(self, weights: NDArray) -> float:
+        """The area of a map of ones: the whole image."""
+        return float(weights.max() * weights.size)
 
     def loss(self, images_hu: Tensor, weights: Tensor, values: Tensor, **of_values: float) -> Tensor:
         """What training minimises: how far the area lies outside its bounds. Other terms do not apply."""

@@ -112,21 +112,21 @@ class Report:
 
 @torch.no_grad()
 def predict(
-    model: nn.Module, cohort: Cohort, batch_size: int = 32
+    model: nn.Module, cohort: Cohort, batch_size: int = 32, *, maps: bool = True
 ) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
-    """Values ``(N,)`` and maps ``(N, *S)`` of a cohort; no maps from a model that has none."""
+    """Values ``(N,)`` and maps ``(N, *S)`` of a cohort; no maps from a model that has none, or when not asked for."""
     device = next(model.parameters()).device
-    training, values, maps = model.training, [], []
+    training, values, kept = model.training, [], []
     model.eval()
     for start in range(0, len(cohort), batch_size):
         rows = slice(start, start + batch_size)
         images = torch.as_tensor(cohort.images[rows, None], device=device)
         out = model(images, torch.as_tensor(cohort.weights[rows], device=device))
         values.append(out.value.cpu().double().numpy())
-        if out.map is not None:
-            maps.append(out.map.cpu().numpy())
+        if maps and out.map is not None:
+            kept.append(out.map.cpu().numpy())
     model.train(training)
-    return np.concatenate(values), np.concatenate(maps) if maps else None
+    return np.concatenate(values), np.concatenate(kept) if kept else None
 
 
 def evaluate(model: nn.Module, cohort: Cohort) -> Report:
@@ -139,7 +139,8 @@ def evaluate(model: nn.Module, cohort: Cohort) -> Report:
     Returns:
         A report; ``print`` it, or take ``to_dict`` and ``to_frame``.
     """
-    predicted, maps = predict(model, cohort)
+    # Maps are judged by masks alone; those of ten thousand volumes would fill the memory.
+    predicted, maps = predict(model, cohort, maps=cohort.masks is not None)
     agreement = statistics.bland_altman(predicted, cohort.values)
     overlap = floor = np.full(len(cohort), np.nan)
     inside, total = np.full((2, len(cohort)), np.nan)

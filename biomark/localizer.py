@@ -56,9 +56,13 @@ class Localizer(Model):
         super().prepare(cohort)
         if prior:
             # Row by row: the weights may lie on disk, and be more than memory holds.
-            totals = np.array([weights.sum(dtype=float) for weights in cohort.weights])
+            totals = np.array([self.most(weights) for weights in cohort.weights])
             with torch.no_grad():
                 self.bias.copy_(prior_logit(torch.as_tensor(cohort.values), torch.as_tensor(totals)))
+
+    def most(self, weights: NDArray) -> float:
+        """What a map of ones would add up to in one case: the prior is the known values' share of it."""
+        return float(weights.sum(dtype=float))
 
     def loss(
         self,

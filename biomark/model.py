@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .backbones import BACKBONES
 from .cohort import Cohort
 from .tasks import TASKS, Task
 
@@ -88,7 +89,7 @@ class Model(nn.Module):
             backbone: A module of the saved shapes, where the backbone was not one of ``BACKBONES``.
 
         Raises:
-            ValueError: The file is not a model of this class.
+            ValueError: The file is not a model of this class, or needs a task or backbone that is not given.
             FileNotFoundError: There is no such file.
         """
         if not Path(path).is_file():
@@ -105,6 +106,10 @@ class Model(nn.Module):
         if task is None and about["task"] not in TASKS:
             raise ValueError(
                 f"{path} was trained for task {about['task']!r}, which biomark does not know: pass it as task=."
+            )
+        if backbone is None and about["backbone"] not in BACKBONES:
+            raise ValueError(
+                f"{path} was trained with a backbone of its own, {about['backbone']}: pass such a module as backbone=."
             )
         model = cls(task or TASKS[about["task"]], backbone or about["backbone"], about["width"])
         model.load_state_dict(state)

@@ -144,7 +144,8 @@ TASKS: dict[str, Task] = {
         "liver tumour area",
         "cm2",
         hu_window=(10.0, 110.0),
-        input_hu=(-100.0, 200.0),
+        # Narrow, so that the 20 to 60 HU between tumour and liver are a large difference to the network. Ours.
+        input_hu=(0.0, 150.0),
         mirrored=False,
         plausible=(0.0, 300.0),
     ),

@@ -176,7 +176,8 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
     Returns:
         The history of the training, now or then.
     """
-    key = hashlib.sha256(records.code_digest().encode() + type(model).__name__.encode())
+    # The printed model tells apart networks of like weights, such as two dilations.
+    key = hashlib.sha256(records.code_digest().encode() + repr(model).encode())
     key.update(_digest(_read(model, cohort), sorted((k, v) for k, v in settings.items() if k != "progress")).encode())
     for name, tensor in model.state_dict().items():
         key.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())

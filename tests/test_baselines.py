@@ -122,3 +122,8 @@ def test_a_known_size_starts_from_the_prior_over_all_pixels(cohort):
 def test_a_known_size_is_an_area():
     with pytest.raises(ValueError, match="'cac' measures no area in a slice"):
         bm.SizeConstrained("cac")
+
+
+def test_a_backbone_without_an_encoder_is_refused():
+    with pytest.raises(ValueError, match="Conv2d has no attribute 'encoder'"):
+        bm.DirectRegressor("sfa", torch.nn.Conv2d(1, 1, 3, padding=1))

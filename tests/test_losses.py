@@ -54,6 +54,12 @@ def test_scales_by_hand():
     assert found == pytest.approx([3, math.sqrt(4.02) - math.sqrt(1.02), math.log(4.02 / 1.02)], rel=1e-5)
 
 
+def test_the_squared_difference_ends_in_a_straight_line():
+    """In units of the typical value 2: half of 3 squared; and beyond 5, the line that goes on with slope 5."""
+    found = [losses.value_loss(torch.tensor([2.0]), torch.tensor([k]), 2.0, "squared").item() for k in (8.0, 24.0)]
+    assert found == pytest.approx([4.5, 5 * (11 - 2.5)])
+
+
 def test_scales_add_up():
     predicted, known = torch.tensor([1.0, 40.0]), torch.tensor([2.0, 20.0])
     both, linear, log = (losses.value_loss(predicted, known, 9.0, s).item() for s in ("linear+log", "linear", "log"))

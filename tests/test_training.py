@@ -167,6 +167,14 @@ def test_fit_once_tells_runs_apart(cohort, tmp_path, change):
     assert len(list((tmp_path / "trained").iterdir())) == 2
 
 
+def test_fit_once_tells_modules_of_like_weights_apart(cohort, tmp_path):
+    for dilation in (1, 2):
+        torch.manual_seed(0)
+        backbone = torch.nn.Conv2d(1, 1, 3, padding=dilation, dilation=dilation)
+        bm.fit_once(bm.Localizer(cohort.task, backbone), cohort, folder=tmp_path, **SETTINGS)
+    assert len(list((tmp_path / "trained").iterdir())) == 2
+
+
 def test_it_finds_the_discs_from_their_area():
     """Discs among bars of the same brightness; a training set of numbers; the map lies on the discs."""
     rng = np.random.default_rng(0)
