@@ -77,6 +77,7 @@ def write(
     report: Any = None,
     history: Any = None,
     data_digest: str = "",
+    extra: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write ``run.json`` and, with a report, ``predictions.csv``; each whole or not at all.
@@ -87,6 +88,7 @@ def write(
         report: A :class:`~biomark.evaluation.Report`.
         history: A :class:`~biomark.training.History`.
         data_digest: Fingerprint of the data.
+        extra: What else came out, such as the scores of post hoc maps: plain numbers, texts, lists and mappings.
         overwrite: Replace another run in that folder.
 
     Returns:
@@ -105,6 +107,7 @@ def write(
         "parameters": dict(parameters),
         "metrics": report.to_dict() if report is not None else {},
         "training": dict(vars(history)) if history is not None else {},
+        "extra": dict(extra or {}),
         "data_digest": data_digest,
         "code_digest": code_digest(),
         "git_commit": _git_commit(),

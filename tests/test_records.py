@@ -20,11 +20,14 @@ class FakeReport:
 
 def test_round_trip(tmp_path):
     history = bm.History(loss=[0.2], seconds=[1.0], device="cpu", precision="32-true")
-    records.write(tmp_path / "run", parameters={"seed": 3}, report=FakeReport(), history=history)
+    records.write(
+        tmp_path / "run", parameters={"seed": 3}, report=FakeReport(), history=history, extra={"cam": {"dice": np.nan}}
+    )
     record = records.read(tmp_path / "run")
     assert record["parameters"] == {"seed": 3}
     assert record["metrics"] == {"r": 0.5, "dice": None, "n": 3}
     assert record["training"]["loss"] == [0.2]
+    assert record["extra"] == {"cam": {"dice": None}}
     assert record["versions"]["biomark"] and record["created"].endswith("+00:00")
     assert pd.read_csv(tmp_path / "run" / "predictions.csv").known.tolist() == [1.0]
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["predictions.csv", "run.json"]
