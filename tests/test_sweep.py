@@ -55,7 +55,7 @@ def test_the_parameters_say_what_they_are():
     assert len(comments) == len(cell.source.splitlines()) == len(declared(NOTEBOOK))
 
 
-@pytest.mark.parametrize(("task", "chapter"), [("pma", "06-*"), ("sfa", "07-*"), ("cac", "08-*")])
+@pytest.mark.parametrize(("task", "chapter"), [("pma", "06-*"), ("sfa", "07-*"), ("cac", "08-*"), ("liver", "09-*")])
 def test_a_task_is_trained_as_in_its_chapter(task, chapter):
     (path,) = BOOK.glob(f"{chapter}.ipynb")
     theirs = declared(path)
@@ -72,6 +72,7 @@ def test_the_plan_holds_what_there_is(depth):
     assert {run["task"] for run in runs.values()} == set(bm.TASKS)
     for out, run in runs.items():
         assert set(run) <= set(known) and run["task"] in out
+        assert run["backbone"] in bm.backbones.BACKBONES
         assert not run.get("attribution") or (run["method"] == "direct" and bm.TASKS[run["task"]].ndim == 2)
         assert run["method"] != "size_constrained" or run["task"] != "cac", "a score is no size"
 
