@@ -4,12 +4,13 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SWEEPS := $(VENV)/.sweeps
 
 CHAPTERS := $(sort $(wildcard book/[0-9][0-9]-*.ipynb))
-NOTEBOOKS := $(sort $(wildcard book/*.ipynb))
+NOTEBOOKS := $(sort $(wildcard book/*.ipynb workflow/*.ipynb))
 INPUTS := biomark $(wildcard book/params book/reference) pyproject.toml requirements/constraints.txt
 SEEN := _build/.inputs
-CODE := biomark book tests
+CODE := biomark book tests workflow
 comma := ,
 
 # The library keeps trained models here, so that tests and book train each of them once.
@@ -24,7 +25,7 @@ step = @printf '\n==> %s\n' '$(1)'; t=$$(date +%s); ( $(2) ) || exit; printf '  
 # Notebooks are kept without outputs; only where a cell is tagged keep_output do its output and its count stay.
 stripping = for n in $(NOTEBOOKS); do $(BIN)/nbstripout --keep-id $(1) $$(grep -q keep_output "$$n" && echo --keep-count) "$$n" || exit; done
 
-.PHONY: help setup fresh book test smoke run badges hero tidy clean
+.PHONY: help setup fresh book test smoke run sweep badges hero tidy clean
 
 help:
 	@echo 'make setup      create $(VENV) and install biomark with what the book needs (minutes; other targets do it for you)'
@@ -32,6 +33,7 @@ help:
 	@echo 'make test       check style, run the tests, and run every chapter small and cell by cell (make book runs them at full size)'
 	@echo 'make smoke      run every chapter as small as it goes, into runs/smoke'
 	@echo 'make run        run one chapter with your own values: make run CHAPTER=07 ARGS="-p seed 3"'
+	@echo 'make sweep      train and compare all models of workflow/sweep.yml; a try-out in minutes: make sweep ARGS="--config depth=quick"'
 	@echo 'make badges     rewrite the links in README.md and the Colab cells from _config.yml and _toc.yml'
 	@echo 'make hero       draw the picture of README and front page again'
 	@echo 'make tidy       format the code and strip the notebooks, as make test wants them'
@@ -83,6 +85,14 @@ run: $(INSTALLED)
 	@mkdir -p runs/chapters
 	$(call step,Running $(wildcard book/$(CHAPTER)*.ipynb),$(BIN)/papermill $(wildcard book/$(CHAPTER)*.ipynb) runs/chapters/$(notdir $(wildcard book/$(CHAPTER)*.ipynb)) $(ARGS))
 	@echo 'The executed chapter is runs/chapters/$(notdir $(wildcard book/$(CHAPTER)*.ipynb))'
+
+$(SWEEPS): $(INSTALLED)
+	$(call step,Installing Snakemake,$(BIN)/python -m pip install -q -c requirements/constraints.txt -e '.[sweep]')
+	@touch $@
+
+# What was finished is not run again.
+sweep: $(SWEEPS)
+	$(BIN)/snakemake $(ARGS)
 
 badges: $(INSTALLED)
 	$(call step,Writing badges and Colab cells,$(BIN)/python book/badges.py)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from . import metrics, statistics
+from . import metrics, records, statistics
 from .cohort import Cohort
 from .tasks import Task
 
@@ -80,6 +82,24 @@ class Report:
     def to_frame(self) -> pd.DataFrame:
         """One row a case."""
         return self.cases.copy()
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike) -> Report:
+        """Read the report of a run record, as :func:`biomark.records.write` left it.
+
+        Raises:
+            FileNotFoundError: No record there, or one without predictions.
+            ValueError: The record holds no report, or not one of this biomark.
+        """
+        metrics = {k: np.nan if v is None else v for k, v in records.read(folder)["metrics"].items()}
+        # Measures are kept flat, with the ends of their intervals beside them.
+        found = {k: _estimate(metrics, k) for k in metrics}
+        found["limits"] = found.get("limit_low"), found.get("limit_high")
+        missing = [f.name for f in fields(cls) if f.name not in found and f.name != "cases"]
+        if missing:
+            raise ValueError(f"the record in {folder} has no {', '.join(missing)}: evaluate that model again.")
+        cases = pd.read_csv(Path(folder) / "predictions.csv", dtype={"id": str})
+        return cls(cases=cases, **{f.name: found[f.name] for f in fields(cls) if f.name != "cases"})
 
     def __str__(self) -> str:
         low, high = self.limits
@@ -201,6 +221,12 @@ def _ratio_of_sums(part: NDArray, whole: NDArray) -> NDArray:
     """Over the last axis; nan where the whole is nothing."""
     whole = whole.sum(-1)
     return part.sum(-1) / np.where(whole > 0, whole, np.nan)
+
+
+def _estimate(flat: dict, name: str) -> object:
+    """The entry of that name, with its interval where it has one."""
+    ends = flat.get(f"{name}_low"), flat.get(f"{name}_high")
+    return flat[name] if ends[0] is None else statistics.Estimate(flat[name], *ends)
 
 
 def _with_interval(estimate: statistics.Estimate, digits: str, unit: str = "") -> str:

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -127,3 +128,19 @@ def test_areas_have_no_groups_and_no_lesions(cohort):
     report = bm.evaluate(Told(cohort.masks), cohort)
     assert np.isnan(report.kappa) and np.isnan(report.lesion_f1)
     assert "kappa" not in str(report) and "lesion" not in str(report)
+
+
+def test_a_report_is_read_back_as_it_was_written(cohort, tmp_path):
+    for model in (Told(cohort.masks), bm.DirectRegressor("sfa", width=4)):
+        report = bm.evaluate(model, cohort)
+        bm.records.write(tmp_path, parameters={}, report=report, overwrite=True)
+        again = bm.Report.read(tmp_path)
+        assert str(again) == str(report) and again.r.low == report.r.low
+        np.testing.assert_equal(again.to_dict(), report.to_dict())
+        pd.testing.assert_frame_equal(again.cases, report.cases)
+
+
+def test_a_record_without_a_report_is_not_read_as_one(tmp_path):
+    bm.records.write(tmp_path, parameters={})
+    with pytest.raises(ValueError, match="has no task, unit.*evaluate that model again"):
+        bm.Report.read(tmp_path)

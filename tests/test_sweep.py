@@ -1,0 +1,205 @@
+"""The sweep: settings that the notebook knows, a plan that Snakemake accepts, tables that say what the runs said."""
+
+import importlib.util
+import io
+import json
+import os
+import re
+import runpy
+import subprocess
+import sys
+import tokenize
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from test_book import BOOK, TYPES, declared, tagged
+
+import biomark as bm
+
+WORKFLOW = Path(__file__).resolve().parent.parent / "workflow"
+NOTEBOOK = WORKFLOW / "experiment.ipynb"
+SWEEP = yaml.safe_load((WORKFLOW / "sweep.yml").read_text())
+GATHER = runpy.run_path(str(WORKFLOW / "gather.py"))
+
+
+@cache
+def planned(*arguments):
+    """What Snakemake would run, and with which values, by folder."""
+    if importlib.util.find_spec("snakemake") is None:
+        pytest.skip("Snakemake is not installed; `make sweep ARGS=-n` installs it")
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--forceall", "--printshellcmds", "--nolock", *arguments]
+    result = subprocess.run(command, cwd=WORKFLOW.parent, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr + result.stdout
+    shown = re.findall(r"-y '(\{.*?\})' -r out (\S+)", result.stderr + result.stdout)
+    return {out: yaml.safe_load(values) for values, out in shown}
+
+
+def test_every_setting_is_a_parameter_of_the_notebook():
+    known = declared(NOTEBOOK)
+    groups = [*SWEEP["settings"].values(), *(own for task in SWEEP["own"].values() for own in task.values())]
+    groups += [values for depth in SWEEP["depths"].values() for values in depth["settings"].values()]
+    for name, value in [item for group in groups for item in group.items()]:
+        assert name in known, f"experiment.ipynb has no parameter {name}"
+        assert isinstance(value, TYPES[type(known[name]).__name__]), f"{name}: {value!r}"
+
+
+def test_the_parameters_say_what_they_are():
+    (cell,) = tagged(NOTEBOOK, "parameters")
+    tokens = tokenize.generate_tokens(io.StringIO(cell.source + "\n").readline)
+    comments = [token for token in tokens if token.type == tokenize.COMMENT]
+    assert len(comments) == len(cell.source.splitlines()) == len(declared(NOTEBOOK))
+
+
+@pytest.mark.parametrize(("task", "chapter"), [("pma", "06-*"), ("sfa", "07-*"), ("cac", "08-*"), ("liver", "09-*")])
+def test_a_task_is_trained_as_in_its_chapter(task, chapter):
+    (path,) = BOOK.glob(f"{chapter}.ipynb")
+    theirs = declared(path)
+    ours = {k: v for k, v in SWEEP["settings"][task].items() if k in theirs}
+    assert ours == {k: theirs[k] for k in ours} and {"n_train", "epochs", "lr", "batch_size", "decide"} <= set(ours)
+    assert theirs.get("direct_lr", theirs["lr"]) == SWEEP["own"][task]["direct"].get("lr", theirs["lr"])
+
+
+@pytest.mark.parametrize("depth", SWEEP["depths"])
+def test_the_plan_holds_what_there_is(depth):
+    runs = planned("--config", f"depth={depth}")
+    known, seeds = declared(NOTEBOOK), SWEEP["depths"][depth]["seeds"]
+    assert {run["seed"] for run in runs.values()} == set(seeds)
+    assert {run["task"] for run in runs.values()} == set(bm.TASKS)
+    for out, run in runs.items():
+        assert set(run) <= set(known) and run["task"] in out
+        assert run["backbone"] in bm.backbones.BACKBONES
+        assert not run.get("attribution") or (run["method"] == "direct" and bm.TASKS[run["task"]].ndim == 2)
+        assert run["method"] != "size_constrained" or run["task"] != "cac", "a score is no size"
+
+
+def test_fewer_labels_are_shown_as_often():
+    runs = planned("--config", "depth=full")
+    curve = [run for run in runs.values() if (run["task"], run["method"], run["seed"]) == ("sfa", "segmenter", 0)]
+    assert sorted(run["n_train"] for run in curve) == [32, 64, 128, 256, 512, 1024, 1500]
+    steps = [run["epochs"] * np.ceil(run["n_train"] / run["batch_size"]) for run in curve]
+    assert max(steps) < 1.05 * min(steps)
+
+
+def test_a_depth_that_there_is_not():
+    with pytest.raises(AssertionError, match="no depth 'ful': choose one of full, quick"):
+        planned("--config", "depth=ful")
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """Two real runs on the same test phantoms, side by side, and their tables."""
+    root, started = tmp_path_factory.mktemp("sweep"), []
+    small = {"task": "pma", "n_train": 16, "n_test": 12, "size": 48, "width": 4, "epochs": 2, "attribution_cases": 5}
+    for method in ("localizer", "direct"):
+        out = root / method
+        out.mkdir()
+        values = small | {"method": method, "attribution": method == "direct", "out": str(out)}
+        command = ["papermill", NOTEBOOK, out / "run.ipynb", "--no-progress-bar", "-y", yaml.safe_dump(values)]
+        with open(out / "run.log", "w") as log:
+            one_core = os.environ | {"OMP_NUM_THREADS": "1"}
+            started.append(
+                subprocess.Popen([sys.executable, "-m", *map(str, command)], env=one_core, stdout=log, stderr=log)
+            )
+    for process in started:
+        assert process.wait(300) == 0, "".join(log.read_text() for log in root.glob("*/run.log"))
+    GATHER["gather"](root)
+    return root
+
+
+@pytest.mark.slow
+def test_a_run_leaves_what_is_needed_and_no_more(swept):
+    for method, kind in {"localizer": bm.Localizer, "direct": bm.DirectRegressor}.items():
+        files = {path.name for path in (swept / method).iterdir()}
+        assert files == {"run.json", "predictions.csv", "model.safetensors", "run.ipynb", "run.log"}
+        test = bm.phantoms.draw("pma", 12, seed=1000, size=48)
+        report = bm.evaluate(kind.load(swept / method / "model.safetensors"), test)
+        assert report.r == pytest.approx(bm.Report.read(swept / method).r, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_the_table_says_what_the_runs_said(swept):
+    table = pd.read_csv(swept / "results.csv").set_index("method")
+    assert list(table.index) == ["localizer", "direct"]
+    for method, row in table.iterrows():
+        record = bm.records.read(swept / method)
+        for name in ("r", "r_low", "r_high", "mae", "mae_low", "energy_in_mask"):
+            assert row[name] == pytest.approx(record["metrics"][name] or np.nan, nan_ok=True), name
+        assert row.seconds == pytest.approx(sum(record["extra"]["seconds"].values())) and row.training_s > 0
+        assert row.code_digest == bm.records.code_digest() and row.data_digest == table.data_digest.iloc[0]
+
+
+@pytest.mark.slow
+def test_pairs_are_tested_on_the_same_phantoms(swept):
+    (pair,) = pd.read_csv(swept / "comparisons.csv").to_dict("records")
+    ours, theirs = (pd.read_csv(swept / method / "predictions.csv") for method in ("localizer", "direct"))
+    p = bm.statistics.williams(ours.predicted, theirs.predicted, ours.known).pvalue
+    assert (pair["a"], pair["b"], pair["seed"]) == ("localizer unet", "direct unet", 0)
+    assert pair["r_pvalue"] == pytest.approx(p) and pair["r_pvalue_holm"] == pytest.approx(p)
+
+
+@pytest.mark.slow
+def test_post_hoc_maps_stand_beside_the_localizer(swept):
+    table = pd.read_csv(swept / "post_hoc.csv").set_index("method")
+    assert set(table.index) == set(bm.attribution.METHODS) and (table.n == 5).all()
+    ours = pd.read_csv(swept / "localizer" / "predictions.csv").dice[:5].mean()
+    np.testing.assert_allclose(table.localizer_dice, ours)
+    np.testing.assert_allclose(table.difference, ours - table.dice)
+    assert (table.pvalue_holm >= table.pvalue).all()
+
+
+@pytest.mark.slow
+def test_one_file_holds_all_tables(swept):
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    tables = json.loads((swept / "results.json").read_text(), parse_constant=refuse)
+    assert {name: len(rows) for name, rows in tables.items()} == {"results": 2, "comparisons": 1, "post_hoc": 3}
+
+
+def test_p_values_are_adjusted_within_a_task_and_a_number_of_labels(tmp_path):
+    """Predictions made by hand: three methods, two seeds."""
+    rng = np.random.default_rng(0)
+    for seed in (0, 1):
+        known = rng.gamma(4, 5, 60)
+        for at, method in enumerate(("localizer", "direct", "segmenter")):
+            write_run(tmp_path / f"{method}-{seed}", method, seed, known, known + rng.normal(0, 1 + at, 60))
+    GATHER["gather"](tmp_path)
+    table = pd.read_csv(tmp_path / "comparisons.csv")
+    assert len(table) == 6 and set(table.a) == {"localizer unet", "segmenter unet"}
+    np.testing.assert_allclose(table.r_pvalue_holm, bm.statistics.holm(table.r_pvalue))
+    assert table.dice_pvalue.isna().all() and table.dice_pvalue_holm.isna().all()
+
+
+def write_run(folder, method, seed, known, predicted):
+    """A record as a run leaves it, of a model without a map."""
+    task, n = bm.TASKS["pma"], len(known)
+    empty = np.zeros((n, 1, 1), np.float32)
+    cohort = bm.Cohort(task, empty, empty, known, None, np.ones((n, 2)), tuple(f"{seed}-{i}" for i in range(n)))
+    asked = {"task": "pma", "method": method, "backbone": "unet", "n_train": 8, "seed": seed, "n_test": n, "size": 0}
+    extra = {"seconds": {"training": 1.0}, "post_hoc": {}}
+    history = bm.History([1.0], [1.0], "cpu", "32-true")
+    bm.records.write(
+        folder, parameters=asked, report=bm.evaluate(Told(predicted), cohort), history=history, extra=extra
+    )
+
+
+class Told(bm.Localizer):
+    """A model that is told its values."""
+
+    def __init__(self, values):
+        super().__init__("pma", width=4)
+        self.values = values
+
+    def forward(self, images_hu, weights):
+        told, self.values = self.values[: len(weights)], self.values[len(weights) :]
+        return bm.Localization(torch.as_tensor(told), None)
+
+
+def test_a_folder_without_runs(tmp_path, capsys):
+    GATHER["gather"](tmp_path)
+    assert "no finished run" in capsys.readouterr().out and not list(tmp_path.iterdir())

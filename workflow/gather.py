@@ -1,0 +1,136 @@
+"""Gathers the run records below a folder: `python workflow/gather.py runs/sweep/full`.
+
+Writes into that folder
+
+- results.csv: one row a run, with parameters, measures, intervals, cost and origin;
+- comparisons.csv: every pair of different methods on the same test phantoms, by `bm.compare`;
+- post_hoc.csv: the post hoc maps of each direct regressor, beside the localizers on the same phantoms;
+- results.json: all three.
+
+p values are adjusted by Holm within a task and a number of labels: over all pairs and seeds, for each measure apart.
+"""
+
+import json
+import os
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+import biomark as bm
+
+METHODS = ["localizer", "segmenter", "size_constrained", "direct"]  # a pair is given in this order
+RUN = ["task", "method", "backbone", "n_train", "seed"]  # what names a run
+SAME_TEST = ["task", "n_train", "seed", "n_test", "size"]  # runs that agree in these can be compared
+
+
+def result(folder: Path) -> dict:
+    """One row of the table: what was asked, what came out, what it cost, and by which code."""
+    record = bm.records.read(folder)
+    asked, training = record["parameters"], record["training"]
+    return {
+        **{name: asked[name] for name in RUN},
+        **{name: value for name, value in record["metrics"].items() if name != "task"},
+        **{name: value for name, value in asked.items() if name not in (*RUN, "device", "out")},
+        **{f"{part}_s": seconds for part, seconds in record["extra"]["seconds"].items()},
+        "seconds": sum(record["extra"]["seconds"].values()),
+        "loss": training["loss"][-1],
+        "device": training["device"],
+        "precision": training["precision"],
+        "peak_memory_mib": record["machine"]["peak_memory_mib"],
+        **{name: record[name] for name in ("created", "code_digest", "git_commit", "data_digest")},
+        "folder": str(folder),
+    }
+
+
+def compared(results: pd.DataFrame) -> pd.DataFrame:
+    """Every pair of different methods with the same task, seed and number of labels."""
+    rows = []
+    for _, group in results.groupby(SAME_TEST, sort=False):
+        reports = {(run.method, run.backbone): bm.Report.read(run.folder) for run in group.itertuples()}
+        for a, b in combinations(reports, 2):
+            if a[0] != b[0]:
+                pair = bm.compare(reports[a], reports[b], names=(" ".join(a), " ".join(b)))
+                rows.append({name: group[name].iloc[0] for name in ("n_train", "seed")} | pair.to_dict())
+    table = pd.DataFrame(rows)
+    for measure in ("r", "mae", "dice") if rows else ():
+        families = table.groupby(["task", "n_train"])[f"{measure}_pvalue"]
+        table[f"{measure}_pvalue_holm"] = families.transform(bm.statistics.holm)
+    return table
+
+
+def post_hoc(results: pd.DataFrame) -> pd.DataFrame:
+    """The best post hoc map of each method, and by how much a localizer's Dice is above it on the same phantoms."""
+    rows = []
+    for _, group in results.groupby(SAME_TEST, sort=False):
+        for direct in group[group.method == "direct"].itertuples():
+            explained = bm.records.read(direct.folder)["extra"]["post_hoc"]
+            for method, found in explained.items():
+                theirs = np.array(found.pop("dices"), float)
+                row = {name: getattr(direct, name) for name in RUN if name != "method"}
+                row |= {"method": method, **found, "n": len(theirs)}
+                for localizer in group[group.method == "localizer"].itertuples():
+                    ours = bm.Report.read(localizer.folder).cases.dice.to_numpy()[: len(theirs)]
+                    known = ~np.isnan(ours)
+                    above = bm.statistics.mean((ours - theirs)[known])
+                    p = stats.wilcoxon(ours[known], theirs[known]).pvalue if above else 1.0
+                    rows.append(
+                        row
+                        | {"localizer": localizer.backbone, "localizer_dice": ours[known].mean()}
+                        | {"difference": above.value, "difference_low": above.low, "difference_high": above.high}
+                        | {"pvalue": p}
+                    )
+                if not (group.method == "localizer").any():
+                    rows.append(row)
+    table = pd.DataFrame(rows)
+    if "pvalue" in table:
+        table["pvalue_holm"] = table.groupby(["task", "n_train"])["pvalue"].transform(bm.statistics.holm)
+    return table
+
+
+def summary(results: pd.DataFrame) -> str:
+    """Means over seeds, to look at."""
+    by = ["task", "n_train", "method", "backbone"]
+    means = results.groupby(by, sort=False)[["r", "mae", "dice", "energy_in_mask", "seconds"]].mean()
+    return means.assign(seeds=results.groupby(by, sort=False).size()).round(3).to_string()
+
+
+def write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def gather(root: Path) -> None:
+    """Read all runs below the folder and write the tables into it."""
+    rows = [result(path.parent) for path in sorted(root.glob("**/run.json"))]
+    if not rows:
+        print(f"{root} holds no finished run: there is nothing to gather.")
+        return
+    results = pd.DataFrame(rows).sort_values(RUN, key=ranked, ignore_index=True)
+    tables = {"results": results, "comparisons": compared(results), "post_hoc": post_hoc(results)}
+    for name, table in tables.items():
+        write(root / f"{name}.csv", table.to_csv(index=False))
+    # pandas writes nan as null, which JSON has.
+    write(
+        root / "results.json",
+        json.dumps({k: json.loads(t.to_json(orient="records")) for k, t in tables.items()}, indent=1),
+    )
+    print(summary(results))
+    if results.code_digest.nunique() > 1:
+        print("The runs are of different versions of the library (code_digest): remove the older ones and run again.")
+
+
+def ranked(column: pd.Series) -> pd.Series:
+    """Methods in their own order, the rest by value."""
+    return column.map(METHODS.index) if column.name == "method" else column
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    gather(Path(sys.argv[1]))
