@@ -1,10 +1,27 @@
 """Learn where a biomarker comes from when only its number is known."""
 
-from . import agatston, attribution, backbones, candidates, losses, metrics, phantoms, records, scans, statistics
+from . import (
+    agatston,
+    attribution,
+    backbones,
+    candidates,
+    claim,
+    conformal,
+    losses,
+    metrics,
+    novelty,
+    phantoms,
+    records,
+    scans,
+    statistics,
+)
 from .baselines import DirectRegressor, Segmenter, SizeConstrained
+from .calibration import Reliability, reliability
 from .cohort import Case, Cohort
 from .comparison import Comparison, compare
+from .ensemble import Consensus, Ensemble
 from .evaluation import Report, evaluate, predict
+from .inspection import Inspection, Inspector
 from .localizer import Localizer
 from .model import Localization
 from .tasks import TASKS, Task
@@ -16,10 +33,15 @@ __all__ = [
     "Case",
     "Cohort",
     "Comparison",
+    "Consensus",
     "DirectRegressor",
+    "Ensemble",
     "History",
+    "Inspection",
+    "Inspector",
     "Localization",
     "Localizer",
+    "Reliability",
     "Report",
     "Segmenter",
     "SizeConstrained",
@@ -29,15 +51,19 @@ __all__ = [
     "attribution",
     "backbones",
     "candidates",
+    "claim",
     "compare",
+    "conformal",
     "evaluate",
     "fit",
     "fit_once",
     "losses",
     "metrics",
+    "novelty",
     "phantoms",
     "predict",
     "records",
+    "reliability",
     "scans",
     "statistics",
 ]

@@ -1,0 +1,51 @@
+"""The reporting table: every item of the checklist, and only what a record really says."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import biomark as bm
+
+
+class FakeReport:
+    def to_dict(self):
+        numbers = {"task": "cac", "unit": "Agatston", "n": 300, "r": 0.97, "r_low": 0.96, "r_high": 0.98}
+        return numbers | {"dice": float("nan"), "kappa": 0.92, "limit_low": -9.0, "limit_high": np.float64(8.5)}
+
+    def to_frame(self):
+        return pd.DataFrame({"id": ["a"]})
+
+
+@pytest.fixture
+def record(tmp_path):
+    history = bm.History(loss=[0.5, 0.2], seconds=[1.0, 2.0], device="cpu", precision="32-true")
+    parameters = {"n_train": 1500, "epochs": 2, "lr": 0.003, "backbone": "unet", "width": 16, "seed": 0, "scan": ""}
+    bm.records.write(tmp_path, parameters=parameters, report=FakeReport(), history=history, data_digest="abc")
+    return bm.records.read(tmp_path)
+
+
+def test_all_items_and_what_a_record_says(record):
+    table = bm.claim.table(record)
+    assert list(table.index) == list(range(1, 45)) and list(table.columns) == ["section", "asks", "answer", "source"]
+    answer = table.answer
+    assert answer[19] == "cases for training 1500, cases for testing 300; seed 0"
+    assert answer[22] == "task cac, backbone unet, width 16"
+    assert "torch" in answer[23] and table.source[23] == "record"
+    assert answer[25].startswith("epochs 2, lr 0.003, device cpu") and "last loss 0.2, seconds 3" in answer[25]
+    assert answer[28] == "r, kappa, limit_low, limit_high" and answer[29] == "95 % intervals of r"
+    assert answer[37] == "r 0.97 (0.96 to 0.98), kappa 0.92, limit_low -9, limit_high 8.5"
+    assert answer[38] == "kappa 0.92" and "data digest abc" in answer[43]
+    for item in (1, 8, 13, 16, 27, 33, 39, 44):
+        assert answer[item] == table.source[item] == bm.claim.AUTHORS
+
+
+def test_an_empty_record_leaves_nearly_all_to_the_authors(tmp_path):
+    bm.records.write(tmp_path, parameters={})
+    table = bm.claim.table(bm.records.read(tmp_path))
+    assert set(table.index[table.source != bm.claim.AUTHORS]) == {23, 43}
+    assert not table.isna().any().any()
+
+
+def test_no_record():
+    with pytest.raises(ValueError, match="no run's record, for it has no metrics, parameters"):
+        bm.claim.table({"training": {}, "versions": {}})
