@@ -38,7 +38,7 @@ _FAT_HU = (-200.0, -20.0)
 _SOFT_TISSUE_HU = (-20.0, 200.0)
 _BIN_HU = 4.0
 _FEWEST = 100  # voxels from which a peak or a spread is taken
-_USUAL = (0.01, 0.5, 0.99)
+_USUAL = (0.025, 0.5, 0.975)
 _NEGLIGIBLE = 0.01
 _PARTS = 10
 
@@ -117,11 +117,11 @@ class Usual:
     n: int
 
     @classmethod
-    def learn(cls, cases: Sequence[Mapping[str, float]], *, alarm: float = 0.02) -> Usual:
+    def learn(cls, cases: Sequence[Mapping[str, float]], *, alarm: float = 0.05) -> Usual:
         """Take the ranges from cases.
 
-        A trait's distance is measured from its median, in units of the way from there to its 1st percentile below, to
-        its 99th above. A case is as strange as its strangest trait, and all ranges end at the one distance that leaves
+        A trait's distance is measured from its median, in units of the way to the end of the middle 95 % on that
+        side. A case is as strange as its strangest trait, and all ranges end at the one distance that leaves
         the share ``alarm`` of like cases outside (:func:`biomark.conformal.quantile`), however many traits there are
         and whatever they have to do with each other. A trait that fewer than half of the cases have gets no range.
 

@@ -48,7 +48,7 @@ def test_an_answer_holds_together(inspector, trained, cohort):
 def test_the_intervals_hold_what_they_were_calibrated_on(inspector, cohort):
     answers = [inspector.inspect(case) for case in cohort[50:110]]
     inside = [a.low <= v <= a.high for a, v in zip(answers, cohort.values[50:110], strict=True)]
-    assert np.mean(inside) >= 0.9 and np.mean([a.unlike for a in answers]) <= 0.05
+    assert np.mean(inside) >= 0.9 and np.mean([a.unlike for a in answers]) <= 0.07
 
 
 def test_a_case_unlike_the_others_is_called_so_and_why(inspector, cohort):
@@ -125,4 +125,4 @@ def test_what_cannot_be_inspected(trained, cohort):
     with pytest.raises(ValueError, match="8 cases cannot calibrate"):
         bm.Inspector(trained, cohort[:24])
     with pytest.raises(ValueError, match="at least 49"):
-        bm.Inspector(trained, cohort[:48])
+        bm.Inspector(trained, cohort[:48], alarm=0.02)
