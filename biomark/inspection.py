@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -89,9 +90,9 @@ class Inspector:
     (:class:`biomark.novelty.Usual`). The calibration cases stand for the training data in this: they must come from
     where the training cases came from, and training must not have seen them.
 
-    What the calibration cases vary in by themselves is not strange. With 300 chest phantoms, of another 300 about 5 %
-    were called unlike; with noise of 20 HU added 99 to 100 %, blurred by a pixel 99 %, shifted by 30 HU 86 to 95 %, with
-    edges sharpened 60 %, cropped 43 %, and with a pixel size that is wrong by 15 % only 22 %.
+    What the calibration cases vary in by themselves is not strange. With 300 chest phantoms to learn from, about 5 % of
+    others were called unlike; with noise of 20 HU added 99 % or more, blurred by a pixel 99 %, shifted by 30 HU 70 to
+    95 %, with edges sharpened 60 %, cropped 43 %, and with a pixel size that is wrong by 15 % only 22 %.
 
     Args:
         model: A trained localizer, a rival with a map, or an :class:`~biomark.Ensemble`.
@@ -209,7 +210,8 @@ class Inspector:
                 raise ValueError(
                     f"{file} is not the model that {path} was calibrated for: copy the whole folder again."
                 )
-            models.append(_KINDS[about["kind"]].load(file, task=task, backbone=backbone))
+            # Each member its own: loading fills the module that it is given.
+            models.append(_KINDS[about["kind"]].load(file, task=task, backbone=copy.deepcopy(backbone)))
         inspector = cls.__new__(cls)
         inspector.model = Ensemble(models) if len(models) > 1 else models[0]
         inspector.softening = about["softening"]

@@ -101,6 +101,17 @@ def test_rivals_and_tasks_of_ones_own(cohort, tmp_path):
     assert isinstance(bm.Inspector.load(tmp_path, task=task).model, bm.Segmenter)
 
 
+def test_members_with_a_backbone_of_ones_own_stay_apart(cohort, tmp_path):
+    made = []
+    for bias in (-1.0, 1.0):
+        made.append(bm.Localizer("sfa", backbone=torch.nn.Conv2d(1, 1, 1)).eval())
+        torch.nn.init.constant_(made[-1].backbone.bias, bias)
+    inspector = bm.Inspector(bm.Ensemble(made), cohort[50:110])
+    inspector.save(tmp_path)
+    again = bm.Inspector.load(tmp_path, backbone=torch.nn.Conv2d(1, 1, 1))
+    same(again.inspect(cohort[0]), inspector.inspect(cohort[0]))
+
+
 def test_files_that_do_not_belong_together(inspector, cohort, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no inspector\.json"):
         bm.Inspector.load(tmp_path)
