@@ -27,7 +27,7 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Expected calibration error: the mean distance of observed from expected, over the weight; 0 is best.
+        """The expected calibration error, the mean distance of observed from expected over the weight; 0 is best.
 
         It is at most 1, at least the error of all sums together over all candidate weight, and nan without candidates.
         """
