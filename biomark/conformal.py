@@ -90,8 +90,7 @@ class Conformal:
             predicted: The model's values, ``(N,)``.
             known: The known ones.
             difficulty: How far off each may well be, above 0 and known without the truth, in any unit: the distances
-                are divided by it (the normalised scores of Lei et al.). Such as :func:`by_size`, or the spread of an
-                ensemble.
+                are divided by it (the normalised scores of Lei et al.), such as :func:`by_size`.
             coverage: Share of cases whose value shall lie inside.
             side: ``"both"``; ``"upper"`` for a bound that the value stays below, ``"lower"`` above.
             strata: Number of groups of equal size, by predicted value, each calibrated on its own (Vovk's Mondrian

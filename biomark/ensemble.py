@@ -33,8 +33,8 @@ class Ensemble(nn.Module):
 
     Its map is the mean of theirs and its value is measured on that map as theirs is on their own; for localizers it is
     the weighted sum of the mean map, and so the mean of the values. It has what :func:`biomark.evaluate` and
-    :class:`biomark.Inspector` need. The spread says what the seed decided; that the members agree does not make them
-    right.
+    :class:`biomark.Inspector` need. The spread says what the seed decided, and not how far off the value is: on chest
+    phantoms it told next to nothing of the error (r 0.1 to 0.2 with three members).
 
     Args:
         models: Two or more trained localizers, or rivals with a map, of one kind and task.
