@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from .backbones import BACKBONES
 from .cohort import Cohort
 from .tasks import TASKS, Task
+from .version import __version__
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Model(nn.Module):
         """Take the typical value and the spacing from the training set."""
         self.scale.copy_(torch.as_tensor(cohort.values).abs().mean().clamp_min(1e-6))
         self.trained_spacing_mm.copy_(torch.as_tensor(np.median(cohort.spacing_mm, axis=0)))
+        self.arrange()
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the weights as safetensors, whole or not at all.
@@ -89,7 +92,7 @@ class Model(nn.Module):
             backbone: A module of the saved shapes, where the backbone was not one of ``BACKBONES``.
 
         Raises:
-            ValueError: The file is not a model of this class, or needs a task or backbone that is not given.
+            ValueError: The file is not a model of this class and version, or needs a task or backbone not given.
             FileNotFoundError: There is no such file.
         """
         if not Path(path).is_file():
@@ -112,5 +115,24 @@ class Model(nn.Module):
                 f"{path} was trained with a backbone of its own, {about['backbone']}: pass such a module as backbone=."
             )
         model = cls(task or TASKS[about["task"]], backbone or about["backbone"], about["width"])
-        model.load_state_dict(state)
-        return model.eval()
+        try:
+            return model.restore(state)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{path} does not fit the {about['backbone']} of biomark {__version__} or the module given: read it "
+                "with the biomark that wrote it, or train again."
+            ) from error
+
+    def restore(self, state: Mapping[str, Tensor]) -> Self:
+        """Take weights that were kept. A trained model then predicts the same bits as before it was saved."""
+        self.load_state_dict(state)
+        if not self.trained_spacing_mm.isnan().any():
+            self.arrange()
+        return self.eval()
+
+    def arrange(self) -> None:
+        """Lay the weights out as convolutions on CPUs and tensor cores read them fastest, channels last.
+
+        The layout decides the last bit of a sum, so that trained and restored models must have the same.
+        """
+        self.to(memory_format={2: torch.channels_last, 3: torch.channels_last_3d}[self.task.ndim])

@@ -111,8 +111,8 @@ def fit(
     fabric = lf.Fabric(accelerator=device, devices=1, plugins=plugins)
     fabric.launch()
     model.prepare(cohort, **({} if prior else {"prior": False}))
-    if device != "mps":  # channels-last convolutions are faster on CPUs and tensor cores
-        model.to(memory_format={2: torch.channels_last, 3: torch.channels_last_3d}[cohort.task.ndim])
+    if device == "mps":  # which is no faster with channels last
+        model.to(memory_format=torch.contiguous_format)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-4, fused=device != "mps")
     wrapped, optimizer = fabric.setup(model, optimizer)
     wrapped.mark_forward_method("loss")
@@ -184,8 +184,7 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
     place = Path(folder or records.runs_folder()) / "trained" / key.hexdigest()[:24]
     weights, story = place / "model.safetensors", place / "history.json"
     if weights.exists() and story.exists():
-        model.load_state_dict(load_file(weights))
-        model.to(devices.available(settings.get("device", "auto"))).eval()
+        model.restore(load_file(weights)).to(devices.available(settings.get("device", "auto")))
         return History(**json.loads(story.read_text()))
     history = fit(model, cohort, **settings, checkpoint=place / "checkpoint.pt")
     model.save(weights)

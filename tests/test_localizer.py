@@ -87,6 +87,12 @@ def test_files_that_are_no_model(tmp_path):
         bm.Localizer.load(tmp_path / "other")
 
 
+def test_weights_of_another_network_are_said(model, tmp_path):
+    model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match="does not fit the unet of biomark"):
+        bm.Localizer.load(tmp_path / "model", backbone=nn.Conv2d(1, 1, 3, padding=1))
+
+
 def test_unknown_task_must_be_given(tmp_path):
     bm.Localizer(VOLUME, width=2).save(tmp_path / "model")
     with pytest.raises(ValueError, match="pass it as task="):

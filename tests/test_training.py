@@ -149,10 +149,19 @@ def test_fit_once_trains_once(cohort, tmp_path, monkeypatch):
     again = bm.fit_once(second, cohort, folder=tmp_path, **SETTINGS)
     assert_same(weights_of(first), weights_of(second))
     assert again.loss == story.loss and again.seconds == story.seconds
+    np.testing.assert_array_equal(bm.predict(first, cohort)[1], bm.predict(second, cohort)[1])
     assert sorted(p.name for p in next((tmp_path / "trained").iterdir()).iterdir()) == [
         "history.json",
         "model.safetensors",
     ]
+
+
+def test_a_trained_model_predicts_the_same_bits_after_a_file(cohort, tmp_path):
+    model = new()
+    bm.fit(model, cohort, **SETTINGS)
+    model.save(tmp_path / "model")
+    again = bm.Localizer.load(tmp_path / "model", task=cohort.task)
+    np.testing.assert_array_equal(bm.predict(model, cohort)[1], bm.predict(again, cohort)[1])
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 4, 5, 6])
