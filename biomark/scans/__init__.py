@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from biomark.scans import public_sets
 from biomark.scans.export import write_dicom
 from biomark.scans.grid import Grid
 from biomark.scans.heart import HeartBox, heart_box
@@ -24,6 +25,7 @@ __all__ = [
     "cache_folder",
     "check_manifest",
     "heart_box",
+    "public_sets",
     "read",
     "read_manifest",
     "write_dicom",

@@ -1,0 +1,72 @@
+"""Label volumes, turned as scans are, and masks made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nibabel as nib
+import numpy as np
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
+from numpy.typing import NDArray
+
+from biomark.scans.scan import ORIENTATION, ScanError
+
+_SAME_PLACE = 0.1  # of a voxel, as for masks
+
+
+class Labels(NamedTuple):
+    """A label volume on the voxels of its scan.
+
+    Attributes:
+        voxels: Whole numbers, shape (D, H, W), in the order of `Scan.hu`.
+        affine: From the index (d, h, w) to RAS mm.
+    """
+
+    voxels: NDArray[Any]
+    affine: NDArray[np.float64]
+
+    def areas_cm2(self, *labels: int) -> NDArray[np.float64]:
+        """Area of some labels together, slice by slice, shape (D,)."""
+        inside = np.isin(self.voxels, labels).sum(axis=(1, 2))
+        return inside * float(np.prod(self.steps_mm[1:])) / 100
+
+    @property
+    def steps_mm(self) -> NDArray[np.float64]:
+        """Distance between voxel centres, (dz, dy, dx)."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+
+def read_labels(path: Path, image: Path) -> Labels:
+    """Read a NIfTI file of labels that belongs to a NIfTI image.
+
+    Raises:
+        ScanError: One of them is missing or damaged, or they do not lie on the same voxels.
+    """
+    for file in (path, image):
+        if not file.is_file():
+            raise ScanError(f"there is no file {file}")
+    try:
+        labels, scan = nib.load(path), nib.load(image)
+        voxels = np.asanyarray(labels.dataobj)
+    except Exception as error:  # a damaged file can make the parser raise nearly anything
+        raise ScanError(f"{path} or its image cannot be read as NIfTI; copy or unpack it again") from error
+    if voxels.ndim != 3 or voxels.shape != scan.shape[:3]:
+        raise ScanError(f"{path} has the shape {voxels.shape} and its image {scan.shape}: they do not belong together")
+    corners = np.array([[0, 0, 0, 1], [*np.subtract(voxels.shape, 1), 1]]).T
+    off = np.linalg.solve(scan.affine, labels.affine @ corners) - corners
+    if np.abs(off).max() > _SAME_PLACE:
+        raise ScanError(f"{path} does not lie on the voxels of its image, by their headers")
+    if voxels.dtype.kind == "f":
+        voxels = np.rint(voxels).astype(np.int16)
+    turn = ornt_transform(io_orientation(scan.affine), ORIENTATION)
+    return Labels(apply_orientation(voxels, turn), scan.affine @ inv_ornt_aff(turn, voxels.shape))
+
+
+def write_mask(path: Path, mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> Path:
+    """Write a mask of shape (D, H, W) as NIfTI on its scan's voxels, as a manifest wants it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = nib.Nifti1Image(mask.astype(np.uint8), affine)
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
+    return path
