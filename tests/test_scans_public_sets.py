@@ -158,6 +158,52 @@ def test_paths_begin_at_the_root_or_are_whole(tmp_path):
     assert place(tmp_path / "b.nii", tmp_path / "a") == (tmp_path / "b.nii").as_posix()
 
 
+# --- fat -------------------------------------------------------------------------------------------------
+
+
+def fat_labels() -> np.ndarray:
+    """12 slices with subcutaneous tissue of 10 x 4 pixels (10 cm2) in each, thoracic cavity from slice 6 on."""
+    labels = np.zeros((12, 48, 48), np.uint8)
+    labels[:, 16:26, 8:12] = 1
+    labels[6:, 20:30, 20:30] = 4
+    return labels
+
+
+def test_saros_takes_only_slices_annotated_throughout(tmp_path):
+    regions = np.full((12, 48, 48), 255, np.uint8)
+    regions[[0, 5, 7, 10]] = fat_labels()[[0, 5, 7, 10]]
+    regions[5, 0, 0] = 255  # annotated in part
+    regions[10, 16:18, 8:12] = 0  # 8 cm2
+    for n in (0, 7, 8):
+        nifti(tmp_path / f"data/case_{n:03d}/image.nii.gz", chest())
+        nifti(tmp_path / f"data/case_{n:03d}/body-regions.nii.gz", regions if n < 8 else np.full_like(regions, 255))
+    (tmp_path / "Segmentation Info.csv").write_text("id,split,other\ncase_000,fold-1,x\ncase_008,test,x\n")
+    table = public_sets.saros(tmp_path, masks=tmp_path / "masks", progress=False)
+    assert list(table["id"]) == ["saros-case_000-0", "saros-case_000-7", "saros-case_000-10"]
+    assert list(table["value"]) == [10, 10, 8] and set(table["split"]) == {"fold-1"}
+    aside = table.attrs["set_aside"]
+    assert "no row for case_007" in aside["case_007"] and "none is annotated" in aside["case_008"]
+    read = cohort(table, tmp_path, "sfa", grid=bm.scans.Grid((48, 48), (5.0, 5.0)))
+    np.testing.assert_allclose(read.masks.sum(axis=(1, 2)) * PIXEL_CM2, read.values)
+    assert list(public_sets.saros(tmp_path, chest=True, least_cm2=9, progress=False)["slice"]) == [7]
+
+
+def test_totalsegmentator_takes_the_masks_as_they_lie(tmp_path):
+    top = tmp_path / "Totalsegmentator_dataset_v201"
+    for n in (0, 1):
+        nifti(top / f"s000{n}/ct.nii.gz", chest())
+    nifti(top / "s0001/tissue_types/subcutaneous_fat.nii.gz", (fat_labels() == 1).astype(np.uint8))
+    (top / "meta.csv").write_text("image_id;age;split\ns0000;50;train\ns0001;60;test\n")
+    table = public_sets.totalsegmentator(tmp_path, every_mm=10, progress=False)
+    assert list(table["slice"]) == [0, 5, 10] and list(table["value"]) == [10] * 3
+    assert set(table["split"]) == {"test"} and "subcutaneous_fat.nii.gz" in table.attrs["set_aside"]["s0000"]
+    assert table["mask"].iloc[0] == "Totalsegmentator_dataset_v201/s0001/tissue_types/subcutaneous_fat.nii.gz"
+    read = cohort(table, tmp_path, "sfa", grid=bm.scans.Grid((48, 48), (5.0, 5.0)))
+    np.testing.assert_allclose(read.masks.sum(axis=(1, 2)) * PIXEL_CM2, read.values)
+    (top / "meta.csv").unlink()
+    assert "split" not in public_sets.totalsegmentator(top, progress=False)
+
+
 # --- calcium ---------------------------------------------------------------------------------------------
 
 # 1 mm pixels, slices 3 mm apart; the corner of the first voxel in LPS mm.

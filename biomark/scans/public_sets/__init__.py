@@ -8,7 +8,8 @@ Nothing is downloaded, and each function names licence, access and citation: rea
 """
 
 from biomark.scans.public_sets.calcium import coca_gated, coca_nongated
+from biomark.scans.public_sets.fat import saros, totalsegmentator
 from biomark.scans.public_sets.ircadb import ircadb
 from biomark.scans.public_sets.liver import lits, msd_liver
 
-__all__ = ["coca_gated", "coca_nongated", "ircadb", "lits", "msd_liver"]
+__all__ = ["coca_gated", "coca_nongated", "ircadb", "lits", "msd_liver", "saros", "totalsegmentator"]
