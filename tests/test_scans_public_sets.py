@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import plistlib
+import zlib
 from functools import partial
 from pathlib import Path
 
@@ -145,15 +146,12 @@ def test_ircadb_asks_for_the_inner_zip_files_to_be_unpacked(tmp_path):
         public_sets.ircadb(tmp_path, progress=False)
 
 
-@pytest.mark.parametrize(
-    "adapter",
-    [
-        partial(public_sets.tcia, values={"a": 1}) if n == "tcia" else getattr(public_sets, n)
-        for n in public_sets.__all__
-    ],
-    ids=public_sets.__all__,
-)
-def test_a_folder_with_another_layout_is_named_with_the_layout_expected(adapter, tmp_path):
+MORE = {"tcia": {"values": {"a": 1}}, "orcascore": {"converted": "unused"}}
+
+
+@pytest.mark.parametrize("name", public_sets.__all__)
+def test_a_folder_with_another_layout_is_named_with_the_layout_expected(name, tmp_path):
+    adapter = partial(getattr(public_sets, name), **MORE.get(name, {}))
     (tmp_path / "something").mkdir()
     with pytest.raises(ScanError, match="it should hold "):
         adapter(tmp_path, progress=False)
@@ -328,6 +326,41 @@ def test_coca_nongated_joins_sheet_and_folders(tmp_path):
     aside = table.attrs["set_aside"]
     assert list(aside) == ["3", "5", "10"]
     assert "no folder" in aside["3"] and "no score" in aside["5"] and "'?'" in aside["10"]
+
+
+def metaimage(path: Path, data: np.ndarray, kind: str, *more: str) -> None:
+    """Write an array (D, H, W) as MetaImage, on 1 mm pixels and slices 3 mm apart."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    d, h, w = data.shape
+    lines = ["ObjectType = Image", "NDims = 3", f"DimSize = {w} {h} {d}", f"ElementType = {kind}", *more]
+    lines += ["ElementSpacing = 1 1 3", "Offset = -24 -24 -30", f"ElementDataFile = {path.stem}.raw"]
+    path.write_text("\n".join(lines))
+    raw = data.tobytes()
+    path.with_suffix(".raw").write_bytes(zlib.compress(raw) if "CompressedData = True" in more else raw)
+
+
+def test_orcascore_converts_and_scores_the_three_arteries(tmp_path):
+    hu, labels = chest(4), np.zeros((4, 48, 48), np.uint8)
+    hu[0, 20:23, 10:14], labels[0, 20:23, 10:14] = 250, 1
+    hu[2, 30:32, 30:32], labels[2, 30:32, 30:32] = 450, 3
+    hu[3, 30:32, 30:32], labels[3, 30:32, 30:32] = 450, 4
+    train = tmp_path / "Challenge_data/Training_set"
+    for patient in ("TRV1P1", "TRV1P10"):
+        metaimage(train / f"Images/{patient}CTI.mhd", hu, "MET_SHORT", "TransformMatrix = 1 0 0 0 1 0 0 0 1")
+        metaimage(train / f"Images/{patient}CTAI.mhd", hu, "MET_SHORT")
+        metaimage(train / f"Reference_standard/{patient}R.mhd", labels, "MET_UCHAR", "CompressedData = True")
+    metaimage(tmp_path / "Challenge_data/Test_set/Images/TEV1P1CTI.mhd", hu, "MET_SHORT")
+    metaimage(train / "Images/TRV2P1CTI.mhd", hu[:3], "MET_SHORT", "DimSize = 48 48 4")
+    metaimage(train / "Reference_standard/TRV2P1R.mhd", labels, "MET_UCHAR")
+    table = public_sets.orcascore(tmp_path, tmp_path / "nifti", progress=False)
+    assert list(table["id"]) == ["orcascore-TRV1P1", "orcascore-TRV1P10"] and list(table["value"]) == [40, 40]
+    scan = bm.scans.read(tmp_path / table["image"].iloc[0])
+    np.testing.assert_array_equal(scan.hu, hu)
+    assert scan.spacing_mm == (3, 1, 1) and scan.affine[:3, 3].tolist() == [24, 24, -30]
+    read = cohort(table, tmp_path, "cac", crop=False, grid=bm.scans.Grid((4, 48, 48), (3.0, 1.0, 1.0)))
+    np.testing.assert_allclose((read.weights * read.masks).sum(axis=(1, 2, 3)), read.values)
+    aside = table.attrs["set_aside"]
+    assert "0 reference files" in aside["TEV1P1"] and "damaged" in aside["TRV2P1"]
 
 
 # --- series by patient -----------------------------------------------------------------------------------

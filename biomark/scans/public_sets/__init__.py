@@ -11,6 +11,17 @@ from biomark.scans.public_sets.calcium import coca_gated, coca_nongated
 from biomark.scans.public_sets.fat import saros, totalsegmentator
 from biomark.scans.public_sets.ircadb import ircadb
 from biomark.scans.public_sets.liver import lits, msd_liver
+from biomark.scans.public_sets.orcascore import orcascore
 from biomark.scans.public_sets.tcia import tcia
 
-__all__ = ["coca_gated", "coca_nongated", "ircadb", "lits", "msd_liver", "saros", "tcia", "totalsegmentator"]
+__all__ = [
+    "coca_gated",
+    "coca_nongated",
+    "ircadb",
+    "lits",
+    "msd_liver",
+    "orcascore",
+    "saros",
+    "tcia",
+    "totalsegmentator",
+]
