@@ -55,8 +55,8 @@ def msd_liver(
 
     Returns:
         A manifest with the columns id, image, value (cm2), slice, group and, with ``masks``, mask; paths begin at
-        ``root``: write it with ``to_csv(..., index=False)`` and give :func:`read_manifest` the same ``root``. Volumes
-        that could not be used stand with the reason in ``.attrs["set_aside"]``.
+        ``root``: write it with ``to_csv(..., index=False)`` and give :func:`biomark.scans.read_manifest` the same
+        ``root``. Volumes that could not be used stand with the reason in ``.attrs["set_aside"]``.
 
     Raises:
         ScanError: The folder has another layout, or no volume could be used.

@@ -47,7 +47,7 @@ def orcascore(
     Args:
         root: The folder of the download.
         converted: Folder to write scans and masks to, as ``<id>.nii.gz`` and ``<id>-mask.nii.gz``. One outside the root
-            needs ``allow_outside=True`` in :func:`read_manifest`.
+            needs ``allow_outside=True`` in :func:`biomark.scans.read_manifest`.
         rules: Of the score. ``dz3`` are those of the task ``cac``.
         progress: Show a bar; every scan is read.
 
