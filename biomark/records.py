@@ -145,6 +145,31 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
     return record
 
 
+def reference(name: str) -> Path:
+    """Folder of run records that the book draws, so that what took hours need not be run again to be looked at.
+
+    Args:
+        name: A folder of ``book/reference``.
+
+    Returns:
+        The folder in a clone of the repository, or what an installed biomark brought of it.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+    """
+    here = Path(__file__).parent
+    roots = (here.parent / "book" / "reference", here / "reference")
+    for root in roots:
+        if (root / name).is_dir():
+            return root / name
+    known = sorted(path.name for root in roots if root.is_dir() for path in root.iterdir() if path.is_dir())
+    raise FileNotFoundError(
+        f"there are no reference records {name!r}: choose one of {', '.join(known)}."
+        if known
+        else "this biomark came without its reference records: install it from a clone of its repository."
+    )
+
+
 def _refuse_a_second_run(folder: Path) -> None:
     if (folder / "run.json").exists():
         raise FileExistsError(f"{folder / 'run.json'} already holds a run: choose another folder, or remove it.")

@@ -92,3 +92,10 @@ def test_runs_folder_follows_the_environment(monkeypatch, tmp_path):
     assert records.runs_folder() == tmp_path
     monkeypatch.delenv("BIOMARK_RUNS")
     assert records.runs_folder().parts[-2:] == ("biomark", "runs")
+
+
+def test_reference_records_come_along():
+    folder = records.reference("cac-value-scale")
+    assert sorted(path.stem for path in folder.iterdir()) == ["linear", "linear+log", "log", "sqrt"]
+    with pytest.raises(FileNotFoundError, match="'cac-valu-scale'.*cac-value-scale"):
+        records.reference("cac-valu-scale")
