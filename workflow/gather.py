@@ -1,6 +1,7 @@
-"""Gathers the run records below a folder: `python workflow/gather.py runs/sweep/full`.
+"""Gathers the run records below a folder: `python workflow/gather.py runs/sweep/full [KEPT]`.
 
-Writes into that folder
+Writes into that folder, or into KEPT with a copy of the records (without models, notebooks and logs), for the book
+
 
 - results.csv: one row a run, with parameters, measures, intervals, cost and origin;
 - comparisons.csv: every pair of different methods on the same test phantoms, by `bm.compare`;
@@ -12,6 +13,7 @@ p values are adjusted by Holm within a task and a number of labels: over all pai
 
 import json
 import os
+import shutil
 import sys
 from itertools import combinations
 from pathlib import Path
@@ -27,7 +29,7 @@ RUN = ["task", "method", "backbone", "n_train", "seed"]  # what names a run
 SAME_TEST = ["task", "n_train", "seed", "n_test", "size"]  # runs that agree in these can be compared
 
 
-def result(folder: Path) -> dict:
+def result(root: Path, folder: Path) -> dict:
     """One row of the table: what was asked, what came out, what it cost, and by which code."""
     record = bm.records.read(folder)
     asked, training = record["parameters"], record["training"]
@@ -42,15 +44,15 @@ def result(folder: Path) -> dict:
         "precision": training["precision"],
         "peak_memory_mib": record["machine"]["peak_memory_mib"],
         **{name: record[name] for name in ("created", "code_digest", "git_commit", "data_digest")},
-        "folder": str(folder),
+        "folder": folder.relative_to(root).as_posix(),
     }
 
 
-def compared(results: pd.DataFrame) -> pd.DataFrame:
+def compared(root: Path, results: pd.DataFrame) -> pd.DataFrame:
     """Every pair of different methods with the same task, seed and number of labels."""
     rows = []
     for _, group in results.groupby(SAME_TEST, sort=False):
-        reports = {(run.method, run.backbone): bm.Report.read(run.folder) for run in group.itertuples()}
+        reports = {(run.method, run.backbone): bm.Report.read(root / run.folder) for run in group.itertuples()}
         for a, b in combinations(reports, 2):
             if a[0] != b[0]:
                 pair = bm.compare(reports[a], reports[b], names=(" ".join(a), " ".join(b)))
@@ -62,18 +64,18 @@ def compared(results: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def post_hoc(results: pd.DataFrame) -> pd.DataFrame:
+def post_hoc(root: Path, results: pd.DataFrame) -> pd.DataFrame:
     """The best post hoc map of each method, and by how much a localizer's Dice is above it on the same phantoms."""
     rows = []
     for _, group in results.groupby(SAME_TEST, sort=False):
         for direct in group[group.method == "direct"].itertuples():
-            explained = bm.records.read(direct.folder)["extra"]["post_hoc"]
+            explained = bm.records.read(root / direct.folder)["extra"]["post_hoc"]
             for method, found in explained.items():
                 theirs = np.array(found.pop("dices"), float)
                 row = {name: getattr(direct, name) for name in RUN if name != "method"}
                 row |= {"method": method, **found, "n": len(theirs)}
                 for localizer in group[group.method == "localizer"].itertuples():
-                    ours = bm.Report.read(localizer.folder).cases.dice.to_numpy()[: len(theirs)]
+                    ours = bm.Report.read(root / localizer.folder).cases.dice.to_numpy()[: len(theirs)]
                     known = ~np.isnan(ours)
                     above = bm.statistics.mean((ours - theirs)[known])
                     p = stats.wilcoxon(ours[known], theirs[known]).pvalue if above else 1.0
@@ -105,14 +107,23 @@ def write(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
+def keep(root: Path, kept: Path) -> None:
+    """Copy the records, not the models, of all runs below a folder."""
+    for record in root.glob("**/run.json"):
+        folder = kept / record.parent.relative_to(root)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("predictions.csv", "run.json"):
+            shutil.copyfile(record.with_name(name), folder / name)
+
+
 def gather(root: Path) -> None:
     """Read all runs below the folder and write the tables into it."""
-    rows = [result(path.parent) for path in sorted(root.glob("**/run.json"))]
+    rows = [result(root, path.parent) for path in sorted(root.glob("**/run.json"))]
     if not rows:
         print(f"{root} holds no finished run: there is nothing to gather.")
         return
     results = pd.DataFrame(rows).sort_values(RUN, key=ranked, ignore_index=True)
-    tables = {"results": results, "comparisons": compared(results), "post_hoc": post_hoc(results)}
+    tables = {"results": results, "comparisons": compared(root, results), "post_hoc": post_hoc(root, results)}
     for name, table in tables.items():
         write(root / f"{name}.csv", table.to_csv(index=False))
     # pandas writes nan as null, which JSON has.
@@ -131,6 +142,8 @@ def ranked(column: pd.Series) -> pd.Series:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    gather(Path(sys.argv[1]))
+    if len(sys.argv) == 3:
+        keep(Path(sys.argv[1]), Path(sys.argv[2]))
+    gather(Path(sys.argv[-1]))
