@@ -25,6 +25,10 @@ def dice(found: NDArray, truth: NDArray) -> NDArray[np.float64]:
 
     Returns:
         ``(N,)`` in [0, 1]; nan where the truth is empty.
+
+    >>> truth = np.array([[True, True, False, False], [False] * 4])
+    >>> dice(np.array([[False, True, True, False], [True] * 4]), truth)
+    array([0.5, nan])
     """
     _same(found, truth)
     axes = tuple(range(1, np.ndim(truth)))

@@ -91,6 +91,14 @@ class Task:
 
         Raises:
             ValueError: The image or spacing does not fit the task.
+
+        >>> body_hu = np.full((40, 40), -1000.0)
+        >>> body_hu[10:30, 10:30] = 50  # muscle, in air
+        >>> weights = TASKS["pma"].weigh(body_hu, (5.0, 5.0))
+        >>> weights[0, 0], weights[20, 20]  # a pixel of 5 x 5 mm is 0.25 cm2
+        (np.float32(0.0), np.float32(0.25))
+        >>> float(weights.sum())
+        100.0
         """
         image_hu, spacing_mm = self._checked(image_hu, spacing_mm)
         inside = candidates.window(image_hu, self.hu_window) & self.region(image_hu, spacing_mm)
@@ -103,6 +111,16 @@ class Task:
             image_hu: Hounsfield units, shape ``S``.
             mask: Boolean array of shape ``S``.
             spacing_mm: Voxel spacing in the order of the array's axes.
+
+        Raises:
+            ValueError: The mask does not fit the image, or the image or spacing not the task.
+
+        >>> body_hu = np.full((40, 40), -1000.0)
+        >>> body_hu[10:30, 10:30] = 50
+        >>> left_half = np.zeros((40, 40), bool)
+        >>> left_half[:, :20] = True
+        >>> TASKS["pma"].measure(body_hu, left_half, (5.0, 5.0))
+        50.0
         """
         if np.shape(mask) != np.shape(image_hu):
             raise ValueError(

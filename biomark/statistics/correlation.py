@@ -54,6 +54,11 @@ def williams(pred_a: ArrayLike, pred_b: ArrayLike, truth: ArrayLike) -> Signific
     Returns:
         ``statistic``, positive where the first model has the higher r, and ``pvalue``. Both are nan for fewer than 4
         cases and where a side does not vary; values that differ in scale and shift alone give 0 and 1.
+
+    >>> known = [1, 2, 3, 4, 5, 6]
+    >>> found = williams([1.1, 1.9, 3.2, 3.9, 5.1, 6.0], [2, 1, 3, 5, 4, 6], known)
+    >>> found.statistic > 0, round(found.pvalue, 3)
+    (True, 0.014)
     """
     a, b, between, n = _three(pred_a, pred_b, truth)
     if n < 4:
