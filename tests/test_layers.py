@@ -1,6 +1,7 @@
 """A module imports only from lower rows, so that each can be read knowing only what lies below it."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,3 +89,15 @@ def test_importing_the_library_loads_no_plotting():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "[]"
+
+
+def test_the_tour_shows_every_module():
+    tour = (PACKAGE.parent / "book" / "tour.md").read_text()
+    rows = [line for line in tour.splitlines() if line.startswith("| ")]
+    shown = re.findall(r"`(\w+)`", "".join(rows))
+    assert sorted(shown) == sorted(set(ROW_OF) - {"version"})
+
+
+def test_the_example_of_the_tour_runs():
+    code = (PACKAGE.parent / "book" / "tour.md").read_text().split("```python\n")[1].split("```")[0]
+    exec(code.replace("epochs=1)", "epochs=1, progress=False)"), {})
