@@ -85,30 +85,33 @@ def test_amounts_are_in_their_units(cohort):
     np.testing.assert_array_equal(wrong.values, cohort.values)
 
 
+def plain_images(images, pixels_mm):
+    """A cohort of images in which everything is a candidate."""
+    task = replace(bm.TASKS["sfa"], hu_window=(-2000.0, 2000.0), region=lambda image, mm: np.ones(image.shape, bool))
+    weights, ids = np.ones(images.shape, np.float32), tuple(map(str, range(len(images))))
+    spacing = np.repeat(np.array(pixels_mm, float)[:, None], 2, 1)
+    return bm.Cohort(task, images, weights, np.ones(len(images)), None, spacing, ids)
+
+
 def test_a_blur_is_as_wide_as_it_says():
     """A point becomes a Gaussian of the given SD in mm, whatever the pixels."""
     images = np.zeros((2, 41, 41), np.float32)
     images[:, 20, 20] = 1.0
-    spacing = np.array([[1.0, 1.0], [2.0, 2.0]])
-    task = replace(bm.TASKS["sfa"], region=lambda image, mm: np.ones(image.shape, bool))
-    points = bm.Cohort(task, images, images, np.ones(2), None, spacing, ("fine", "coarse"))
-    for image, mm in zip(stress.blur(points, 4.0).images, spacing, strict=True):
-        x = (np.arange(41) - 20) * mm[1]
+    for image, mm in zip(stress.blur(plain_images(images, [1, 2]), 4.0).images, [1, 2], strict=True):
+        x = (np.arange(41) - 20) * mm
         assert np.sqrt((image.sum(0) * x**2).sum() / image.sum()) == pytest.approx(4.0, rel=0.03)
 
 
-def test_a_blur_undoes_noise_and_a_sharp_kernel_adds_it(cohort):
-    def grain(c):
-        return np.median(np.abs(np.diff(c.images, axis=-1))[c.masks[..., 1:]])
-
-    assert grain(stress.blur(cohort, 4)) < 0.7 * grain(cohort) < grain(cohort) < 0.8 * grain(stress.sharpen(cohort, 1))
+def test_a_soft_kernel_takes_noise_away_and_a_sharp_one_adds_it():
+    grainy = plain_images(np.random.default_rng(0).normal(0, 20, (1, 60, 60)).astype(np.float32), [3])
+    assert stress.blur(grainy, 6).images.std() < 6 < 20 < 35 < stress.sharpen(grainy, 1, 3).images.std()
 
 
 def test_rotation_takes_the_mask_along(cohort):
     turned = stress.rotate(cohort, 20)
     assert turned.masks.sum() == pytest.approx(cohort.masks.sum(), rel=0.05)
     inside = [np.median(c.images[c.masks]) for c in (cohort, turned)]
-    assert inside[0] == pytest.approx(inside[1], abs=8)
+    assert inside[0] == pytest.approx(inside[1], abs=15)  # rims are thin: a pixel here is 6 mm wide
     quarter = stress.rotate(cohort, 90)
     np.testing.assert_array_equal(quarter.masks, np.rot90(cohort.masks, axes=(1, 2)))
 
