@@ -14,6 +14,7 @@ from . import (
     records,
     scans,
     statistics,
+    stress,
 )
 from .baselines import DirectRegressor, Segmenter, SizeConstrained
 from .calibration import Reliability, reliability
@@ -66,4 +67,5 @@ __all__ = [
     "reliability",
     "scans",
     "statistics",
+    "stress",
 ]

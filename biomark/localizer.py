@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .backbones import build
 from .cohort import Case, Cohort
-from .losses import aggregate, indecision, outline, prior_logit, value_loss
+from .losses import aggregate, indecision, outline, prior_logit, share_mismatch, value_loss
 from .model import Localization, Model
 from .tasks import Task
 
@@ -73,9 +73,11 @@ class Localizer(Model):
         value_scale: str = "linear",
         decide: float = 0.0,
         smooth: float = 0.0,
+        shares: float = 0.0,
     ) -> Tensor:
         """What training minimises: the distance between sum and number on ``value_scale``, plus ``decide`` times the
-        map's indecision and ``smooth`` times the length of its outline through like tissue.
+        map's indecision, ``smooth`` times the length of its outline through like tissue, and ``shares`` times the
+        mismatch of its shares of the candidates.
 
         No mask is an argument.
         """
@@ -85,6 +87,8 @@ class Localizer(Model):
             total = total + decide * indecision(found.map, weights, self.scale)
         if smooth:
             total = total + smooth * outline(found.map, weights, images_hu[:, 0], self.scale)
+        if shares:
+            total = total + shares * share_mismatch(found.value, values, weights)
         return total
 
     @torch.no_grad()

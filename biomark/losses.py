@@ -122,6 +122,36 @@ def outline(map: Tensor, weights: Tensor, images_hu: Tensor, scale: Tensor | flo
     return total / len(map) / scale
 
 
+def share_mismatch(predicted: Tensor, known: Tensor, weights: Tensor) -> Tensor:
+    """How badly the map's share of the candidates goes with the known share: 1 - Pearson's r over the cases of a batch.
+
+    Where the tissue beside grows with the target, a map that gives every candidate the same small value has nearly the
+    right sum in every patient; so little error is left that training stays there. But such a map takes the *same
+    share* of everybody's candidates, and that earns nothing here. The term asks what the candidates' total cannot
+    answer: in whom is the target large for that total? It is our addition; the paper's abstract knows no such term.
+
+    Args:
+        predicted: Values, ``(N,)``.
+        known: ``(N,)``, same unit.
+        weights: ``(N, *S)``. A case without candidates has no share and is left out.
+
+    Returns:
+        A number from 0 to 2; 1 where all shares are alike, or fewer than two cases are left.
+    """
+    total = weights.float().flatten(1).sum(1)
+    shares = torch.stack([predicted.float(), known.float()])[:, total > 0] / total[total > 0]
+    return 1 - F.cosine_similarity(*(shares - shares.mean(1, keepdim=True)), dim=0, eps=1e-6)
+
+
+def terms(progress: float, *, decide: float, smooth: float, shares: float) -> dict[str, float]:
+    """The terms beside the value's, with their weights at this point, 0 to 1, of a training.
+
+    Only what weighs something is named, so that a model without a map is never asked for what it does not know.
+    """
+    weights = {"decide": decide * progress, "smooth": smooth * min(1.0, max(0.0, 3 * progress - 0.5)), "shares": shares}
+    return {name: weight for name, weight in weights.items() if weight}
+
+
 def prior_logit(values: Tensor, weights: Tensor) -> Tensor:
     """The bias from which training starts: the logit of the share of candidate weight that belongs, over the
     training set.

@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from . import devices, records
 from .cohort import Cohort
+from .losses import terms
 from .rows import Rows, held, parts
 
 
@@ -60,6 +61,7 @@ def fit(
     value_scale: str = "linear",
     decide: float = 0.0,
     smooth: float = 0.0,
+    shares: float = 0.0,
     device: str = "auto",
     precision: str = "auto",
     progress: bool = True,
@@ -86,6 +88,9 @@ def fit(
             start: first find the place, then make up one's mind.
         smooth: Weight of the length of the map's outline through like tissue (:func:`biomark.losses.outline`), reached
             half way. The first sixth goes without it: an outline that costs from the start freezes the first guess.
+        shares: Weight of how badly the map's shares of the candidates go with the known ones
+            (:func:`biomark.losses.share_mismatch`): for a cohort in which all candidates together already tell the
+            number. It compares the cases of a batch; give it eight or more.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         precision: ``"auto"`` (bfloat16 where the hardware multiplies it fast, else float32), ``"32"``, ``"bf16"`` or
             ``"16"``.
@@ -123,11 +128,12 @@ def fit(
 
     history = History(device=devices.name(fabric.device), precision=precision)
     state = {"model": wrapped, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
-    call = _digest(arrays, epochs, batch_size, lr, seed, prior, value_scale, decide, smooth, precision)
+    call = _digest(arrays, epochs, batch_size, lr, seed, prior, value_scale, decide, smooth, shares, precision)
     _resume(fabric, checkpoint, state, call)
     model.train()
     # Only what differs from the plain loss is asked of a model, so that one with images, weights and values will do.
     how = {} if value_scale == "linear" else {"value_scale": value_scale}
+    beside = {"decide": decide, "smooth": smooth, "shares": shares}
     bar = tqdm(
         total=epochs * steps, initial=len(history.loss) * steps, disable=not progress, desc="training", unit="step"
     )
@@ -141,7 +147,7 @@ def fit(
             images, *others = (_mirrored(a[rows], mirror[rows]) for a in data)
             # Fabric enters the precision by itself only for a forward through a strategy's own wrapper.
             with fabric.autocast():
-                loss = wrapped.loss(images[:, None], *others, **how, **_terms(step / (epochs * steps), decide, smooth))
+                loss = wrapped.loss(images[:, None], *others, **how, **terms(step / (epochs * steps), **beside))
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
             fabric.clip_gradients(wrapped, optimizer, max_norm=1.0, error_if_nonfinite=False)
@@ -193,15 +199,6 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
     os.replace(partial, story)  # last: a folder with a history is complete
     (place / "checkpoint.pt").unlink()
     return history
-
-
-def _terms(progress: float, decide: float, smooth: float) -> dict[str, float]:
-    """The terms beside the value's with their weights at this point, 0 to 1, of the training.
-
-    A model without a map is never asked for what it does not know.
-    """
-    weights = {"decide": decide * progress, "smooth": smooth * min(1.0, max(0.0, 3 * progress - 0.5))}
-    return {name: weight for name, weight in weights.items() if weight}
 
 
 def _mirrored(array: Tensor, mirror: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
-NOTEBOOKS = [*sorted(BOOK.glob("*.ipynb")), ROOT / "workflow" / "experiment.ipynb"]
+NOTEBOOKS = [*sorted(BOOK.glob("*.ipynb")), *sorted((ROOT / "workflow").glob("*.ipynb"))]
 CHAPTERS = sorted(BOOK.glob("[0-9][0-9]-*.ipynb"))
 TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list}
 MAX_CELLS = 45

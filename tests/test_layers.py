@@ -29,7 +29,7 @@ ROWS = [
     },
     {"tasks", "conformal"},
     {"cohort"},
-    {"phantoms", "scans", "model"},
+    {"phantoms", "scans", "model", "stress"},
     {"localizer", "novelty"},
     {"baselines", "ensemble"},
     {"training", "evaluation", "attribution", "inspection"},

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -130,3 +131,43 @@ def test_size_penalty_by_hand():
     predicted, known = torch.tensor([9.5, 11.0, 12.0, 8.0]), torch.full((4,), 10.0)
     assert losses.size_penalty(predicted, known, 2.0).item() == pytest.approx((0 + 0 + 0.25 + 0.25) / 4, rel=1e-4)
     assert losses.size_penalty(torch.tensor([3.0]), torch.tensor([0.0]), 1.0).item() == pytest.approx(9)
+
+
+def test_a_map_that_takes_one_share_of_all_candidates_earns_nothing():
+    weights = torch.rand(6, 5, 5)
+    share = torch.linspace(0.1, 0.6, 6)
+    known = share * weights.sum((1, 2))
+    assert losses.share_mismatch(0.3 * weights.sum((1, 2)), known, weights) == pytest.approx(1, abs=1e-4)
+    assert losses.share_mismatch(known, known, weights) == pytest.approx(0, abs=1e-5)
+    assert losses.share_mismatch(2 * known, known, weights) == pytest.approx(0, abs=1e-5)  # a size is not its business
+    opposite = (0.7 - share) * weights.sum((1, 2))
+    assert losses.share_mismatch(opposite, known, weights) == pytest.approx(2, abs=1e-5)
+
+
+def test_share_mismatch_is_one_minus_r_and_its_gradient_raises_the_larger_share():
+    weights = torch.tensor([[[1.0, 1.0]], [[2.0, 2.0]], [[0.0, 0.0]], [[3.0, 1.0]]])
+    known = torch.tensor([1.0, 1.0, 5.0, 3.0])
+    predicted = torch.tensor([0.9, 1.2, 0.0, 2.0], requires_grad=True)
+    mismatch = losses.share_mismatch(predicted, known, weights)
+    shares = np.array([[0.45, 0.3, 0.5], [0.5, 0.25, 0.75]])  # the third case has no candidates
+    assert mismatch.item() == pytest.approx(1 - np.corrcoef(shares)[0, 1], abs=1e-5)
+    mismatch.backward()
+    assert predicted.grad[3] < 0 and predicted.grad[2] == 0 and torch.isfinite(predicted.grad).all()
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_share_mismatch_of_alike_or_too_few_cases_pushes_nowhere(n):
+    weights = torch.ones(n, 2, 2)
+    predicted = torch.full((n,), 2.0, requires_grad=True)
+    mismatch = losses.share_mismatch(predicted, torch.full((n,), 1.0), weights)
+    assert mismatch.item() == pytest.approx(1)
+    mismatch.backward()
+    assert torch.isfinite(predicted.grad).all()
+
+
+def test_terms_come_in_when_they_are_due():
+    at = [losses.terms(p, decide=0.2, smooth=0.1, shares=0.3) for p in (0.0, 0.25, 1.0)]
+    assert at[0] == {"shares": 0.3}
+    assert at[1] == pytest.approx({"decide": 0.05, "smooth": 0.025, "shares": 0.3})
+    assert at[2] == pytest.approx({"decide": 0.2, "smooth": 0.1, "shares": 0.3})
+    assert losses.terms(0.5, decide=0, smooth=0, shares=0) == {}

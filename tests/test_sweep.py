@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from test_book import BOOK, TYPES, declared, tagged
+from test_book import BOOK, TYPES, code, declared, tagged
 
 import biomark as bm
 
@@ -36,7 +36,8 @@ def planned(*arguments):
     result = subprocess.run(command, cwd=WORKFLOW.parent, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr + result.stdout
     shown = re.findall(r"-y '(\{.*?\})' -r out (\S+)", result.stderr + result.stdout)
-    return {out: yaml.safe_load(values) for values, out in shown}
+    # A quote within the quoted values is written '"'"' for the shell.
+    return {out: yaml.safe_load(values.replace("'\"'\"'", "'")) for values, out in shown}
 
 
 def test_every_setting_is_a_parameter_of_the_notebook():
@@ -83,6 +84,17 @@ def test_fewer_labels_are_shown_as_often():
     assert sorted(run["n_train"] for run in curve) == [32, 64, 128, 256, 512, 1024, 1500]
     steps = [run["epochs"] * np.ceil(run["n_train"] / run["batch_size"]) for run in curve]
     assert max(steps) < 1.05 * min(steps)
+
+
+def test_every_stress_is_planned_once_and_known_to_its_notebook():
+    runs, known = planned("stress"), declared(WORKFLOW / "stress.ipynb")
+    assert len(runs) == len(SWEEP["stress"]["runs"])
+    for run in runs.values():
+        assert set(run) <= set(known)
+        assert all(isinstance(value, type(known[name])) for name, value in run.items())
+    (cell,) = [c for c in code(WORKFLOW / "stress.ipynb") if "SETTINGS = {" in c.source]
+    settings = [name for run in runs.values() for name in run["settings"]]
+    assert all(f'"{name}": ' in cell.source for name in settings) and len(settings) == len(set(settings))
 
 
 def test_a_depth_that_there_is_not():

@@ -87,10 +87,11 @@ def test_bf16_computes_in_bf16(cohort):
     assert (history.precision, seen) == ("bf16-mixed", {torch.bfloat16})
 
 
-def test_what_smooths_and_decides_does(cohort):
+def test_each_term_does_what_it_is_for(cohort):
     """On maps of models trained with a term, that term is smaller than without."""
     trained = {}
-    for name, terms in {"plain": {}, "smooth": {"smooth": 3.0}, "decide": {"decide": 30.0}}.items():
+    ways = {"plain": {}, "smooth": {"smooth": 3.0}, "decide": {"decide": 30.0}, "shares": {"shares": 3.0}}
+    for name, terms in ways.items():
         trained[name] = new(width=8)
         bm.fit(trained[name], cohort, **SETTINGS | {"epochs": 20}, **terms)
     images, weights = torch.as_tensor(cohort.images), torch.as_tensor(cohort.weights)
@@ -99,6 +100,9 @@ def test_what_smooths_and_decides_does(cohort):
     undecided = {name: bm.losses.indecision(map, weights, 1.0).item() for name, map in maps.items()}
     assert outline["smooth"] < 0.8 * outline["plain"]
     assert undecided["decide"] < 0.8 * undecided["plain"]
+    known = torch.as_tensor(cohort.values)
+    mismatch = {n: bm.losses.share_mismatch((m * weights).sum((1, 2)), known, weights).item() for n, m in maps.items()}
+    assert mismatch["shares"] < 0.8 * mismatch["plain"]
 
 
 def test_same_seed_same_bits_other_seed_other_bits(cohort):
