@@ -81,10 +81,7 @@ smoke: $(INSTALLED)
 	  if [ "$$failed" ]; then echo "Failed:$$failed (see runs/smoke)"; exit 1; fi)
 
 run: $(INSTALLED)
-	$(if $(filter 1,$(words $(wildcard book/$(CHAPTER)*.ipynb))),,$(error Which chapter? Say make run CHAPTER=07, or another number of $(notdir $(CHAPTERS))))
-	@mkdir -p runs/chapters
-	$(call step,Running $(wildcard book/$(CHAPTER)*.ipynb),$(BIN)/papermill $(wildcard book/$(CHAPTER)*.ipynb) runs/chapters/$(notdir $(wildcard book/$(CHAPTER)*.ipynb)) $(ARGS))
-	@echo 'The executed chapter is runs/chapters/$(notdir $(wildcard book/$(CHAPTER)*.ipynb))'
+	@$(BIN)/python book/run.py '$(CHAPTER)' $(ARGS)
 
 $(SWEEPS): $(INSTALLED)
 	$(call step,Installing Snakemake,$(BIN)/python -m pip install -q -c requirements/constraints.txt -e '.[sweep]')
