@@ -114,7 +114,8 @@ def fit(
     device = devices.available(device)
     precision = devices.arithmetic(precision, device)
     fabric = devices.start(device, precision)
-    model.prepare(cohort, **({} if prior else {"prior": False}))
+    # Of several processes the first reads all weights for the prior; the others get its start when they are joined.
+    model.prepare(cohort, **({} if prior and fabric.is_global_zero else {"prior": False}))
     if device == "mps":  # which is no faster with channels last
         model.to(memory_format=torch.contiguous_format)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-4, fused=device != "mps")
@@ -128,8 +129,10 @@ def fit(
     history = History(device=devices.name(fabric.device), precision=precision)
     state = {"model": wrapped, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
     call = (epochs, batch_size, lr, seed, prior, value_scale, decide, smooth, precision)
-    kept = checkpoint and checkpoints.Checkpoint(checkpoint, fabric, state, checkpoints.digest(arrays, *call))
-    if kept:
+    kept = None
+    if checkpoint:
+        mark = fabric.broadcast(checkpoints.digest(arrays, *call) if fabric.is_global_zero else "")
+        kept = checkpoints.Checkpoint(checkpoint, fabric, state, mark)
         kept.resume()
     model.train()
     # Only what differs from the plain loss is asked of a model, so that one with images, weights and values will do.

@@ -102,10 +102,13 @@ def test_what_smooths_and_decides_does(cohort):
     assert undecided["decide"] < 0.8 * undecided["plain"]
 
 
-def test_same_seed_same_bits_other_seed_other_bits(cohort):
-    models = [new(), new(), new()]
-    for model, seed in zip(models, (1, 1, 2), strict=True):
-        bm.fit(model, cohort, **SETTINGS | {"seed": seed})
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_same_seed_same_bits_other_seed_other_bits(tiny, ndim):
+    models = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(0)
+        models.append(bm.Localizer(tiny[ndim].task, width=4))
+        bm.fit(models[-1], tiny[ndim], **SETTINGS | {"seed": seed, "batch_size": 3})
     assert_same(weights_of(models[0]), weights_of(models[1]))
     assert not torch.equal(models[0].bias, models[2].bias)
 
