@@ -32,12 +32,12 @@ help:
 	@echo 'make book       run the chapters and build the site into _build/html'
 	@echo 'make test       check style, run the tests, and run every chapter small and cell by cell (make book runs them at full size)'
 	@echo 'make smoke      run every chapter as small as it goes, into runs/smoke'
-	@echo 'make run        run one chapter with your own values: make run CHAPTER=07 ARGS="-p seed 3"'
+	@echo 'make run        run one chapter with your own values, into a new folder: make run CHAPTER=07 ARGS="-p seed 3"'
 	@echo 'make sweep      train and compare all models of workflow/sweep.yml; a try-out in minutes: make sweep ARGS="--config depth=quick"'
 	@echo 'make badges     rewrite the links in README.md and the Colab cells from _config.yml and _toc.yml'
 	@echo 'make hero       draw the picture of README and front page again'
 	@echo 'make tidy       format the code and strip the notebooks, as make test wants them'
-	@echo 'make clean      remove what was built; $(VENV) and the trained models in runs stay'
+	@echo 'make clean      remove what was built; $(VENV), the trained models and your runs in runs stay'
 	@echo
 	@echo 'PYTHON=python3.12 picks the Python for the setup, TORCH="torch==2.13.0 ..." another build of PyTorch.'
 
@@ -81,10 +81,7 @@ smoke: $(INSTALLED)
 	  if [ "$$failed" ]; then echo "Failed:$$failed (see runs/smoke)"; exit 1; fi)
 
 run: $(INSTALLED)
-	$(if $(filter 1,$(words $(wildcard book/$(CHAPTER)*.ipynb))),,$(error Which chapter? Say make run CHAPTER=07, or another number of $(notdir $(CHAPTERS))))
-	@mkdir -p runs/chapters
-	$(call step,Running $(wildcard book/$(CHAPTER)*.ipynb),$(BIN)/papermill $(wildcard book/$(CHAPTER)*.ipynb) runs/chapters/$(notdir $(wildcard book/$(CHAPTER)*.ipynb)) $(ARGS))
-	@echo 'The executed chapter is runs/chapters/$(notdir $(wildcard book/$(CHAPTER)*.ipynb))'
+	@$(BIN)/python book/run.py '$(CHAPTER)' $(ARGS)
 
 $(SWEEPS): $(INSTALLED)
 	$(call step,Installing Snakemake,$(BIN)/python -m pip install -q -c requirements/constraints.txt -e '.[sweep]')
@@ -105,4 +102,4 @@ tidy: $(INSTALLED)
 	$(call step,Stripping the notebooks,$(call stripping,))
 
 clean:
-	$(call step,Removing what was built,rm -rf _build runs/smoke runs/chapters .pytest_cache .ruff_cache .hypothesis)
+	$(call step,Removing what was built,rm -rf _build runs/smoke .pytest_cache .ruff_cache .hypothesis)

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from .normalisation import NORM
+
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
-NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 POOL = {2: F.max_pool2d, 3: F.max_pool3d}
 
 
@@ -145,7 +146,7 @@ def unfolded(features: Tensor, fold: Sequence[int]) -> Tensor:
     parts = features.reshape(n, c // math.prod(fold), *fold, *sides)
     d = len(fold)
     pairs = [axis for i in range(d) for axis in (2 + d + i, 2 + i)]
-    return parts.permute(0, 1, *pairs).reshape(n, -1, *(s * f for s, f in zip(sides, fold, strict=True)))
+    return parts.permute(0, 1, *pairs).reshape(n, parts.shape[1], *(s * f for s, f in zip(sides, fold, strict=True)))
 
 
 def pad_to_multiple(image: Tensor, multiple: Sequence[int], least: int = 3) -> Tensor:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
+import lightning_fabric as lf
 import torch
+import torch.distributed as dist
+from lightning_fabric.plugins import MixedPrecision
+from lightning_fabric.plugins.environments import TorchElasticEnvironment
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 """Short names of what lightning-fabric calls a precision."""
@@ -46,6 +52,37 @@ def name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def start(device: str, precision: str) -> lf.Fabric:
+    """A launched Fabric on this process's device; of a process that ``torchrun`` started, joined with the others.
+
+    Args:
+        device: As :func:`available` gives it.
+        precision: As :func:`arithmetic` gives it.
+    """
+    # A precision given as a plugin is used without a line on stderr.
+    plugins = [] if precision == "32-true" else [MixedPrecision(precision, device)]
+    several = TorchElasticEnvironment.detect()
+    here, everywhere = (int(os.environ[n]) if several else 1 for n in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    fabric = lf.Fabric(accelerator=device, devices=here, num_nodes=everywhere // here, plugins=plugins)
+    fabric.launch()
+    return fabric
+
+
+def first() -> bool:
+    """Whether this is the only process, or the one that writes files for all."""
+    return not _several() or dist.get_rank() == 0
+
+
+def wait() -> None:
+    """Until every process has come this far."""
+    if _several():
+        dist.barrier()
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized()
 
 
 def _multiplies_bf16(device: str) -> bool:

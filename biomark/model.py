@@ -136,3 +136,7 @@ class Model(nn.Module):
         The layout decides the last bit of a sum, so that trained and restored models must have the same.
         """
         self.to(memory_format={2: torch.channels_last, 3: torch.channels_last_3d}[self.task.ndim])
+        for weight in self.parameters():
+            # A kernel of one voxel is in order either way; gradients, and so their exchange, come in the plain one.
+            if weight.ndim > 2 and weight[0, 0].numel() == 1:
+                weight.data = weight.data.as_strided(weight.shape, (weight.shape[1], *[1] * (weight.ndim - 1)))

@@ -10,19 +10,17 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import lightning_fabric as lf
-import numpy as np
 import torch
-from lightning_fabric.plugins import MixedPrecision
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 from tqdm.auto import tqdm
 
-from . import devices, records
+from . import checkpoints, devices, records
 from .cohort import Cohort
 from .losses import terms
-from .rows import Rows, held, parts
+from .order import steps
+from .rows import Rows, held
 
 
 @dataclass
@@ -55,6 +53,7 @@ def fit(
     *,
     epochs: int,
     batch_size: int = 16,
+    accumulate: int = 1,
     lr: float = 3e-3,
     seed: int = 0,
     prior: bool = True,
@@ -74,11 +73,19 @@ def fit(
     an order drawn from ``(seed, epoch)``, each case mirrored left to right or not where the task allows it. AdamW with
     a one-cycle learning rate.
 
+    A script that ``torchrun --nproc-per-node 2 script.py`` starts trains one model on all its processes, and so on
+    several GPUs or machines: each takes its share of every step's cases, gradients are averaged, and every process
+    returns with the same model. How many processes there are changes rounding and seconds, not what is computed.
+    (Two exceptions: a Segmenter's Dice is of the cases that a process sees together, and so is a batch normalisation
+    in a module of your own, unless you convert it by ``torch.nn.SyncBatchNorm``.)
+
     Args:
         model: A :class:`~biomark.localizer.Localizer` or a rival with the same two methods.
         cohort: Training cases. Masks are read only by a model that says ``learns_from_masks``, as the segmenter.
         epochs: Passes over the cohort.
-        batch_size: Cases a step.
+        batch_size: Cases a step, over all processes.
+        accumulate: Parts in which a step's cases are taken, one after the other, their gradients added: less memory,
+            the same mean loss. Batch normalisation then sees a part at a time.
         lr: Highest learning rate.
         seed: Order of cases and mirroring. (The initial weights are the model's own: seed them before building it.)
         prior: Start from the share of candidate weight that belongs.
@@ -96,7 +103,8 @@ def fit(
             ``"16"``.
         progress: Show a bar.
         checkpoint: File in which each finished epoch is kept. When it exists and belongs to the same call, training
-            goes on from there, to the same bits (on a CPU) as without the interruption.
+            goes on from there, to the same bits (on a CPU) as without the interruption; also on another number of
+            processes or of parts. Every process must be able to read it.
 
     Returns:
         Loss and time by epoch. The model is left trained, in evaluation mode, on the device.
@@ -104,64 +112,76 @@ def fit(
     Raises:
         ValueError: An argument cannot be used, masks are needed and missing, or the checkpoint belongs to another run.
     """
-    if epochs < 1 or batch_size < 1 or len(cohort) < 1:
-        raise ValueError(
-            f"training needs epochs, batch_size and cases >= 1, got {epochs}, {batch_size} and {len(cohort)}."
-        )
+    if min(epochs, batch_size, accumulate, len(cohort)) < 1:
+        given = f"{epochs}, {batch_size}, {accumulate} and {len(cohort)}"
+        raise ValueError(f"training needs epochs, batch_size, accumulate and cases >= 1, got {given}.")
     arrays = _read(model, cohort)
     device = devices.available(device)
     precision = devices.arithmetic(precision, device)
-    # A precision given as a plugin is used without a line on stderr.
-    plugins = [] if precision == "32-true" else [MixedPrecision(precision, device)]
-    fabric = lf.Fabric(accelerator=device, devices=1, plugins=plugins)
-    fabric.launch()
-    model.prepare(cohort, **({} if prior else {"prior": False}))
+    fabric = devices.start(device, precision)
+    # Of several processes the first reads all weights for the prior; the others get its start when they are joined.
+    model.prepare(cohort, **({} if prior and fabric.is_global_zero else {"prior": False}))
     if device == "mps":  # which is no faster with channels last
         model.to(memory_format=torch.contiguous_format)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-4, fused=device != "mps")
     wrapped, optimizer = fabric.setup(model, optimizer)
     wrapped.mark_forward_method("loss")
-    steps = math.ceil(len(cohort) / batch_size)
+    n_steps = math.ceil(len(cohort) / batch_size)
     # 0.21, not 0.2: a rise of exactly one step (five steps in all) divides by zero in PyTorch's schedule.
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * steps, pct_start=0.21)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * n_steps, pct_start=0.21)
     data = [held(a, fabric.device) for a in arrays]
 
     history = History(device=devices.name(fabric.device), precision=precision)
     state = {"model": wrapped, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
-    call = _digest(arrays, epochs, batch_size, lr, seed, prior, value_scale, decide, smooth, shares, precision)
-    _resume(fabric, checkpoint, state, call)
+    call = (epochs, batch_size, lr, seed, prior, value_scale, decide, smooth, shares, precision)
+    kept = None
+    if checkpoint:
+        mark = fabric.broadcast(checkpoints.digest(arrays, *call) if fabric.is_global_zero else "")
+        kept = checkpoints.Checkpoint(checkpoint, fabric, state, mark)
+        kept.resume()
     model.train()
     # Only what differs from the plain loss is asked of a model, so that one with images, weights and values will do.
     how = {} if value_scale == "linear" else {"value_scale": value_scale}
     beside = {"decide": decide, "smooth": smooth, "shares": shares}
-    bar = tqdm(
-        total=epochs * steps, initial=len(history.loss) * steps, disable=not progress, desc="training", unit="step"
-    )
+    done, quiet = len(history.loss) * n_steps, not (progress and fabric.is_global_zero)
+    bar = tqdm(total=epochs * n_steps, initial=done, disable=quiet, desc="training", unit="step")
     for epoch in range(len(history.loss), epochs):
         start, total = time.perf_counter(), torch.zeros((), device=fabric.device)
-        # One stream for each (seed, epoch): a resumed run draws what the whole run would have drawn.
-        draw = np.random.default_rng([seed, epoch])
-        order = torch.as_tensor(draw.permutation(len(cohort)), device=fabric.device)
-        mirror = torch.as_tensor(draw.random(len(cohort)) < 0.5 * cohort.task.mirrored, device=fabric.device)
-        for step, rows in enumerate(order.split(batch_size), start=epoch * steps):
-            images, *others = (_mirrored(a[rows], mirror[rows]) for a in data)
-            # Fabric enters the precision by itself only for a forward through a strategy's own wrapper.
-            with fabric.autocast():
-                loss = wrapped.loss(images[:, None], *others, **how, **terms(step / (epochs * steps), **beside))
+        epoch_steps = steps(
+            len(cohort),
+            batch_size,
+            epoch=epoch,
+            seed=seed,
+            mirrored=cohort.task.mirrored,
+            device=fabric.device,
+            parts=accumulate,
+            rank=fabric.global_rank,
+            processes=fabric.world_size,
+        )
+        for step, taken in enumerate(epoch_steps, start=epoch * n_steps):
+            extra = terms(step / (epochs * n_steps), **beside)
             optimizer.zero_grad(set_to_none=True)
-            fabric.backward(loss)
+            for part in taken:
+                images, *others = map(part.of, data)
+                # Fabric enters the precision by itself only for a forward through a strategy's own wrapper.
+                with fabric.no_backward_sync(wrapped, enabled=part is not taken[-1]):
+                    with fabric.autocast():
+                        loss = wrapped.loss(images[:, None], *others, **how, **extra)
+                    fabric.backward(loss * part.share)
+                if len(part.rows):  # the mean of none is no number
+                    total += loss.detach() * len(part.rows)
             fabric.clip_gradients(wrapped, optimizer, max_norm=1.0, error_if_nonfinite=False)
             optimizer.step()
             schedule.step()
-            total += loss.detach() * len(rows)
             bar.update()
-        mean = total.item() / len(cohort)
+        mean = fabric.all_reduce(total, reduce_op="sum").item() / len(cohort)
         if not math.isfinite(mean):
             raise ValueError(f"the loss became {mean} in epoch {epoch + 1}: lower lr (now {lr}) or use precision='32'.")
         history.loss.append(mean)
         history.seconds.append(time.perf_counter() - start)
         bar.set_postfix(loss=f"{mean:.3f}")
-        _keep(fabric, checkpoint, state, call)
+        if kept:
+            kept.keep()
     bar.close()
     model.eval()
     return history
@@ -184,7 +204,8 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
     """
     # The printed model tells apart networks of like weights, such as two dilations.
     key = hashlib.sha256(records.code_digest().encode() + repr(model).encode())
-    key.update(_digest(_read(model, cohort), sorted((k, v) for k, v in settings.items() if k != "progress")).encode())
+    told = sorted((k, v) for k, v in settings.items() if k != "progress")
+    key.update(checkpoints.digest(_read(model, cohort), told).encode())
     for name, tensor in model.state_dict().items():
         key.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     place = Path(folder or records.runs_folder()) / "trained" / key.hexdigest()[:24]
@@ -193,19 +214,14 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
         model.restore(load_file(weights)).to(devices.available(settings.get("device", "auto")))
         return History(**json.loads(story.read_text()))
     history = fit(model, cohort, **settings, checkpoint=place / "checkpoint.pt")
-    model.save(weights)
-    partial = story.with_suffix(".partial")
-    partial.write_text(json.dumps(vars(history)))
-    os.replace(partial, story)  # last: a folder with a history is complete
-    (place / "checkpoint.pt").unlink()
+    if devices.first():
+        model.save(weights)
+        partial = story.with_suffix(".partial")
+        partial.write_text(json.dumps(vars(history)))
+        os.replace(partial, story)  # last: a folder with a history is complete
+        (place / "checkpoint.pt").unlink()
+    devices.wait()
     return history
-
-
-def _mirrored(array: Tensor, mirror: Tensor) -> Tensor:
-    """Flip the chosen cases left to right (the last axis); numbers, which have none, stay."""
-    if array.ndim < 3:
-        return array
-    return torch.where(mirror.view(-1, *[1] * (array.ndim - 1)), array.flip(-1), array)
 
 
 def _read(model: nn.Module, cohort: Cohort) -> list[NDArray | Rows]:
@@ -216,41 +232,3 @@ def _read(model: nn.Module, cohort: Cohort) -> list[NDArray | Rows]:
     if cohort.masks is None:
         raise ValueError(f"a {type(model).__name__} learns from masks, and this cohort has none: give one with masks.")
     return [*arrays, cohort.masks]
-
-
-def _digest(arrays: list[NDArray | Rows], *settings: object) -> str:
-    """A fingerprint of data and settings: a checkpoint goes on only with the run that wrote it."""
-    digest = hashlib.sha256(repr(settings).encode())
-    for array in arrays:
-        for part in parts(array):
-            digest.update(np.ascontiguousarray(part))
-    return digest.hexdigest()
-
-
-def _keep(fabric: lf.Fabric, checkpoint: str | os.PathLike | None, state: dict, call: str) -> None:
-    if checkpoint is None:
-        return
-    target = Path(checkpoint)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    fabric.save(partial, state | {"call": call})
-    os.replace(partial, target)
-
-
-def _resume(fabric: lf.Fabric, checkpoint: str | os.PathLike | None, state: dict, call: str) -> None:
-    if checkpoint is None or not Path(checkpoint).exists():
-        return
-    try:
-        kept = fabric.load(checkpoint)
-    except Exception as error:
-        raise ValueError(
-            f"the checkpoint {checkpoint} cannot be read ({error}): remove it to train from the start."
-        ) from error
-    if kept.get("call") != call:
-        raise ValueError(
-            f"the checkpoint {checkpoint} belongs to other data or settings: remove it, or give another file."
-        )
-    state["model"].load_state_dict(kept["model"])
-    state["optimizer"].load_state_dict(kept["optimizer"])
-    state["schedule"].load_state_dict(kept["schedule"])
-    state["history"].update({k: kept["history"][k] for k in ("loss", "seconds")})

@@ -210,8 +210,19 @@ def test_smoke_values_exist(path):
 def test_values_belong_to_a_chapter_and_to_its_parameters(values):
     path = BOOK / f"{values.stem}.ipynb"
     assert path in CHAPTERS, f"{values.relative_to(ROOT)} names no chapter"
-    unknown = set(yaml.safe_load(values.read_text()) or {}) - set(declared(path))
-    assert not unknown, f"{values.relative_to(ROOT)}: {path.name} has no parameter {', '.join(sorted(unknown))}"
+    own = declared(path)
+    for name, value in (yaml.safe_load(values.read_text()) or {}).items():
+        assert name in own, f"{values.relative_to(ROOT)}: {path.name} has no parameter {name}"
+        kind = type(own[name])
+        fits = isinstance(value, TYPES[kind.__name__]) and (kind is bool) == isinstance(value, bool)
+        assert fits, f"{values.relative_to(ROOT)}: {name} must be of type {kind.__name__}, but is {value!r}"
+        assert value != own[name], f"{values.relative_to(ROOT)}: {name} is {value!r} by default; leave it out"
+
+
+@each_chapter
+def test_a_chapter_that_can_use_a_gpu_has_values_for_one(path):
+    there = (BOOK / "params" / "gpu" / f"{path.stem}.yml").is_file()
+    assert there == ("device" in declared(path)), f"book/params/gpu/{path.stem}.yml must be there for a device alone"
 
 
 def test_readme_is_short_and_its_badges_are_up_to_date():

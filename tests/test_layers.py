@@ -17,7 +17,7 @@ ROWS = [
     {
         "candidates",
         "agatston",
-        "backbones",
+        "normalisation",
         "losses",
         "metrics",
         "statistics",
@@ -27,7 +27,7 @@ ROWS = [
         "claim",
         "rows",
     },
-    {"tasks", "conformal"},
+    {"tasks", "conformal", "backbones", "order", "checkpoints"},
     {"cohort"},
     {"phantoms", "scans", "model", "stress"},
     {"localizer", "novelty"},

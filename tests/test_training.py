@@ -8,6 +8,7 @@ import torch
 
 import biomark as bm
 from biomark import training
+from biomark.checkpoints import Checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +106,29 @@ def test_each_term_does_what_it_is_for(cohort):
     assert mismatch["shares"] < 0.8 * mismatch["plain"]
 
 
-def test_same_seed_same_bits_other_seed_other_bits(cohort):
-    models = [new(), new(), new()]
-    for model, seed in zip(models, (1, 1, 2), strict=True):
-        bm.fit(model, cohort, **SETTINGS | {"seed": seed})
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_same_seed_same_bits_other_seed_other_bits(tiny, ndim):
+    models = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(0)
+        models.append(bm.Localizer(tiny[ndim].task, width=4))
+        bm.fit(models[-1], tiny[ndim], **SETTINGS | {"seed": seed, "batch_size": 3})
     assert_same(weights_of(models[0]), weights_of(models[1]))
     assert not torch.equal(models[0].bias, models[2].bias)
+
+
+def test_parts_of_a_step_add_up_to_it(cohort):
+    """Without batch normalisation, which sees a part at a time, gradients in parts are those of the whole."""
+    trained = []
+    for accumulate in (1, 3, 20):
+        torch.manual_seed(0)
+        model = bm.Localizer("sfa", torch.nn.Conv2d(1, 1, 5, padding=2))
+        history = bm.fit(model, cohort, **SETTINGS | {"batch_size": 10, "decide": 0.1}, accumulate=accumulate)
+        trained.append((history.loss, weights_of(model)["backbone.weight"]))
+    for loss, weight in trained[1:]:
+        assert loss == pytest.approx(trained[0][0], rel=1e-5)
+        torch.testing.assert_close(weight, trained[0][1], rtol=1e-4, atol=1e-6)
+    assert np.isfinite(bm.fit(new(), cohort, **SETTINGS, accumulate=4).loss).all()
 
 
 @pytest.mark.parametrize("precision", ["32", "bf16"])
@@ -119,17 +137,17 @@ def test_stopped_and_resumed_equals_uninterrupted(cohort, tmp_path, monkeypatch,
     whole, halved = new(), new()
     history = bm.fit(whole, cohort, **settings)
 
-    kept, file = training._keep, tmp_path / "checkpoint.pt"
+    keep, file = Checkpoint.keep, tmp_path / "checkpoint.pt"
 
-    def keep_then_die(fabric, checkpoint, state, call):
-        kept(fabric, checkpoint, state, call)
-        if len(state["history"]["loss"]) == 2:
+    def keep_then_die(self):
+        keep(self)
+        if len(self.state["history"]["loss"]) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "_keep", keep_then_die)
+    monkeypatch.setattr(Checkpoint, "keep", keep_then_die)
     with pytest.raises(KeyboardInterrupt):
         bm.fit(halved, cohort, **settings, checkpoint=file)
-    monkeypatch.setattr(training, "_keep", kept)
+    monkeypatch.setattr(Checkpoint, "keep", keep)
     resumed = new(seed=99)  # whatever is in memory is replaced by the checkpoint
     again = bm.fit(resumed, cohort, **settings, checkpoint=file)
     assert again.loss == history.loss
@@ -251,6 +269,7 @@ def test_it_finds_the_bright_balls_in_fat_from_their_score():
     ("change", "words"),
     [
         ({"epochs": 0}, ">= 1"),
+        ({"accumulate": 0}, ">= 1"),
         ({"device": "tpu"}, "not available here"),
         ({"precision": "8"}, "not known"),
         ({"precision": "16"}, "needs a GPU"),

@@ -1,0 +1,74 @@
+"""A training kept on disk after each epoch, and taken up again only by the call that it belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning_fabric as lf
+import numpy as np
+from numpy.typing import NDArray
+
+from .rows import Rows, parts
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a training in a file.
+
+    Attributes:
+        path: The file.
+        fabric: What trains; on several processes, the first writes and all read.
+        state: ``model``, ``optimizer``, ``schedule``, and ``history``, a mapping with lists ``loss`` and ``seconds``.
+        call: Fingerprint of the training, by :func:`digest`.
+    """
+
+    path: str | os.PathLike
+    fabric: lf.Fabric
+    state: dict[str, Any]
+    call: str
+
+    def keep(self) -> None:
+        """Write the state, whole or not at all."""
+        target = Path(self.path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.partial")
+        self.fabric.save(partial, self.state | {"call": self.call})
+        if self.fabric.is_global_zero:
+            os.replace(partial, target)
+        self.fabric.barrier()
+
+    def resume(self) -> None:
+        """Take the state from the file, if there is one.
+
+        Raises:
+            ValueError: It cannot be read, or is of other data or settings.
+        """
+        if not Path(self.path).exists():
+            return
+        try:
+            kept = self.fabric.load(self.path)
+        except Exception as error:
+            raise ValueError(
+                f"the checkpoint {self.path} cannot be read ({error}): remove it to train from the start."
+            ) from error
+        if kept.get("call") != self.call:
+            raise ValueError(
+                f"the checkpoint {self.path} belongs to other data or settings: remove it, or give another file."
+            )
+        for name in ("model", "optimizer", "schedule"):
+            self.state[name].load_state_dict(kept[name])
+        self.state["history"].update({k: kept["history"][k] for k in ("loss", "seconds")})
+
+
+def digest(arrays: Iterable[NDArray | Rows], *settings: object) -> str:
+    """A fingerprint of data and settings."""
+    found = hashlib.sha256(repr(settings).encode())
+    for array in arrays:
+        for part in parts(array):
+            found.update(np.ascontiguousarray(part))
+    return found.hexdigest()
