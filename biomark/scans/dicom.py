@@ -6,9 +6,8 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from nibabel.orientations import io_orientation
 
-from biomark.scans.scan import Scan, ScanError, assemble, check_slice
+from biomark.scans.scan import Scan, ScanError, assemble, check_slice, orientation
 from biomark.scans.slices import Header, check, open_header, read_pixels
 from biomark.scans.stack import stack
 
@@ -97,13 +96,13 @@ def _read(name: str, headers: list[Header], notes: list[str], slice: int | None 
     for header in headers:
         check(header)
     headers, affine, spacing_mm, more = stack(name, headers)
-    if slice is not None and (along := io_orientation(affine)[0])[0] == 2:
+    if slice is not None and (along := orientation(affine)[0])[0] == 2:
         check_slice(slice, len(headers))
         place = slice if along[1] > 0 else len(headers) - 1 - slice
         affine[:3, 3] += place * affine[:3, 0]
         headers, slice = [headers[place]], None
     first = headers[0]
-    data = np.empty((len(headers), int(first.get("Rows")), int(first.get("Columns"))), dtype=np.float32)
+    data = np.empty((len(headers), *first.plane), dtype=np.float32)
     for header, plane in zip(headers, data, strict=True):
         read_pixels(header, plane)
 

@@ -64,7 +64,7 @@ def _folder(path: Path) -> Preview:
 
 def _dicom(header: Header, files: int) -> Preview:
     check(header)
-    plane = (int(header.get("Rows")), int(header.get("Columns")))
+    plane = header.plane
     tilt = np.abs(np.abs(header.numbers("ImageOrientationPatient", 6)) - [1, 0, 0, 0, 1, 0]).max()
     return Preview(files, plane, files == 1) if tilt < 0.5 else Preview(max(files, *plane), None, False)
 

@@ -175,7 +175,7 @@ def assemble(
             "(air is -1000 HU). Use the original CT."
         )
 
-    found = io_orientation(affine)
+    found = orientation(affine)
     turn = ornt_transform(found, ORIENTATION)
     hu = np.ascontiguousarray(apply_orientation(data, turn), dtype=np.float32)
     # Adding zero turns -0.0 into 0.0, which reads better.
@@ -187,6 +187,16 @@ def assemble(
     notes = notes + _geometry(turned, spacing, meta)
     notes += examine(hu, spacing, meta, (low, high), padding_hu)
     return Scan(hu, spacing, turned, meta, tuple(notes))
+
+
+def orientation(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What nibabel's `io_orientation` says, for orthogonal axes; at once where they are the scanner's, as most are."""
+    steps = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    axes = np.abs(steps).argmax(axis=0)
+    signs = steps[axes, range(3)]
+    if np.abs(signs).min() < 1 - 1e-9:
+        return io_orientation(affine)
+    return np.column_stack([axes, np.sign(signs)])
 
 
 def _geometry(affine: NDArray[np.float64], spacing: tuple[float, ...], meta: dict[str, Any]) -> list[str]:

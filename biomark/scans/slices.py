@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,21 +12,40 @@ from typing import Any, NamedTuple
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.datadict import tag_for_keyword
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import get_decoder
-from pydicom.uid import UID
+from pydicom.tag import BaseTag
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from biomark.scans.scan import ScanError
 
 _CT = "1.2.840.10008.5.1.4.1.1.2"
 _ENHANCED_CT = (f"{_CT}.1", f"{_CT}.2")  # Enhanced, and Legacy Converted Enhanced
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+# Photon-counting and high-resolution scanners write 2048 x 2048; more than twice that on a side is damage, or a trap.
+_LARGEST_PIXELS = 4096 * 4096
+# A slice of that size, twice over: what a deflated file may hold.
+_LARGEST_BYTES = 4 * _LARGEST_PIXELS
 # float32 holds every whole number up to here, so that arithmetic on whole numbers below it is exact.
 _EXACT_BELOW = 2**24
+# All that is read. What else a header holds, such as who the patient is, never enters the memory; and skipping it takes
+# a fraction of the time that parsing it does.
+_OF_IMAGE = (
+    *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "ImageType", "Modality", "Manufacturer"),
+    *("ManufacturerModelName", "KVP", "SliceThickness", "ConvolutionKernel", "ContrastBolusAgent", "RescaleType"),
+    *("GantryDetectorTilt", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "FrameOfReferenceUID", "PatientID"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "PixelPaddingValue", "ModalityLUTSequence"),
+    *("RescaleSlope", "RescaleIntercept", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
+    *("NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("PixelData", "FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
+)
+_TAG_OF = {keyword: BaseTag(tag_for_keyword(keyword)) for keyword in _OF_IMAGE}
+_TAGS = list(_TAG_OF.values())
 
 
 class Header(NamedTuple):
-    """A DICOM file's header, without its pixels."""
+    """What is read of a DICOM file's header."""
 
     path: Path
     data: pydicom.Dataset
@@ -32,7 +53,9 @@ class Header(NamedTuple):
     def get(self, keyword: str) -> Any:
         """An entry, or None when it is missing, empty or not as the standard has it."""
         try:
-            value = self.data.get(keyword)
+            tag = _TAG_OF.get(keyword)
+            # By tag it takes half the time that it takes by keyword.
+            value = self.data.get(keyword) if tag is None else self.data[tag].value if tag in self.data else None
         # pydicom converts on access; a malformed value of an entry that is not needed must not stop reading.
         except Exception:
             return None
@@ -69,6 +92,18 @@ class Header(NamedTuple):
             found = "has no" if value is None else f"has an unusable ({value})"
             raise ScanError(f"{self.path} {found} {keyword}; export the original CT series again.")
         return numbers
+
+    @property
+    def plane(self) -> tuple[int, int]:
+        """Rows and columns of the image.
+
+        Raises:
+            ScanError: There are none, or more than any CT has.
+        """
+        rows, columns = (int(self.numbers(keyword, 1)[0]) for keyword in ("Rows", "Columns"))
+        if min(rows, columns) < 1 or rows * columns > _LARGEST_PIXELS:
+            raise ScanError(f"{self.path} names {rows} x {columns} pixels, which no CT slice has; copy it again.")
+        return rows, columns
 
     @property
     def preface(self) -> Header:
@@ -127,7 +162,9 @@ def open_header(path: Path, *, pixels: bool = False) -> Header | None:
         ScanError: The file is damaged or may not be read.
     """
     try:
-        return Header(path, pydicom.dcmread(path, stop_before_pixels=not pixels))
+        with open(path, "rb") as file:
+            _refuse_a_bomb(file)
+            return Header(path, pydicom.dcmread(file, stop_before_pixels=not pixels, specific_tags=_TAGS))
     except InvalidDicomError as error:
         if path.suffix.lower() in _DICOM_SUFFIXES:
             raise ScanError(f"{path} is named as DICOM but is damaged or empty; copy it again.") from error
@@ -137,6 +174,26 @@ def open_header(path: Path, *, pixels: bool = False) -> Header | None:
     # A damaged header can make the parser raise nearly anything.
     except Exception as error:
         raise ScanError(f"{path} has a damaged DICOM header; copy it again ({_short(error)}).") from error
+
+
+def _refuse_a_bomb(file: io.BufferedReader) -> None:
+    """Refuse a deflated file of a few kB that would unpack to more than any slice; leave the file at its beginning.
+
+    Raises:
+        ValueError: It unpacks to more than ``_LARGEST_BYTES``.
+    """
+    start = file.peek(1024)
+    # Followed by the padding byte, it stands in the group of elements before the deflated ones.
+    if DeflatedExplicitVRLittleEndian.encode() + b"\0" not in start:
+        return
+    # Where they begin does not matter: it is told in the last of the group's elements at the latest.
+    pydicom.filereader.read_preamble(file, False)
+    pydicom.filereader._read_file_meta_info(file)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflater.decompress(file.read(), _LARGEST_BYTES)
+    file.seek(0)
+    if inflater.unconsumed_tail:
+        raise ValueError(f"deflated, it unpacks to more than {_LARGEST_BYTES / 2**20:.0f} MiB")
 
 
 def check(header: Header) -> None:
@@ -162,6 +219,12 @@ def check(header: Header) -> None:
     unit = header.text("RescaleType") or "HU"
     if unit not in ("HU", "US"):
         raise ScanError(f"{path} is rescaled to {unit}, not to HU; pass the conventional CT series.")
+    syntax, (rows, columns) = UID(header.preface.text("TransferSyntaxUID") or ""), header.plane
+    packed = syntax.is_encapsulated or syntax.is_deflated if syntax.is_transfer_syntax else True
+    needed = rows * columns * int(header.number("BitsAllocated") or 16) // 8
+    # Said before memory is asked for.
+    if not packed and path.stat().st_size < needed:
+        raise ScanError(f"{path} has truncated or damaged pixels; copy it again (it should hold {needed} bytes of them).")
     if header.rescale[0] == 0:
         raise ScanError(f"{path} has the RescaleSlope 0, which leaves no image; export the CT series again.")
 
@@ -186,7 +249,7 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
             'pip install "biomark[codecs]"'
         )
     try:
-        data = header.data if "PixelData" in header.data else pydicom.dcmread(path)
+        data = header.data if "PixelData" in header.data else pydicom.dcmread(path, specific_tags=_TAGS)
         stored = data.pixel_array
     # Damaged pixels make the decoders raise nearly anything.
     except Exception as error:

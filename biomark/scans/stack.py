@@ -44,7 +44,7 @@ def stack(name: str, headers: list[Header]) -> Stack:
         ScanError: Sizes, pixel spacings or orientations differ; positions repeat, are missing or uneven; the
             slices are shifted sideways (gantry tilt).
     """
-    _same("size", headers, [(int(h.get("Rows")), int(h.get("Columns"))) for h in headers], 0)
+    _same("size", headers, [h.plane for h in headers], 0)
     pixel_mm = _same("PixelSpacing", headers, [h.numbers("PixelSpacing", 2) for h in headers], 1e-4)
     if min(pixel_mm) <= 0:
         raise ScanError(f"{headers[0].path} has the PixelSpacing {pixel_mm}, which must be above zero.")
