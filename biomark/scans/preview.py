@@ -9,9 +9,10 @@ import nibabel as nib
 import numpy as np
 from nibabel.orientations import io_orientation, ornt_transform
 
+from biomark.scans.header import Header, open_header
 from biomark.scans.nifti import is_nifti
 from biomark.scans.scan import ORIENTATION, ScanError
-from biomark.scans.slices import Header, check, open_header
+from biomark.scans.slices import check
 
 
 class Preview(NamedTuple):

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from biomark.scans.header import Header
 from biomark.scans.scan import ScanError
-from biomark.scans.slices import Header
 
 # Positions are decimal strings that scanners round, and tables move by small errors.
 _JITTER_MM, _JITTER_SHARE = 0.1, 0.01
