@@ -85,7 +85,7 @@ class Header(NamedTuple):
         except (TypeError, ValueError):
             numbers = ()
         if len(numbers) != count or not all(math.isfinite(v) for v in numbers):
-            found = "has no" if value is None else f"has an unusable ({value})"
+            found = "has no" if value is None else f"has an unusable ({str(value)[:40]})"
             raise ScanError(f"{self.path} {found} {keyword}; export the original CT series again.")
         return numbers
 
@@ -179,10 +179,9 @@ def _refuse_a_bomb(file: io.BufferedReader) -> None:
         ValueError: It unpacks to more than ``_LARGEST_BYTES``.
     """
     start = file.peek(1024)
-    # Followed by the padding byte, it stands in the group of elements before the deflated ones.
-    if DeflatedExplicitVRLittleEndian.encode() + b"\0" not in start:
+    # It stands in the group of elements before the deflated ones.
+    if DeflatedExplicitVRLittleEndian.encode() not in start:
         return
-    # Where they begin does not matter: it is told in the last of the group's elements at the latest.
     pydicom.filereader.read_preamble(file, False)
     pydicom.filereader._read_file_meta_info(file)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)

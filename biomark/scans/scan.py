@@ -28,7 +28,13 @@ _PLANES = ("sagittal", "coronal", "axial")
 
 
 class ScanError(ValueError):
-    """A scan that cannot be read as Hounsfield units; the sentence names the file and what to do."""
+    """A scan that cannot be read as Hounsfield units; the sentence names the file and what to do.
+
+    It is one line, whatever a damaged header holds that it repeats.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__("".join(c if c.isprintable() else "?" for c in sentence))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

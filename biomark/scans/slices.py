@@ -69,8 +69,10 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
     try:
         data = header.data if "PixelData" in header.data else pydicom.dcmread(path, specific_tags=TAGS)
         stored = data.pixel_array
-    # Damaged pixels make the decoders raise nearly anything.
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    # Damaged pixels make the decoders raise nearly anything; one in Rust panics with what is no Exception.
+    except BaseException as error:
         raise ScanError(f"{path} has truncated or damaged pixels; copy it again ({short(error)}).") from error
     if stored.shape != out.shape:
         raise ScanError(f"{path} holds pixels of shape {stored.shape} instead of {out.shape}; copy it again.")
