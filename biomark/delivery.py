@@ -162,7 +162,7 @@ def _measured(
         "unlike": found.unlike if np.isfinite(found.coverage) else None,
         "known": row.value,
         "slice": taken.slice,
-        "findings": " ".join(findings),
+        "findings": " ".join(findings) or None,
     }
     result = {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in result.items()}
     # Written last: where it is, all else is.
