@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import nn
 from tqdm.auto import tqdm
 
 from . import page, records, scans
 from .cohort import Case
 from .files import whole
 from .inspection import Inspection, Inspector
-from .model import Model
 from .scans import cache, check
 from .scans.prepare import take
 from .tasks import Task
@@ -31,7 +31,7 @@ _COLUMNS = ("id", "value", "unit", "low", "high", "coverage", "unlike", "known",
 
 
 def deliver(
-    model: Model | Inspector,
+    model: nn.Module | Inspector,
     csv: str | os.PathLike,
     folder: str | os.PathLike,
     *,
@@ -114,7 +114,7 @@ def deliver(
 class _Plain:
     """A model's answer in the words of an inspector, which knows more."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: nn.Module) -> None:
         self.model = model
 
     def __call__(self, case: Case, *, findings: Sequence[str] = ()) -> Inspection:
@@ -187,7 +187,7 @@ def _kept(place: Path, key: str) -> dict[str, Any] | None:
     return result if result.pop("key", None) == key else None
 
 
-def _digest(model: Model | Inspector) -> str:
+def _digest(model: nn.Module | Inspector) -> str:
     """Fingerprint of a model's weights, and of what an inspector learned."""
     of = (model.intervals, model.usual) if isinstance(model, Inspector) else ()
     digest = hashlib.sha256(repr(of).encode())
