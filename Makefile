@@ -48,7 +48,7 @@ $(INSTALLED): pyproject.toml requirements/constraints.txt
 	{ echo 'biomark needs Python 3.11, 3.12 or 3.13, and "$(PYTHON)" is not one of them: name one, as in make setup PYTHON=python3.12'; exit 1; }
 	$(call step,Creating $(VENV),$(PYTHON) -m venv $(VENV))
 	$(call step,Installing $(TORCH),$(BIN)/python -m pip install -q $(TORCH))
-	$(call step,Installing biomark and the tools of the book,$(BIN)/python -m pip install -q -c requirements/constraints.txt -e '.[book$(comma)codecs$(comma)excel]')
+	$(call step,Installing biomark and the tools of the book,$(BIN)/python -m pip install -q -c requirements/constraints.txt -e '.[book$(comma)codecs$(comma)dicom$(comma)excel]')
 	@touch $@
 
 # Executed notebooks are cached by their own text alone, so whatever else decides a result must drop the cache.

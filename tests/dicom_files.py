@@ -79,3 +79,39 @@ def series(folder: Path, places_mm: tuple[float, ...] = (0, 2, 4, 6), **changes:
         ours = {name: value[k] if isinstance(value, tuple) else value for name, value in changes.items()}
         save(ct_slice(body_hu(k), (-168.0, -168.0, z), **ours), folder / f"{k}.dcm")
     return folder
+
+
+PERSON = {
+    "PatientName": "GRAUBNER^ILSE",
+    "PatientID": "MRN-778812",
+    "PatientBirthDate": "19510214",
+    "PatientSex": "F",
+    "PatientAddress": "12 Harbour Lane",
+    "AccessionNumber": "ACC-5501",
+    "StudyID": "STUDY-91",
+    "StudyDate": "20190307",
+    "StudyTime": "113355",
+    "ReferringPhysicianName": "HOLTER^KURT",
+    "InstitutionName": "Saint Elsewhere",
+    "OperatorsName": "OPERATOR^ANN",
+    "PatientComments": "neighbour of Ilse",
+}
+STUDY = "1.2.826.0.1.3680043.8.498.77"
+
+
+def personal(folder: Path, places_mm=(0, 2, 4, 6), **changes) -> Path:
+    """A series of which everything says who it is of, also in a private and a nested entry."""
+    for k, z in enumerate(places_mm):
+        data = ct_slice(body_hu(k), (-168.0, -168.0, z), StudyInstanceUID=STUDY, **(PERSON | changes))
+        data.private_block(0x0009, "ACME 1.0", create=True).add_new(1, "LO", "GRAUBNER private")
+        inner = Dataset()
+        inner.PatientID = "MRN-778812"
+        data.OtherPatientIDsSequence = [inner]
+        save(data, folder / f"{k}.dcm")
+    return folder
+
+
+def named(path: Path) -> list[str]:
+    """What of the person stands in a file."""
+    content = path.read_bytes()
+    return [v for v in PERSON.values() if len(v) > 1 and v.split("^")[0].encode() in content]

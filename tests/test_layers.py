@@ -25,6 +25,7 @@ ROWS = [
         "devices",
         "calibration",
         "claim",
+        "files",
         "rows",
     },
     {"tasks", "conformal", "backbones", "order", "checkpoints"},
@@ -35,6 +36,8 @@ ROWS = [
     {"training", "evaluation", "attribution", "inspection"},
     {"comparison"},
     {"viz", "widgets"},
+    {"page"},
+    {"delivery"},
 ]
 ROW_OF = {module: row for row, modules in enumerate(ROWS) for module in modules}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -9,7 +9,8 @@
 from __future__ import annotations
 
 from biomark.scans import public_sets
-from biomark.scans.export import write_dicom
+from biomark.scans.derived import write_parametric_map, write_segmentation
+from biomark.scans.export import write_dicom, write_nifti
 from biomark.scans.grid import Grid
 from biomark.scans.heart import HeartBox, heart_box
 from biomark.scans.manifest import ManifestError, cache_folder, check_manifest, read_manifest
@@ -29,4 +30,7 @@ __all__ = [
     "read",
     "read_manifest",
     "write_dicom",
+    "write_nifti",
+    "write_parametric_map",
+    "write_segmentation",
 ]

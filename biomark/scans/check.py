@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
@@ -16,12 +14,30 @@ from biomark.scans.nifti import is_nifti
 from biomark.scans.preview import Preview, preview
 from biomark.scans.reader import missing
 from biomark.scans.scan import ScanError
-from biomark.scans.sheet import REQUIRED, Problem
-from biomark.tasks import Task
+from biomark.scans.sheet import REQUIRED, Problem, identifier, number, read_sheet
+from biomark.tasks import TASKS, Task
 
 _SUGGESTIONS = 20  # searching a folder of thousands for a similar name takes a while, and the first few tell the story
 _FACTORS = (10.0, 100.0, 1000.0)
 _SQUARES = {("cm2", 100.0): "mm2"}
+
+
+def checked(
+    csv: str | Path,
+    task: Task | str,
+    root: str | Path | None,
+    plausible: tuple[float, float] | None,
+    allow_outside: bool,
+    progress: bool,
+    required: tuple[str, ...] = REQUIRED,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The sheet's rows, and its problems by row; arguments as for :func:`biomark.scans.read_manifest`."""
+    task, path = TASKS[task] if isinstance(task, str) else task, Path(csv).expanduser()
+    root = path.parent if root is None else Path(root).expanduser()
+    table, found = read_sheet(path, required)
+    checker = Checker(task, root, allow_outside, plausible or task.plausible, found, required)
+    rows = checker.check(table, progress)
+    return rows, pd.DataFrame(sorted(checker.found), columns=Problem._fields)
 
 
 @dataclass
@@ -34,6 +50,7 @@ class Checker:
         allow_outside: Whether paths may lead out of it.
         plausible: Lowest and highest value.
         found: The problems, in no order.
+        required: The columns in which no cell may be empty.
     """
 
     task: Task
@@ -41,6 +58,7 @@ class Checker:
     allow_outside: bool
     plausible: tuple[float, float]
     found: list[Problem]
+    required: tuple[str, ...] = REQUIRED
     _missing: int = 0
     _sizes: dict[Path, Preview] = field(default_factory=dict)
 
@@ -75,7 +93,7 @@ class Checker:
         def tried(column: str, reader: Callable, *more: object) -> object:
             """What ``reader`` makes of a cell; None, and a problem, where it cannot."""
             text = cells.get(column, "")
-            if column not in cells or (text == "" and column not in REQUIRED):
+            if column not in cells or (text == "" and column not in self.required):
                 return None
             try:
                 return reader(text, *more)
@@ -88,7 +106,7 @@ class Checker:
         mask = tried("mask", self._path)
         return {
             "row": cells["row"],
-            "id": tried("id", _id) or cells.get("id", ""),
+            "id": tried("id", identifier) or cells.get("id", ""),
             "image": image,
             "value": tried("value", self._value),
             "slice": tried("slice", self._slice, size),
@@ -126,7 +144,7 @@ class Checker:
         return self._sizes[path]
 
     def _value(self, text: str) -> float:
-        value, (low, high) = _number(text, "value"), self.plausible
+        value, (low, high) = number(text, "value"), self.plausible
         if value < 0:
             raise ScanError(f"the value {text} is negative, which no {self.task.name} is")
         if low <= value <= high:
@@ -142,15 +160,15 @@ class Checker:
         raise ScanError(f"{sentence}: check it, or give plausible=(lowest, highest)")
 
     def _slice(self, text: str, size: Preview | None) -> int:
-        number = _number(text, "slice")
-        if not number.is_integer() or number < 0:
+        index = number(text, "slice")
+        if not index.is_integer() or index < 0:
             raise ScanError(f"the slice {text} is no whole number from 0 (feet) on")
         if self.task.ndim != 2:
             raise ScanError(f"the task {self.task.key!r} measures a volume: leave the slice empty")
-        if size is not None and number >= size.slices:
+        if size is not None and index >= size.slices:
             most = "has" if size.exact else "holds at most"
             raise ScanError(f"there is no slice {text}: the image {most} {size.slices}, counted from 0 (feet)")
-        return int(number)
+        return int(index)
 
     def _repeats(self, rows: list[dict], column: str, key: Callable[[dict], Hashable], sentence: str) -> None:
         """A problem for every row that shares a key with another."""
@@ -188,29 +206,6 @@ class Checker:
                 what = f"the group {row['group']!r}" if row["group"] else "the image"
                 sentence = f"{what} is in {row['split']!r} here and in another split in {others}: keep it in one."
                 self.found.append(Problem(row["row"], row["id"], "split", sentence))
-
-
-def _id(text: str) -> str:
-    if not text:
-        raise ScanError("no id is given")
-    # Names of files are made of ids; a control character could hide in a table.
-    if not text.isprintable() or set(text) & set('/\\<>:"|?*') or text.strip(".") == "":
-        raise ScanError(f"the id {text!r} cannot name a file: use letters, digits, - and _")
-    return text
-
-
-def _number(text: str, what: str) -> float:
-    if not text:
-        raise ScanError(f"no {what} is given")
-    if re.fullmatch(r"[+-]?\d*,\d+", text):
-        raise ScanError(f"the {what} {text!r} has a comma: write {text.replace(',', '.')!r} if it is a decimal one")
-    try:
-        number = float(text) if "_" not in text else math.nan
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ScanError(f"the {what} {text!r} is not a number: write the number alone, such as 31.5")
-    return number
 
 
 def _fits(mask: Path, image: Preview | None) -> bool:

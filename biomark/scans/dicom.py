@@ -6,10 +6,10 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from nibabel.orientations import io_orientation
 
-from biomark.scans.scan import Scan, ScanError, assemble, check_slice
-from biomark.scans.slices import Header, check, open_header, read_pixels
+from biomark.scans.header import Header, open_header
+from biomark.scans.scan import Scan, ScanError, assemble, check_slice, orientation
+from biomark.scans.slices import check, read_pixels
 from biomark.scans.stack import stack
 
 
@@ -19,14 +19,7 @@ def read_file(path: Path) -> Scan:
     Raises:
         ScanError: The file is no CT image in Hounsfield units, or is damaged.
     """
-    header = open_header(path, pixels=True)
-    if header is None:
-        raise ScanError(f"{path} is neither DICOM nor NIfTI (.nii, .nii.gz); convert it to one of them.")
-    if not header.is_image:
-        raise ScanError(f"{path} is DICOM but holds no image; pass a slice of the CT series.")
-    if header.is_scout:
-        raise ScanError(f"{path} is a scout (localizer) image; pass a slice of the CT series.")
-    return _read(str(path), [header], [])
+    return _read(str(path), [_alone(path, pixels=True)], [])
 
 
 def read_folder(folder: Path, series: str | None = None, slice: int | None = None) -> Scan:
@@ -40,6 +33,36 @@ def read_folder(folder: Path, series: str | None = None, slice: int | None = Non
     Raises:
         ScanError: The folder holds no series, several, or one that is no complete CT volume.
     """
+    headers, notes = _chosen(folder, series)
+    return _read(str(folder), headers, notes, slice)
+
+
+def in_order(path: Path) -> list[Header]:
+    """The headers of a file or of the one series in a folder, in the order in which a scan's array holds the slices.
+
+    Raises:
+        ScanError: As for :func:`read_file` and :func:`read_folder`.
+    """
+    headers = _chosen(path, None)[0] if path.is_dir() else [_alone(path)]
+    for header in headers:
+        check(header)
+    return stack(str(path), headers).headers
+
+
+def _alone(path: Path, *, pixels: bool = False) -> Header:
+    """The header of a file that is to be a slice."""
+    header = open_header(path, pixels=pixels)
+    if header is None:
+        raise ScanError(f"{path} is neither DICOM nor NIfTI (.nii, .nii.gz); convert it to one of them.")
+    if not header.is_image:
+        raise ScanError(f"{path} is DICOM but holds no image; pass a slice of the CT series.")
+    if header.is_scout:
+        raise ScanError(f"{path} is a scout (localizer) image; pass a slice of the CT series.")
+    return header
+
+
+def _chosen(folder: Path, series: str | None) -> tuple[list[Header], list[str]]:
+    """The headers of the series in a folder, and findings."""
     try:
         files = sorted(p for p in folder.iterdir() if p.is_file())
     except OSError as error:
@@ -68,7 +91,7 @@ def read_folder(folder: Path, series: str | None = None, slice: int | None = Non
         notes.append(f"{others} file{'s' * (others > 1)} in the folder without a DICOM image: ignored.")
     if scouts := len(images) - len(slices):
         notes.append(f"{scouts} scout (localizer) image{'s' * (scouts > 1)} in the folder: set aside.")
-    return _read(str(folder), chosen[0], notes, slice)
+    return chosen[0], notes
 
 
 def _listing(groups: dict[tuple[str, ...], list[Header]]) -> str:
@@ -97,13 +120,13 @@ def _read(name: str, headers: list[Header], notes: list[str], slice: int | None 
     for header in headers:
         check(header)
     headers, affine, spacing_mm, more = stack(name, headers)
-    if slice is not None and (along := io_orientation(affine)[0])[0] == 2:
+    if slice is not None and (along := orientation(affine)[0])[0] == 2:
         check_slice(slice, len(headers))
         place = slice if along[1] > 0 else len(headers) - 1 - slice
         affine[:3, 3] += place * affine[:3, 0]
         headers, slice = [headers[place]], None
     first = headers[0]
-    data = np.empty((len(headers), int(first.get("Rows")), int(first.get("Columns"))), dtype=np.float32)
+    data = np.empty((len(headers), *first.plane), dtype=np.float32)
     for header, plane in zip(headers, data, strict=True):
         read_pixels(header, plane)
 

@@ -1,14 +1,48 @@
-"""Write Hounsfield units as a DICOM series."""
+"""Write what was found in a scan as NIfTI, and Hounsfield units as a DICOM series."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 from numpy.typing import ArrayLike
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from biomark.files import whole
+from biomark.scans.scan import Scan
+
+
+def write_nifti(path: str | Path, volume: ArrayLike, scan: Scan) -> Path:
+    """Write a map or a mask that lies on a scan's voxels, in the order and place of the file that the scan came from.
+
+    Over a NIfTI file it lies voxel by voxel. Over a DICOM series it has the voxels of the slices: columns, rows,
+    slices. Nothing of the scan but its place is written.
+
+    Args:
+        path: A `.nii` or `.nii.gz` file to write, whole or not at all.
+        volume: Shape of ``scan.hu``. What is boolean is written as 8-bit whole numbers, all else as 32-bit floats.
+        scan: The scan.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: The array has another shape, or the name another ending.
+    """
+    if not str(path).endswith((".nii", ".nii.gz")):
+        raise ValueError(f"{path} must end in .nii or .nii.gz.")
+    volume = np.asarray(volume)
+    data, affine = scan.as_stored(volume.astype(np.uint8 if volume.dtype == bool else np.float32))
+    if scan.meta["source"] == "DICOM":
+        data, affine = data.T, affine[:, [2, 1, 0, 3]]
+    image = nib.Nifti1Image(np.ascontiguousarray(data), affine)
+    image.header.set_xyzt_units("mm")
+    with whole(path) as partial:
+        nib.save(image, partial)
+    return Path(path)
 
 
 def write_dicom(

@@ -114,12 +114,28 @@ class Placed:
         share = self._carried(np.where(mask, weights, 0).astype(float), shares=True)
         return np.where(held > 0, share > held / 2, self.means(mask, 0) > 0.5)
 
+    def back(self, map: NDArray, shape: Sequence[int]) -> NDArray[np.float32]:
+        """A map on the grid, carried to the image's own voxels: each takes the mean of what it lies in, 0 beyond.
+
+        Weighted by an image's weights it adds up to exactly what the map does, weighted by :meth:`sums` of them.
+
+        Args:
+            map: On the grid.
+            shape: The image's size in voxels.
+        """
+        array = np.asarray(map, float)
+        for axis, n in enumerate(shape):
+            array = np.moveaxis(np.tensordot(self._overlap(axis, n), array, (0, axis)), 0, axis)
+        return array.astype(np.float32)
+
     def _carried(self, array: NDArray[np.float64], shares: bool) -> NDArray[np.float64]:
-        for axis, (count, start, voxel) in enumerate(zip(self.shape, self.starts, self.voxels, strict=True)):
-            edges = start + voxel * np.arange(count + 1)
-            own = np.arange(array.shape[axis])
-            # Overlap of each voxel of the grid with each of the image, in the latter's size.
-            overlap = np.minimum(edges[1:, None], own + 1) - np.maximum(edges[:-1, None], own)
-            overlap = np.maximum(overlap, 0) / (1 if shares else voxel)
+        for axis, voxel in enumerate(self.voxels):
+            overlap = self._overlap(axis, array.shape[axis]) / (1 if shares else voxel)
             array = np.moveaxis(np.tensordot(overlap, array, (1, axis)), 0, axis)
         return array
+
+    def _overlap(self, axis: int, size: int) -> NDArray[np.float64]:
+        """Overlap of each voxel of the grid with each of the image along an axis, in the latter's size."""
+        edges = self.starts[axis] + self.voxels[axis] * np.arange(self.shape[axis] + 1)
+        own = np.arange(size)
+        return np.maximum(np.minimum(edges[1:, None], own + 1) - np.maximum(edges[:-1, None], own), 0)

@@ -15,10 +15,9 @@ from biomark.cohort import Cohort
 from biomark.rows import Rows
 from biomark.scans import cache as kept
 from biomark.scans.cache import cache_folder
-from biomark.scans.check import Checker
+from biomark.scans.check import checked
 from biomark.scans.grid import Grid
 from biomark.scans.prepare import prepare
-from biomark.scans.sheet import Problem, read_sheet
 from biomark.tasks import TASKS, Task
 
 __all__ = ["ManifestError", "cache_folder", "check_manifest", "read_manifest"]
@@ -69,7 +68,7 @@ def check_manifest(
         One row a problem: ``row`` as a spreadsheet program counts (the column names are row 1), ``id``, ``column`` and
         ``problem``; empty when nothing is wrong.
     """
-    return _checked(csv, task, root, plausible, allow_outside, progress)[1]
+    return checked(csv, task, root, plausible, allow_outside, progress)[1]
 
 
 def read_manifest(
@@ -135,7 +134,7 @@ def read_manifest(
     grid = grid or Grid.usual(task.ndim)
     if len(grid.shape) != task.ndim:
         raise ValueError(f"task {task.key!r} has images in {task.ndim}-D: a grid of {grid.shape} does not fit.")
-    rows, problems = _checked(csv, task, root, plausible, allow_outside, progress)
+    rows, problems = checked(csv, task, root, plausible, allow_outside, progress)
     if len(problems) and (strict or problems["row"].min() == 1):
         raise ManifestError(f"{csv} has {len(problems)} problem{'s' * (len(problems) > 1)}:", problems)
     rows = rows[~rows["row"].isin(problems["row"])].reset_index(drop=True)
@@ -147,24 +146,6 @@ def read_manifest(
         raise ManifestError(f"of {csv}, no scan could be read:", pd.concat([problems, failed], ignore_index=True))
     aside = pd.concat([problems, failed], ignore_index=True).sort_values("row", ignore_index=True)
     return _cohort(rows.drop(index=list(reasons)), paths, task, aside, memory_gib)
-
-
-def _checked(
-    csv: str | Path,
-    task: Task | str,
-    root: str | Path | None,
-    plausible: tuple[float, float] | None,
-    allow_outside: bool,
-    progress: bool,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The sheet's rows, and its problems by row."""
-    task, path = TASKS[task] if isinstance(task, str) else task, Path(csv).expanduser()
-    root = path.parent if root is None else Path(root).expanduser()
-    table, found = read_sheet(path)
-    checker = Checker(task, root, allow_outside, plausible or task.plausible, found)
-    rows = checker.check(table, progress)
-    problems = pd.DataFrame(sorted(checker.found), columns=Problem._fields)
-    return rows, problems
 
 
 class _Job(NamedTuple):

@@ -1,8 +1,8 @@
-"""From a scan of any size to the voxels of a task's grid, with the same biomarker."""
+"""From a scan of any size to the voxels of a task's grid, with the same biomarker, and back."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from biomark.cohort import Case
-from biomark.scans.grid import AIR_HU, Grid
+from biomark.scans.grid import AIR_HU, Grid, Placed
 from biomark.scans.heart import heart_box
 from biomark.scans.mask import read_mask
 from biomark.scans.reader import read
+from biomark.scans.scan import Scan, check_slice
 from biomark.tasks import Task
 
 CROPS = {"cac": heart_box}
@@ -43,6 +44,50 @@ class Prepared:
     findings: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """What a task looks at in a scan, on the scan's own voxels, and how a grid lies over it.
+
+    Attributes:
+        scan: The scan.
+        where: Where in ``scan.hu`` it lies.
+        case: Image, weights and mask of that part, at its own spacing.
+        placed: The grid over it.
+        slice: The slice that was taken, None for a volume.
+        findings: One sentence for each thing that a careful reader would want to know.
+    """
+
+    scan: Scan
+    where: tuple[slice, slice, slice]
+    case: Case
+    placed: Placed
+    slice: int | None
+    findings: tuple[str, ...]
+
+    def prepared(self, *, native: bool = False) -> Prepared:
+        """The same on the grid; padding counts as air unless the grid is the image's own (``native``)."""
+        case, placed = self.case, self.placed
+        return Prepared(
+            placed.means(case.image if native else np.maximum(case.image, AIR_HU), AIR_HU),
+            placed.sums(case.weights),
+            None if case.mask is None else placed.mask(case.mask, case.weights),
+            placed.spacing_mm,
+            float(case.weights.sum(dtype=float)),
+            self.slice,
+            self.findings,
+        )
+
+    def back(self, map: NDArray) -> NDArray[np.float32]:
+        """A map on the grid as one on the case's own voxels, 0 where there is no candidate (there it says nothing)."""
+        return np.where(self.case.weights > 0, self.placed.back(map, self.case.image.shape), np.float32(0))
+
+    def whole(self, part: NDArray) -> NDArray:
+        """An array on the case's own voxels in its place in the scan: shape of ``scan.hu``, 0 elsewhere."""
+        volume = np.zeros(self.scan.hu.shape, part.dtype)
+        volume[self.where] = part
+        return volume
+
+
 def prepare(
     image: Path, task: Task, grid: Grid, *, slice: int | None = None, mask: Path | None = None, crop: bool = True
 ) -> Prepared:
@@ -65,39 +110,37 @@ def prepare(
         ValueError: What is to be measured does not fit on the grid, or the task cannot measure on this scan.
     """
     scan = read(image, slice=slice if task.ndim == 2 else None)
+    # A slice that was asked for has been read alone.
+    taken = take(scan, task, grid, slice=None if slice is None else 0, mask=mask, crop=crop)
+    prepared = taken.prepared(native=grid.spacing_mm is None)
+    return prepared if slice is None else replace(prepared, slice=slice)
+
+
+def take(
+    scan: Scan, task: Task, grid: Grid, *, slice: int | None = None, mask: Path | None = None, crop: bool = True
+) -> Taken:
+    """Pick the slice or the heart box of a scan, weigh its own voxels and lay a grid over it; as :func:`prepare`."""
     drawn = None if mask is None else read_mask(mask, scan)
-    findings = list(scan.findings)
+    findings, where = list(scan.findings), tuple(map(_all, scan.hu.shape))
     if task.ndim == 2:
-        # A slice that was asked for has been read alone.
-        taken = 0 if slice is not None else len(scan) // 2
-        if len(scan) > 1:
+        taken = len(scan) // 2 if slice is None else slice
+        check_slice(taken, len(scan))
+        if slice is None and len(scan) > 1:
             findings.append(f"No slice was given: number {taken} of 0 to {len(scan) - 1}, the middle one, was taken.")
-        case = scan.case(task, taken)
-        drawn = None if drawn is None else drawn[taken]
-        slice = taken if slice is None else slice
+        case, where, slice = scan.case(task, taken), (taken, *where[1:]), taken
         # Centred on what could belong. In 2-D this is the body; far away from it there is nothing to see.
         part = (ndimage.find_objects((case.weights > 0).astype(np.int8)) or [None])[0]
     elif crop and task.key in CROPS:
         box = CROPS[task.key](scan)
         findings += box.findings
-        case, part = box.case(task), None
-        if drawn is not None:
-            if lost := np.count_nonzero(drawn) - np.count_nonzero(drawn[box.slices]):
-                findings.append(f"{lost} voxels of the mask lie outside the box that was cut out.")
-            drawn = drawn[box.slices]
+        case, where, part = box.case(task), box.slices, None
+        if drawn is not None and (lost := np.count_nonzero(drawn) - np.count_nonzero(drawn[where])):
+            findings.append(f"{lost} voxels of the mask lie outside the box that was cut out.")
     else:
         case, part = Case("", scan.hu, task.weigh(scan.hu, scan.spacing_mm), None, None, scan.spacing_mm), None
+    case = replace(case, mask=None if drawn is None else drawn[where])
     placed = grid.place(case.image.shape, case.spacing_mm, part or tuple(map(_all, case.image.shape)))
-    native = grid.spacing_mm is None
-    return Prepared(
-        placed.means(case.image if native else np.maximum(case.image, AIR_HU), AIR_HU),
-        placed.sums(case.weights),
-        None if drawn is None else placed.mask(drawn, case.weights),
-        placed.spacing_mm,
-        float(case.weights.sum(dtype=float)),
-        slice,
-        tuple(findings),
-    )
+    return Taken(scan, where, case, placed, slice, tuple(findings))
 
 
 def _all(n: int) -> slice:

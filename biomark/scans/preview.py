@@ -9,9 +9,10 @@ import nibabel as nib
 import numpy as np
 from nibabel.orientations import io_orientation, ornt_transform
 
+from biomark.scans.header import Header, open_header
 from biomark.scans.nifti import is_nifti
 from biomark.scans.scan import ORIENTATION, ScanError
-from biomark.scans.slices import Header, check, open_header
+from biomark.scans.slices import check
 
 
 class Preview(NamedTuple):
@@ -64,7 +65,7 @@ def _folder(path: Path) -> Preview:
 
 def _dicom(header: Header, files: int) -> Preview:
     check(header)
-    plane = (int(header.get("Rows")), int(header.get("Columns")))
+    plane = header.plane
     tilt = np.abs(np.abs(header.numbers("ImageOrientationPatient", 6)) - [1, 0, 0, 0, 1, 0]).max()
     return Preview(files, plane, files == 1) if tilt < 0.5 else Preview(max(files, *plane), None, False)
 

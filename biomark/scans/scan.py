@@ -11,6 +11,7 @@ from nibabel.orientations import (
     axcodes2ornt,
     inv_ornt_aff,
     io_orientation,
+    ornt2axcodes,
     ornt_transform,
 )
 from numpy.typing import NDArray
@@ -27,7 +28,13 @@ _PLANES = ("sagittal", "coronal", "axial")
 
 
 class ScanError(ValueError):
-    """A scan that cannot be read as Hounsfield units; the sentence names the file and what to do."""
+    """A scan that cannot be read as Hounsfield units; the sentence names the file and what to do.
+
+    It is one line, whatever a damaged header holds that it repeats.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__("".join(c if c.isprintable() else "?" for c in sentence))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -43,6 +50,8 @@ class Scan:
             positive). The step across a lone slice is set to 1 mm there.
         meta: What the header says of the acquisition; nothing that identifies the patient.
         findings: One sentence for each thing that a careful reader would want to know.
+        axes: Where the axes of the file's own array point to, such as ``("R", "A", "S")``; of a DICOM series those of
+            slices, rows and columns.
     """
 
     hu: NDArray[np.float32]
@@ -50,6 +59,7 @@ class Scan:
     affine: NDArray[np.float64]
     meta: dict[str, Any]
     findings: tuple[str, ...]
+    axes: tuple[str, str, str] = ("S", "P", "L")
 
     @property
     def z_mm(self) -> NDArray[np.float64]:
@@ -104,6 +114,20 @@ class Scan:
         affine = self.affine.copy()
         affine[:3, 3] += slice * affine[:3, 0]
         return replace(self, hu=self.hu[slice : slice + 1].copy(), affine=affine, meta={**self.meta, "n_slices": 1})
+
+    def as_stored(self, volume: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """An array on the scan's voxels, turned to the order of the file's own array, and the affine that goes with it.
+
+        Args:
+            volume: Shape of ``hu``.
+
+        Raises:
+            ValueError: It has another shape.
+        """
+        if np.shape(volume) != self.hu.shape:
+            raise ValueError(f"the array has shape {np.shape(volume)}, but the scan {self.hu.shape}: give one a voxel.")
+        turn = ornt_transform(ORIENTATION, axcodes2ornt(self.axes))
+        return apply_orientation(volume, turn), self.affine @ inv_ornt_aff(turn, self.hu.shape) + 0.0
 
     def __repr__(self) -> str:
         d, h, w = self.hu.shape
@@ -175,7 +199,7 @@ def assemble(
             "(air is -1000 HU). Use the original CT."
         )
 
-    found = io_orientation(affine)
+    found = orientation(affine)
     turn = ornt_transform(found, ORIENTATION)
     hu = np.ascontiguousarray(apply_orientation(data, turn), dtype=np.float32)
     # Adding zero turns -0.0 into 0.0, which reads better.
@@ -186,7 +210,17 @@ def assemble(
     meta = {**meta, "orientation": plane, "n_slices": data.shape[slice_axis]}
     notes = notes + _geometry(turned, spacing, meta)
     notes += examine(hu, spacing, meta, (low, high), padding_hu)
-    return Scan(hu, spacing, turned, meta, tuple(notes))
+    return Scan(hu, spacing, turned, meta, tuple(notes), ornt2axcodes(found))
+
+
+def orientation(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What nibabel's `io_orientation` says, for orthogonal axes; at once where they are the scanner's, as most are."""
+    steps = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    axes = np.abs(steps).argmax(axis=0)
+    signs = steps[axes, range(3)]
+    if np.abs(signs).min() < 1 - 1e-9:
+        return io_orientation(affine)
+    return np.column_stack([axes, np.sign(signs)])
 
 
 def _geometry(affine: NDArray[np.float64], spacing: tuple[float, ...], meta: dict[str, Any]) -> list[str]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import math
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+
+from biomark.scans.scan import ScanError
 
 REQUIRED = ("id", "image", "value")
 OPTIONAL = ("slice", "mask", "split", "group")
@@ -30,8 +34,12 @@ class Problem(NamedTuple):
     problem: str
 
 
-def read_sheet(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
+def read_sheet(path: Path, required: tuple[str, ...] = REQUIRED) -> tuple[pd.DataFrame, list[Problem]]:
     """Read the rows of a CSV or Excel file.
+
+    Args:
+        path: The file.
+        required: The columns that it must have.
 
     Returns:
         One row a case, without empty ones: ``row``, the number of the row in the file, and those of the columns in
@@ -51,7 +59,7 @@ def read_sheet(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
     lines = [[cell.strip() for cell in line] for line in lines]
     if not lines or not any(lines[0]):
         raise ValueError(f"{path} does not begin with a row of column names: write id, image, value there.")
-    names, found = _names(lines[0])
+    names, found = _names(lines[0], required)
     rows = []
     for number, line in enumerate(lines[1:], start=2):
         if not any(line):
@@ -69,7 +77,40 @@ def read_sheet(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
     return pd.DataFrame(rows, columns=["row", *names]), found
 
 
-def _names(header: list[str]) -> tuple[dict[str, int], list[Problem]]:
+def identifier(text: str) -> str:
+    """A cell's text as a name that files can have.
+
+    Raises:
+        ScanError: It is none.
+    """
+    if not text:
+        raise ScanError("no id is given")
+    # Names of files are made of ids; a control character could hide in a table.
+    if not text.isprintable() or set(text) & set('/\\<>:"|?*') or text.strip(".") == "":
+        raise ScanError(f"the id {text!r} cannot name a file: use letters, digits, - and _")
+    return text
+
+
+def number(text: str, what: str) -> float:
+    """A cell's text as a finite number.
+
+    Raises:
+        ScanError: It is none.
+    """
+    if not text:
+        raise ScanError(f"no {what} is given")
+    if re.fullmatch(r"[+-]?\d*,\d+", text):
+        raise ScanError(f"the {what} {text!r} has a comma: write {text.replace(',', '.')!r} if it is a decimal one")
+    try:
+        value = float(text) if "_" not in text else math.nan
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ScanError(f"the {what} {text!r} is not a number: write the number alone, such as 31.5")
+    return value
+
+
+def _names(header: list[str], required: tuple[str, ...]) -> tuple[dict[str, int], list[Problem]]:
     """Where each known column stands, whatever its capitals; and what is wrong with the names."""
     known, found = (*REQUIRED, *OPTIONAL), []
     lower = [name.lower() for name in header]
@@ -83,7 +124,7 @@ def _names(header: list[str]) -> tuple[dict[str, int], list[Problem]]:
             continue
         near = difflib.get_close_matches(name, [s.lower() for s in strange], n=1, cutoff=0.7)
         meant = f"rename {strange[[s.lower() for s in strange].index(near[0])]!r}, if that is it" if near else ""
-        if name in REQUIRED:
+        if name in required:
             have = meant or f"the columns are {', '.join(map(repr, filter(None, header)))}"
             found.append(Problem(1, "", name, f"there is no column {name!r}: {have}."))
         elif near:

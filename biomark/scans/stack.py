@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from biomark.scans.header import Header
 from biomark.scans.scan import ScanError
-from biomark.scans.slices import Header
 
 # Positions are decimal strings that scanners round, and tables move by small errors.
 _JITTER_MM, _JITTER_SHARE = 0.1, 0.01
@@ -44,7 +44,7 @@ def stack(name: str, headers: list[Header]) -> Stack:
         ScanError: Sizes, pixel spacings or orientations differ; positions repeat, are missing or uneven; the
             slices are shifted sideways (gantry tilt).
     """
-    _same("size", headers, [(int(h.get("Rows")), int(h.get("Columns"))) for h in headers], 0)
+    _same("size", headers, [h.plane for h in headers], 0)
     pixel_mm = _same("PixelSpacing", headers, [h.numbers("PixelSpacing", 2) for h in headers], 1e-4)
     if min(pixel_mm) <= 0:
         raise ScanError(f"{headers[0].path} has the PixelSpacing {pixel_mm}, which must be above zero.")

@@ -10,11 +10,11 @@ import pandas as pd
 import pydicom
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 
+from biomark.scans.header import open_header
 from biomark.scans.public_sets.labels import Labels
 from biomark.scans.public_sets.liver import LIVER, TUMOUR, Sampling, number
 from biomark.scans.public_sets.table import folder, table
 from biomark.scans.scan import ORIENTATION, ScanError
-from biomark.scans.slices import open_header
 from biomark.scans.stack import stack
 
 _LAYOUT = "it should hold 3Dircadb1.N/PATIENT_DICOM and 3Dircadb1.N/MASKS_DICOM, with the inner zip files unpacked"

@@ -1,0 +1,196 @@
+"""Measure all scans of a spreadsheet with a trained model: values, maps and a page each. Loads matplotlib, so it is not
+a part of ``import biomark``; say ``from biomark import delivery``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+from tqdm.auto import tqdm
+
+from . import page, records, scans
+from .cohort import Case
+from .files import whole
+from .inspection import Inspection, Inspector
+from .scans import cache, check
+from .scans.prepare import take
+from .tasks import Task
+
+FORMATS = ("nifti", "page", "dicom")
+"""What can be written of each scan, beside its value."""
+
+_COLUMNS = ("id", "value", "unit", "low", "high", "coverage", "unlike", "known", "slice", "findings", "problem")
+
+
+def deliver(
+    model: nn.Module | Inspector,
+    csv: str | os.PathLike,
+    folder: str | os.PathLike,
+    *,
+    write: Sequence[str] = ("nifti", "page"),
+    root: str | os.PathLike | None = None,
+    grid: scans.Grid | None = None,
+    crop: bool = True,
+    allow_outside: bool = False,
+    identify: bool = False,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Measure every scan of a spreadsheet and write what was found, in a folder a case named after its ``id``.
+
+    - ``nifti``: ``map.nii.gz``, on the voxels of the scan's own file: how much of a voxel belongs, 0 to 1. Multiplied
+      by the weights of these voxels it adds up to the value.
+    - ``dicom``: ``segmentation.dcm`` and ``map.dcm``, which refer to the series; of a scan that is DICOM.
+    - ``page``: ``page.html``, one page with the picture, the value and the findings, whole in itself.
+    - ``values.csv`` in the folder itself has a row a case, also of those that could not be measured, with the reason.
+
+    One bad scan does not stop the others. What is done is not done again, unless the scan, the model, the library or
+    the settings have changed: a call that was interrupted goes on where it stopped, and a scan that failed is tried
+    again. Nothing of the patient is written but what the sheet calls ``id``.
+
+    Args:
+        model: A trained model, or an :class:`~biomark.Inspector`, which adds intervals and says what is unusual.
+        csv: As for :func:`biomark.scans.read_manifest`; the column ``value`` may be missing or have empty cells.
+        folder: Made if missing.
+        write: Some of :data:`FORMATS`.
+        root: Where the paths begin; the spreadsheet's folder by default.
+        grid: The grid that the model was trained on.
+        crop: Whether ``cac`` looks for the heart.
+        allow_outside: Whether paths may lead out of the root.
+        identify: Let DICOM objects name the patient, so that a PACS files them under him or her.
+        progress: Show bars.
+
+    Returns:
+        What ``values.csv`` holds.
+
+    Raises:
+        ValueError: A format that there is not; or the sheet is no table, or lacks a column (then of
+            :class:`~biomark.scans.ManifestError`).
+        ImportError: ``dicom`` is wanted and highdicom is not installed.
+    """
+    if unknown := set(write) - set(FORMATS):
+        raise ValueError(f"no format is named {unknown.pop()!r}: choose from {', '.join(FORMATS)}.")
+    if "dicom" in write:
+        scans.derived.highdicom()  # better missed now than after the first scan
+    answer = model.inspect if isinstance(model, Inspector) else _Plain(model)
+    task = model.model.task if isinstance(model, Inspector) else model.task
+    grid, folder = grid or scans.Grid.usual(task.ndim), Path(folder)
+    rows, problems = check.checked(csv, task, root, None, allow_outside, progress, required=("id", "image"))
+    if len(problems) and problems["row"].min() == 1:
+        raise scans.ManifestError(f"{csv} cannot be read:", problems[problems["row"] == 1])
+    reasons = problems.groupby("row")["problem"].agg(" ".join).to_dict()
+    settings = cache.settings(task, grid, crop) + repr((sorted(write), identify, records.code_digest(), _digest(model)))
+    table: dict[int, dict[str, Any]] = {}
+    try:
+        for row in tqdm(list(rows.itertuples(index=False)), "measuring", unit="scan", disable=not progress):
+            if row.row in reasons:
+                table[row.row] = {"id": row.id, "problem": _anonymous(reasons[row.row], row.image)}
+                continue
+            table[row.row] = {"id": row.id, "problem": None}
+            place = folder / row.id
+            try:
+                key = cache.key(row.image, None, row.slice, settings)
+                table[row.row] |= _kept(place, key) or _measured(
+                    row, place, key, answer, task=task, grid=grid, crop=crop, write=write, identify=identify
+                )
+            # One scan among thousands, whatever is wrong with it, must not stop the others.
+            except Exception as error:
+                reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+                table[row.row]["problem"] = _anonymous(reason, row.image)
+    finally:
+        values = pd.DataFrame(list(table.values()), columns=list(_COLUMNS))
+        with whole(folder / "values.csv") as partial:
+            values.to_csv(partial, index=False)
+    return values
+
+
+class _Plain:
+    """A model's answer in the words of an inspector, which knows more."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def __call__(self, case: Case, *, findings: Sequence[str] = ()) -> Inspection:
+        found, task, nan = self.model.locate(case), self.model.task, float("nan")
+        return Inspection(
+            case.id, task.name, task.unit, found.value, nan, nan, nan, found.map, None, tuple(findings), {}, ()
+        )
+
+
+def _measured(
+    row: Any,
+    place: Path,
+    key: str,
+    answer: Callable[..., Inspection],
+    *,
+    task: Task,
+    grid: scans.Grid,
+    crop: bool,
+    write: Sequence[str],
+    identify: bool,
+) -> dict[str, Any]:
+    """Measure one scan and write what is wanted of it; its row of the table."""
+    # The whole of it, for the map lies on all of its voxels.
+    taken = take(scans.read(row.image), task, grid, slice=row.slice, crop=crop)
+    on_grid = taken.prepared(native=grid.spacing_mm is None)
+    case = Case(row.id, on_grid.image, on_grid.weights, None, None, on_grid.spacing_mm)
+    found = answer(case, findings=taken.findings)
+    map = taken.back(found.map)
+    if "nifti" in write:
+        scans.write_nifti(place / "map.nii.gz", taken.whole(map), taken.scan)
+    findings = found.unusual + found.findings
+    if "dicom" in write:
+        if taken.scan.meta["source"] == "DICOM":
+            scans.write_segmentation(
+                place / "segmentation.dcm", taken.whole(map > 0.5), row.image, task, identify=identify
+            )
+            scans.write_parametric_map(place / "map.dcm", taken.whole(map), row.image, task, identify=identify)
+        else:
+            findings += ("The scan is no DICOM series, so no DICOM object refers to it.",)
+    if "page" in write:
+        with whole(place / "page.html") as partial:
+            partial.write_text(page.render(found, taken.case, map, taken.slice, row.value), encoding="utf-8")
+    result = {
+        **{name: getattr(found, name) for name in ("value", "unit", "low", "high", "coverage")},
+        "unlike": found.unlike if np.isfinite(found.coverage) else None,
+        "known": row.value,
+        "slice": taken.slice,
+        "findings": " ".join(findings) or None,
+    }
+    result = {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in result.items()}
+    # Written last: where it is, all else is.
+    with whole(place / "result.json") as partial:
+        partial.write_text(json.dumps({"key": key} | result, indent=2) + "\n", encoding="utf-8")
+    return result
+
+
+def _anonymous(reason: str, image: Path | None) -> str:
+    """A reason without paths: a folder may be named after the patient."""
+    if image is None:
+        return "The row cannot be used: check_manifest says why."
+    return reason.replace(str(image), "the image")
+
+
+def _kept(place: Path, key: str) -> dict[str, Any] | None:
+    """What an earlier call found with the same scan, model and settings."""
+    try:
+        result = json.loads((place / "result.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return result if result.pop("key", None) == key else None
+
+
+def _digest(model: nn.Module | Inspector) -> str:
+    """Fingerprint of a model's weights, and of what an inspector learned."""
+    of = (model.intervals, model.usual) if isinstance(model, Inspector) else ()
+    digest = hashlib.sha256(repr(of).encode())
+    for name, tensor in (model.model if isinstance(model, Inspector) else model).state_dict().items():
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,196 @@
+"""The header of one DICOM file."""
+
+from __future__ import annotations
+
+import io
+import math
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pydicom
+from pydicom.datadict import tag_for_keyword
+from pydicom.errors import InvalidDicomError
+from pydicom.tag import BaseTag
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from biomark.scans.scan import ScanError
+
+_CT = "1.2.840.10008.5.1.4.1.1.2"
+ENHANCED_CT = (f"{_CT}.1", f"{_CT}.2")  # Enhanced, and Legacy Converted Enhanced
+_DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+# Photon-counting and high-resolution scanners write 2048 x 2048; more than twice that on a side is damage, or a trap.
+_LARGEST_PIXELS = 4096 * 4096
+# A slice of that size, twice over: what a deflated file may hold.
+_LARGEST_BYTES = 4 * _LARGEST_PIXELS
+# All that is read. What else a header holds, such as who the patient is, never enters the memory; and skipping it takes
+# a fraction of the time that parsing it does.
+_OF_IMAGE = (
+    *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "ImageType", "Modality", "Manufacturer"),
+    *("ManufacturerModelName", "KVP", "SliceThickness", "ConvolutionKernel", "ContrastBolusAgent", "RescaleType"),
+    *("GantryDetectorTilt", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "FrameOfReferenceUID"),
+    *("PatientID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "PixelPaddingValue"),
+    *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "SamplesPerPixel", "PhotometricInterpretation"),
+    *("PlanarConfiguration", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
+    *("PixelRepresentation", "PixelData", "FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTable"),
+    "ExtendedOffsetTableLengths",
+)
+_TAG_OF = {keyword: BaseTag(tag_for_keyword(keyword)) for keyword in _OF_IMAGE}
+TAGS = list(_TAG_OF.values())
+
+
+class Header(NamedTuple):
+    """What is read of a DICOM file's header."""
+
+    path: Path
+    data: pydicom.Dataset
+
+    def get(self, keyword: str) -> Any:
+        """An entry, or None when it is missing, empty or not as the standard has it."""
+        try:
+            tag = _TAG_OF.get(keyword)
+            # By tag it takes half the time that it takes by keyword.
+            value = self.data.get(keyword) if tag is None else self.data[tag].value if tag in self.data else None
+        # pydicom converts on access; a malformed value of an entry that is not needed must not stop reading.
+        except Exception:
+            return None
+        return None if value is None or value == "" else value
+
+    def text(self, keyword: str) -> str | None:
+        """An entry as text, its several values joined by '/', or None."""
+        value = self.get(keyword)
+        if value is None:
+            return None
+        parts = [value] if isinstance(value, str) or not isinstance(value, Iterable) else value
+        return "/".join(str(part).strip() for part in parts) or None
+
+    def number(self, keyword: str) -> float | None:
+        """An entry as one finite number, or None."""
+        try:
+            number = float(self.get(keyword))
+        except (TypeError, ValueError):
+            return None
+        return number if math.isfinite(number) else None
+
+    def numbers(self, keyword: str, count: int) -> tuple[float, ...]:
+        """The `count` finite numbers of an entry that reading cannot do without.
+
+        Raises:
+            ScanError: The entry is missing or holds something else.
+        """
+        value = self.get(keyword)
+        try:
+            numbers = tuple(float(v) for v in ((value,) if count == 1 else value))
+        except (TypeError, ValueError):
+            numbers = ()
+        if len(numbers) != count or not all(math.isfinite(v) for v in numbers):
+            found = "has no" if value is None else f"has an unusable ({str(value)[:40]})"
+            raise ScanError(f"{self.path} {found} {keyword}; export the original CT series again.")
+        return numbers
+
+    @property
+    def plane(self) -> tuple[int, int]:
+        """Rows and columns of the image.
+
+        Raises:
+            ScanError: There are none, or more than any CT has.
+        """
+        rows, columns = (int(self.numbers(keyword, 1)[0]) for keyword in ("Rows", "Columns"))
+        if min(rows, columns) < 1 or rows * columns > _LARGEST_PIXELS:
+            raise ScanError(f"{self.path} names {rows} x {columns} pixels, which no CT slice has; copy it again.")
+        return rows, columns
+
+    @property
+    def preface(self) -> Header:
+        """The file meta information, which stands first and survives when a file is cut."""
+        return Header(self.path, getattr(self.data, "file_meta", pydicom.Dataset()))
+
+    @property
+    def kind(self) -> str:
+        """The UID of the kind of object (SOP class), or ''."""
+        return self.preface.text("MediaStorageSOPClassUID") or self.text("SOPClassUID") or ""
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the file holds an image.
+
+        Raises:
+            ScanError: The file is a CT image that lost its end in copying, or names a size that none has.
+        """
+        if self.get("Rows") and self.get("Columns"):
+            return bool(self.plane)
+        if self.kind in ("", _CT, *ENHANCED_CT):
+            raise ScanError(f"{self.path} is truncated: it ends within the header; copy it again.")
+        return False
+
+    @property
+    def is_scout(self) -> bool:
+        """Whether the image is a planning overview instead of a slice."""
+        return "LOCALIZER" in (self.text("ImageType") or "").upper()
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """What tells series apart: the UID or, where an anonymiser emptied it, what is left in the header."""
+        uid = self.text("SeriesInstanceUID")
+        left = ("SeriesNumber", "StudyInstanceUID", "PatientID")
+        return (uid,) if uid else ("", *(self.text(keyword) or "" for keyword in left))
+
+    @property
+    def rescale(self) -> tuple[float, float]:
+        """The slice's own slope and intercept, from stored values to HU.
+
+        Raises:
+            ScanError: One of them is missing.
+        """
+        return (*self.numbers("RescaleSlope", 1), *self.numbers("RescaleIntercept", 1))
+
+
+def open_header(path: Path, *, pixels: bool = False) -> Header | None:
+    """The header of a DICOM file; None when the file is no DICOM and does not claim to be.
+
+    Args:
+        path: The file.
+        pixels: Keep the stored pixels with it, for :func:`read_pixels`: one file is opened once, while of a series
+            all would be held at a time.
+
+    Raises:
+        ScanError: The file is damaged or may not be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            _refuse_a_bomb(file)
+            return Header(path, pydicom.dcmread(file, stop_before_pixels=not pixels, specific_tags=TAGS))
+    except InvalidDicomError as error:
+        if path.suffix.lower() in _DICOM_SUFFIXES:
+            raise ScanError(f"{path} is named as DICOM but is damaged or empty; copy it again.") from error
+        return None
+    except PermissionError as error:
+        raise ScanError(f"{path} may not be read; change its permissions.") from error
+    # A damaged header can make the parser raise nearly anything.
+    except Exception as error:
+        raise ScanError(f"{path} has a damaged DICOM header; copy it again ({short(error)}).") from error
+
+
+def _refuse_a_bomb(file: io.BufferedReader) -> None:
+    """Refuse a deflated file of a few kB that would unpack to more than any slice; leave the file at its beginning.
+
+    Raises:
+        ValueError: It unpacks to more than ``_LARGEST_BYTES``.
+    """
+    start = file.peek(1024)
+    # It stands in the group of elements before the deflated ones.
+    if DeflatedExplicitVRLittleEndian.encode() not in start:
+        return
+    pydicom.filereader.read_preamble(file, False)
+    pydicom.filereader._read_file_meta_info(file)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflater.decompress(file.read(), _LARGEST_BYTES)
+    file.seek(0)
+    if inflater.unconsumed_tail:
+        raise ValueError(f"deflated, it unpacks to more than {_LARGEST_BYTES / 2**20:.0f} MiB")
+
+
+def short(error: Exception) -> str:
+    """The first line of another library's message."""
+    return (str(error).splitlines() or [type(error).__name__])[0].strip().rstrip(".")
