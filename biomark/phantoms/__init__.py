@@ -13,8 +13,12 @@ SIZE = {"pma": 128, "sfa": 128, "liver": 96, "cac": 80}
 """Pixels on a side when ``size`` is not given: about 3 mm a pixel in the chest, 4 mm in the abdomen and 1.8 mm
 in the heart box."""
 
+_CHEST = ("female", "half_width_mm", "muscularity", "adipose_mm")
+GIVEN = {"pma": _CHEST, "sfa": _CHEST, "liver": (), "cac": ("calcium",)}
+"""What :func:`draw` takes instead of drawing it, by task: see ``chest.draw_body`` and ``heart.draw_volume``."""
 
-def draw(key: str, n: int, seed: int, *, size: int | None = None) -> Cohort:
+
+def draw(key: str, n: int, seed: int, *, size: int | None = None, **given: float) -> Cohort:
     """Draw a cohort of phantoms.
 
     Case ``i`` depends on ``seed`` and ``i`` alone: the first cases of a larger cohort are those of a smaller one,
@@ -26,6 +30,7 @@ def draw(key: str, n: int, seed: int, *, size: int | None = None) -> Cohort:
         seed: Same arguments, same bits on one machine.
         size: Pixels on a side; :data:`biomark.phantoms.SIZE` by default. A heart box always has ``heart.SLICES``
             slices; ``heart.draw_volume`` draws the same heart with slices 1 to 5 mm apart.
+        **given: What is given rather than drawn, the same for all cases: :data:`GIVEN` lists the names by key.
 
     Returns:
         A cohort with values and masks. Areas are analytic: the painted area, counted on a grid three times finer
@@ -33,12 +38,15 @@ def draw(key: str, n: int, seed: int, *, size: int | None = None) -> Cohort:
         who knows all painted coronary calcium would click on the finished image (``heart.lesions``).
 
     Raises:
-        ValueError: No phantom of that key, or ``n`` below 1.
+        ValueError: No phantom of that key, ``n`` below 1, or something given that this phantom does not take.
     """
     if key not in SIZE:
         raise ValueError(f"no phantom is drawn for {key!r}: choose one of {', '.join(sorted(SIZE))}.")
     if n < 1:
         raise ValueError(f"a cohort needs at least one case, not {n}.")
+    if unknown := ", ".join(sorted(given.keys() - set(GIVEN[key]))):
+        takes = f"it takes {', '.join(GIVEN[key])}" if GIVEN[key] else "all of it is drawn"
+        raise ValueError(f"the phantom {key!r} does not take {unknown}: {takes}.")
     task, size = TASKS[key], size or SIZE[key]
     shape = (size, size) if task.ndim == 2 else (heart.SLICES, size, size)
     images = np.empty((n, *shape), np.float32)
@@ -47,17 +55,19 @@ def draw(key: str, n: int, seed: int, *, size: int | None = None) -> Cohort:
     values, spacing = np.empty(n), np.empty((n, task.ndim))
     for i in range(n):
         rng = np.random.default_rng([seed, i])
-        drawn = heart.draw_volume(rng, size) if key == "cac" else _draw_slice(key, rng, size)
+        drawn = heart.draw_volume(rng, size, **given) if key == "cac" else _draw_slice(key, rng, size, **given)
         images[i], masks[i], values[i], spacing[i] = drawn
         weights[i] = task.weigh(images[i], spacing[i])
     return Cohort(task, images, weights, values, masks, spacing, tuple(f"{key}-{seed}-{i}" for i in range(n)))
 
 
-def _draw_slice(key: str, rng: np.random.Generator, size: int) -> tuple[NDArray, NDArray, float, tuple[float, float]]:
+def _draw_slice(
+    key: str, rng: np.random.Generator, size: int, **given: float
+) -> tuple[NDArray, NDArray, float, tuple[float, float]]:
     """Image, mask, area in cm2 and pixel spacing of one slice."""
     if key == "liver":
         image, tumour, _, pixel = liver.draw_slice(rng, size)
         coverage = {key: tumour}
     else:
-        image, coverage, pixel = chest.draw_slice(rng, size)
+        image, coverage, pixel = chest.draw_slice(rng, size, **given)
     return image, coverage[key] > 0.5, coverage[key].sum() * pixel**2 / 100, (pixel, pixel)

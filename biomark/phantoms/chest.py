@@ -46,12 +46,32 @@ class Body:
     fascia_mm: float
 
 
-def draw_body(rng: np.random.Generator) -> Body:
-    """Draw the layers of one phantom."""
+def draw_body(
+    rng: np.random.Generator,
+    *,
+    female: bool | None = None,
+    half_width_mm: float | None = None,
+    muscularity: float | None = None,
+    adipose_mm: float | None = None,
+) -> Body:
+    """Draw the layers of one phantom.
+
+    What is given is taken instead of what was drawn; the generator goes on as it would have, so that one generator's
+    state gives one person, wider or leaner.
+
+    Args:
+        rng: Source of every random choice.
+        female: Sex; drawn 1 to 1.
+        half_width_mm: Half the width of the chest inside the ribs; drawn from 82 to 118.
+        muscularity: Thickness of muscles, about 1; drawn from 0.5 to 1.7.
+        adipose_mm: Thickness of the subcutaneous fat at the side; drawn from 5 to 45.
+    """
     uniform = rng.uniform
     ticks = np.deg2rad(np.arange(STEPS) * 360 / STEPS - 180)
-    female = bool(rng.random() < 0.5)
-    half_width = uniform(82, 107) if female else uniform(92, 118)
+    drawn = bool(rng.random() < 0.5)
+    female = drawn if female is None else female
+    drawn = uniform(82, 107) if female else uniform(92, 118)
+    half_width = drawn if half_width_mm is None else half_width_mm
     half_depth = half_width * uniform(0.66, 0.84)
     power = uniform(2.0, 2.6)
     pleura = (np.abs(np.sin(ticks) / half_width) ** power + np.abs(np.cos(ticks) / half_depth) ** power) ** (-1 / power)
@@ -60,10 +80,12 @@ def draw_body(rng: np.random.Generator) -> Body:
     )
     cage = pleura + uniform(8, 12)
 
-    muscularity = float(np.clip(rng.normal(0.9 if female else 1.2, 0.18), 0.5, 1.7))
+    drawn = float(np.clip(rng.normal(0.9 if female else 1.2, 0.18), 0.5, 1.7))
+    muscularity = drawn if muscularity is None else muscularity
     axilla = float(np.clip(np.exp(rng.normal(0, 0.35)), 0.5, 2.3))
     layer, fat = {}, {}
-    adipose = float(np.clip(np.exp(rng.normal(np.log(18 if female else 13), 0.45)), 5, 45))
+    drawn = float(np.clip(np.exp(rng.normal(np.log(18 if female else 13), 0.45)), 5, 45))
+    adipose = drawn if adipose_mm is None else adipose_mm
     shared = {d: uniform(0.6, 1.5) for d in (0, 30, 60, 90, 120, 150, 180)}
     for side in (-1, 1):
         jitter = lambda low, high: uniform(low, high) * rng.normal(1, 0.05)  # noqa: E731
@@ -118,19 +140,22 @@ def draw_body(rng: np.random.Generator) -> Body:
     )
 
 
-def draw_slice(rng: np.random.Generator, size: int, supersample: int = 3) -> tuple[NDArray, dict[str, NDArray], float]:
+def draw_slice(
+    rng: np.random.Generator, size: int, supersample: int = 3, **body: float
+) -> tuple[NDArray, dict[str, NDArray], float]:
     """Draw one chest slice.
 
     Args:
         rng: Source of every random choice.
         size: Pixels on a side.
         supersample: Sub-pixels on a side of a pixel.
+        **body: What of the body is given rather than drawn, as for :func:`draw_body`.
 
     Returns:
         The image in HU ``(size, size)`` float32; the share of each pixel covered by each counted part, by task key;
         the pixel's side in mm.
     """
-    body = draw_body(rng)
+    body = draw_body(rng, **body)
     reach = float(body.skin.max())
     width = 2 * max(np.abs(body.skin * np.sin(np.arange(STEPS) * 2 * np.pi / STEPS)))
     # Most real chest scans cut the body somewhere: the field of view is chosen for the lungs, not for the skin.

@@ -94,7 +94,7 @@ def draw_heart(rng: np.random.Generator, size: float) -> Heart:
 
 
 def draw_volume(
-    rng: np.random.Generator, size: int, *, slice_mm: float | None = None
+    rng: np.random.Generator, size: int, *, slice_mm: float | None = None, calcium: float | None = None
 ) -> tuple[NDArray, NDArray, float, tuple[float, float, float]]:
     """Draw one heart box.
 
@@ -108,6 +108,8 @@ def draw_volume(
         slice_mm: Distance between slices. None divides the box's height by :data:`SLICES`. A generator in the same
             state draws the same heart at every distance and size: thin slices show it sharper along the body and, the
             dose being shared by more of them, noisier (:func:`_draw_scanner`).
+        calcium: Agatston score up to which coronary calcium is painted; what is seen of it after blur, motion and
+            noise is not quite that. None draws it.
 
     Returns:
         The image in HU, (D, H, W) float32; the mask of the coronary calcium, boolean (see :func:`lesions`); its score;
@@ -131,7 +133,7 @@ def draw_volume(
     arteries = coronaries.draw_arteries(rng, heart)
     volume.sprinkle([a.lumen(blood_hu) for a in arteries])
     volume.sprinkle(calcifications.elsewhere(rng, heart, age) + calcifications.devices(rng, heart, arteries, burden))
-    aim = _aimed_score(burden)
+    aim = _aimed_score(burden) if calcium is None else calcium
     calcium = volume.sprinkle(coronaries.draw_calcium(rng, arteries, aim))
 
     scanner = _draw_scanner(rng, spacing, height / SLICES)
