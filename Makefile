@@ -5,8 +5,9 @@ TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SWEEPS := $(VENV)/.sweeps
+PAGES := $(VENV)/.pages
 
-CHAPTERS := $(sort $(wildcard book/[0-9][0-9]-*.ipynb))
+CHAPTERS := $(sort $(wildcard book/*.ipynb))
 NOTEBOOKS := $(sort $(wildcard book/*.ipynb workflow/*.ipynb))
 INPUTS := biomark $(wildcard book/params book/reference) pyproject.toml requirements/constraints.txt
 SEEN := _build/.inputs
@@ -25,17 +26,19 @@ step = @printf '\n==> %s\n' '$(1)'; t=$$(date +%s); ( $(2) ) || exit; printf '  
 # Notebooks are kept without outputs; only where a cell is tagged keep_output do its output and its count stay.
 stripping = for n in $(NOTEBOOKS); do $(BIN)/nbstripout --keep-id $(1) $$(grep -q keep_output "$$n" && echo --keep-count) "$$n" || exit; done
 
-.PHONY: help setup fresh book test smoke run sweep badges hero tidy clean
+.PHONY: help setup fresh book check-pages test smoke run sweep badges hero laboratory tidy clean
 
 help:
 	@echo 'make setup      create $(VENV) and install biomark with what the book needs (minutes; other targets do it for you)'
 	@echo 'make book       run the chapters and build the site into _build/html'
+	@echo 'make check-pages  open every page of the built book in a browser, move the sliders, and say what is wrong'
 	@echo 'make test       check style, run the tests, and run every chapter small and cell by cell (make book runs them at full size)'
 	@echo 'make smoke      run every chapter as small as it goes, into runs/smoke'
 	@echo 'make run        run one chapter with your own values, into a new folder: make run CHAPTER=07 ARGS="-p seed 3"'
 	@echo 'make sweep      train and compare all models of workflow/sweep.yml; a try-out in minutes: make sweep ARGS="--config depth=quick"'
 	@echo 'make badges     rewrite the links in README.md and the Colab cells from _config.yml and _toc.yml'
 	@echo 'make hero       draw the picture of README and front page again'
+	@echo 'make laboratory train the small model of the laboratory page again'
 	@echo 'make tidy       format the code and strip the notebooks, as make test wants them'
 	@echo 'make clean      remove what was built; $(VENV), the trained models and your runs in runs stay'
 	@echo
@@ -63,6 +66,13 @@ book: fresh
 	@rm -rf _build/html _build/.doctrees
 	$(call step,Building the book,$(BIN)/jupyter-book build . -W -n --keep-going)
 	@echo 'The site is at file://$(CURDIR)/_build/html/index.html'
+
+$(PAGES): $(INSTALLED)
+	$(call step,Installing what opens the pages,$(BIN)/python -m pip install -q -c requirements/constraints.txt -e '.[pages]')
+	@touch $@
+
+check-pages: $(PAGES)
+	$(call step,Opening every page of the book,$(BIN)/python book/check_pages.py $(ARGS))
 
 test: $(INSTALLED)
 	$(call step,Checking style,$(BIN)/ruff check -q $(CODE) && $(BIN)/ruff format -q --check $(CODE))
@@ -96,6 +106,9 @@ badges: $(INSTALLED)
 
 hero: $(INSTALLED)
 	$(call step,Drawing the picture of the front page,$(BIN)/python book/hero.py)
+
+laboratory: $(INSTALLED)
+	$(call step,Training the model of the laboratory,$(BIN)/python book/laboratory.py)
 
 tidy: $(INSTALLED)
 	$(call step,Formatting the code,$(BIN)/ruff check -q --fix $(CODE); $(BIN)/ruff format -q $(CODE))

@@ -1,6 +1,6 @@
-"""Write the badges in README.md and the Colab cell of every chapter, so that no address stands in two places.
+"""Write the badges in README.md and the Colab cell of every notebook, so that no address stands in two places.
 
-The repository is named in `_config.yml`, the chapters in `_toc.yml`, the version in `biomark/version.py`.
+The repository is named in `_config.yml`, the notebooks in `_toc.yml`, the version in `biomark/version.py`.
 Run it as `make badges`; `tests/test_book.py` fails when it should have been run.
 """
 
@@ -14,10 +14,11 @@ ROOT = Path(__file__).resolve().parent.parent
 START, END = "<!-- badges:start -->", "<!-- badges:end -->"
 
 
-def chapters() -> list[str]:
-    """Return the chapters as `_toc.yml` lists them: `book/01-one-number`, ..."""
+def notebooks() -> list[str]:
+    """Return the chapters and the laboratory as `_toc.yml` lists them: `book/01-one-number`, ..."""
     parts = yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]
-    return [entry["file"] for entry in parts[0]["chapters"]]
+    files = [entry["file"] for part in parts for entry in part["chapters"]]
+    return [file for file in files if (ROOT / f"{file}.ipynb").is_file()]
 
 
 def title(chapter: str) -> str:
@@ -41,7 +42,7 @@ def readme_block() -> str:
         "| Read | Run |",
         "|---|---|",
     ]
-    for chapter in chapters():
+    for chapter in notebooks():
         notebook = f"{colab}/github/{owner}/{name}/blob/{branch}/{chapter}.ipynb"
         badge = f"[![Open in Colab]({colab}/assets/colab-badge.svg)]({notebook})"
         lines.append(f"| [{title(chapter)}]({site}/{chapter}.html) | {badge} |")
@@ -65,7 +66,7 @@ def write_readme() -> None:
 
 def write_colab_cells() -> None:
     """Rewrite the first code cell of every chapter, which is the Colab cell."""
-    for chapter in chapters():
+    for chapter in notebooks():
         path = ROOT / f"{chapter}.ipynb"
         notebook = json.loads(path.read_text())
         cell = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")

@@ -82,3 +82,14 @@ def test_fields_have_their_grain():
 def test_what_cannot_be_drawn(key, n, words):
     with pytest.raises(ValueError, match=words):
         bm.phantoms.draw(key, n, seed=0)
+
+
+def test_what_is_given_is_taken_and_the_rest_stays():
+    lean, stout = (bm.phantoms.draw("sfa", 1, seed=9, size=64, adipose_mm=mm) for mm in (8, 30))
+    assert stout.values[0] > 2.5 * lean.values[0]
+    as_drawn = bm.phantoms.draw("sfa", 1, seed=9, size=64)
+    assert lean.values[0] != as_drawn.values[0] != stout.values[0]
+    hearts = [bm.phantoms.draw("cac", 1, seed=4, size=32, calcium=score).values[0] for score in (0, 400, 1500)]
+    assert hearts[0] == 0 < hearts[1] < hearts[2]
+    with pytest.raises(ValueError, match="adipose_mm"):
+        bm.phantoms.draw("cac", 1, seed=0, adipose_mm=8)

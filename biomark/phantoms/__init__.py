@@ -30,7 +30,8 @@ def draw(key: str, n: int, seed: int, *, size: int | None = None, **given: float
         seed: Same arguments, same bits on one machine.
         size: Pixels on a side; :data:`biomark.phantoms.SIZE` by default. A heart box always has ``heart.SLICES``
             slices; ``heart.draw_volume`` draws the same heart with slices 1 to 5 mm apart.
-        **given: What is given rather than drawn, the same for all cases: :data:`GIVEN` lists the names by key.
+        **given: What is given rather than drawn, the same for all cases; :data:`biomark.phantoms.GIVEN` lists the
+            names by key.
 
     Returns:
         A cohort with values and masks. Areas are analytic: the painted area, counted on a grid three times finer

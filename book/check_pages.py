@@ -1,0 +1,202 @@
+"""Open every page of the built book as a reader would, from disk and without a network, and say what is wrong.
+
+Run it as `make check-pages` after `make book`. A page fails for an error in the console, a file or link that leads
+nowhere, an image that does not show, anything fetched from the network, a slider or widget that is missing or does not
+move its picture, a page too heavy or wider than a phone, and what axe-core calls a serious fault of accessibility.
+Where no browser is found it says so and checks nothing. `--shots FOLDER` also takes pictures of all pages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Error, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+SITE = ROOT / "_build" / "html"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge")
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+HEAVIEST_MB = 3.0
+"""A page with its pictures; what all pages share (theme, equations, widgets) is loaded once and not counted."""
+
+LOOK = """() => {
+  const all = what => [...document.querySelectorAll(what)];
+  const outermost = e => !e.parentElement.closest('.jupyter-widgets');
+  return {
+    ids: all('[id], a[name]').map(e => e.id || e.name),
+    links: all('a[href]').map(e => e.href),
+    dark: all('img[src]').filter(e => e.complete && !e.naturalWidth).map(e => e.alt || e.src),
+    views: all('script[type="application/vnd.jupyter.widget-view+json"]').length,
+    shown: all('.jupyter-widgets').filter(outermost).length,
+  };
+}"""
+
+KNOWN = ("Identifier 'THEBE_JS_URL' has already been declared",)
+"""Faults that change nothing on a page: the theme writes one constant twice, for a feature that is switched off."""
+
+
+def open_browser(playwright) -> Browser | None:
+    """Start Playwright's own Chromium, or one that is installed; None where there is none."""
+    for path in [None, *filter(None, map(shutil.which, BROWSERS))]:
+        try:
+            return playwright.chromium.launch(executable_path=path)
+        except Error as error:
+            reason = error.message.splitlines()[0]
+    print(f"No browser could be started ({reason})")
+    return None
+
+
+def sliders_of(name: str) -> int:
+    """How many displays of sliders the notebook of a page makes."""
+    notebook = ROOT / "book" / f"{name}.ipynb"
+    if not notebook.is_file():
+        return 0
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return sum("".join(c["source"]).count("widgets.frames(") for c in cells if c["cell_type"] == "code")
+
+
+def try_sliders(page: Page) -> list[str]:
+    """Move every slider through all its positions; the picture beside it must follow."""
+    faults = []
+    for slider in page.locator(".jupyter-widgets [role=slider], .biomark-frames input[type=range]").all():
+        whole = slider.locator(
+            "xpath=ancestor::*[contains(@class, 'widget-vbox') or contains(@class, 'biomark-frames')]"
+        )
+        picture = whole.last.locator("img:visible")
+        name = whole.last.inner_text().split("\n")[0].strip() or "a slider"
+        slider.focus()
+        slider.press("Home")
+        seen = [picture.first.get_attribute("src")]
+        for _ in range(200):  # more than any slider has
+            slider.press("ArrowRight")
+            if picture.count() != 1:
+                faults.append(f"slider {name!r}: {picture.count()} pictures at once")
+                break
+            seen.append(picture.get_attribute("src"))
+            if seen[-1] == seen[-2]:
+                break
+        if len(set(seen)) < 2:
+            faults.append(f"slider {name!r}: the picture does not follow")
+    return faults
+
+
+def check(page: Page, file: Path, ids: dict[Path, set[str]], links: dict[str, list[str]]) -> tuple[list[str], str]:
+    """Look at one page; its links and the places they may lead to are collected for later."""
+    faults, loaded = [], {file}
+    page.on("console", lambda m: faults.append(f"console: {m.text}") if m.type == "error" else None)
+    page.on("pageerror", lambda e: faults.append(f"script: {e.message}") if e.message not in KNOWN else None)
+    page.on("requestfailed", lambda r: faults.append(f"not loaded: {r.url[:120]}"))
+
+    def request(r) -> None:
+        parts = urlsplit(r.url)
+        if parts.scheme == "file":
+            loaded.add(Path(unquote(parts.path)))
+        elif parts.scheme not in ("data", "blob", "about"):
+            faults.append(f"fetched from the network: {r.url[:120]}")
+
+    page.on("request", request)
+    page.goto(file.as_uri(), wait_until="load")
+    page.evaluate("document.querySelectorAll('details').forEach(e => { e.open = true; })")
+    page.evaluate("document.querySelectorAll('img[loading=lazy]').forEach(e => { e.loading = 'eager'; })")
+    page.wait_for_function("[...document.images].every(e => e.complete)")
+    awaited = page.locator("script[type='application/vnd.jupyter.widget-view+json']").count()
+    try:
+        page.wait_for_function(f"document.querySelectorAll('.jupyter-widgets').length >= {awaited}", timeout=20_000)
+    except Error:
+        pass  # said below
+    found = page.evaluate(LOOK)
+    ids[file] = set(found["ids"])
+    links[str(file.relative_to(SITE))] = found["links"]
+    faults += [f"no picture: {which[:120]}" for which in found["dark"]]
+    wanted = max(sliders_of(file.stem) if file.parent.name == "book" else 0, found["views"])
+    if found["shown"] + page.locator(".biomark-frames").count() < wanted:
+        faults.append(f"{found['shown']} of {wanted} widgets are there")
+    faults += try_sliders(page)
+    weight = sum(p.stat().st_size for p in loaded if p.is_file() and "_static" not in p.parts) / 1e6
+    if weight > HEAVIEST_MB:
+        faults.append(f"weighs {weight:.1f} MB, {HEAVIEST_MB:g} at most")
+    for violation in Axe().run(page, options={"preload": False}).response["violations"]:
+        if violation["impact"] in ("serious", "critical"):
+            places = "; ".join(
+                " ".join(n["target"][0]) if isinstance(n["target"][0], list) else n["target"][0]
+                for n in violation["nodes"][:3]
+            )
+            faults.append(f"axe {violation['id']}: {violation['help']} ({len(violation['nodes'])}: {places})")
+    return faults, f"{weight:.1f} MB, {wanted} widgets"
+
+
+def lead_nowhere(links: dict[str, list[str]], ids: dict[Path, set[str]]) -> dict[str, list[str]]:
+    """The links within the site whose file or place does not exist, by page."""
+    faults = {}
+    for page, targets in links.items():
+        for target in sorted(set(targets)):
+            address, place = urldefrag(target)
+            parts = urlsplit(address)
+            file = Path(unquote(parts.path))
+            if parts.scheme != "file":
+                continue
+            if not file.is_file():
+                faults.setdefault(page, []).append(f"link to no file: {target}")
+            elif place and file in ids and unquote(place) not in ids[file]:
+                faults.setdefault(page, []).append(f"link to no place: {target}")
+    return faults
+
+
+def main() -> int:
+    """Check all pages and print a line for each; return 1 when there are faults."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pages", nargs="*", type=Path, help="only these files (all by default)")
+    parser.add_argument("--shots", type=Path, help="folder for pictures of the pages at both widths")
+    asked = parser.parse_args()
+    files = [p.resolve() for p in asked.pages] or sorted(p for p in SITE.rglob("*.html") if "_static" not in p.parts)
+    if not files:
+        print(f"there are no pages in {SITE}: run `make book` first.")
+        return 1
+    ids: dict[Path, set[str]] = {}
+    links: dict[str, list[str]] = {}
+    results: dict[str, list[str]] = {}
+    with sync_playwright() as playwright:
+        browser = open_browser(playwright)
+        if browser is None:
+            print("SKIPPED: the pages were not looked at. Install Chromium, or run `playwright install chromium`.")
+            return 0
+        for file in files:
+            name = str(file.relative_to(SITE))
+            context = browser.new_context(offline=True, viewport=DESKTOP, reduced_motion="reduce")
+            page = context.new_page()
+            results[name], about = check(page, file, ids, links)
+            if asked.shots:
+                shoot(page, asked.shots / f"{file.stem}-desktop.png")
+            page.set_viewport_size(PHONE)
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            if wide > PHONE["width"] + 1:
+                results[name].append(f"{wide} pixels wide on a phone of {PHONE['width']}")
+            if asked.shots:
+                shoot(page, asked.shots / f"{file.stem}-phone.png")
+            context.close()
+            print(f"{name}: {about}, {len(results[name])} faults", flush=True)
+        browser.close()
+    for name, faults in lead_nowhere(links, ids).items():
+        results[name] += faults
+    for name, faults in results.items():
+        for fault in faults:
+            print(f"FAULT {name}: {fault}")
+    bad = sum(map(bool, results.values()))
+    print(f"{len(results) - bad} passed, {bad} failed")
+    return int(bad > 0)
+
+
+def shoot(page: Page, path: Path) -> None:
+    """Take a picture of the whole page."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=path, full_page=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
