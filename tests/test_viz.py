@@ -13,6 +13,13 @@ import biomark as bm
 from biomark import viz
 
 
+@pytest.fixture(autouse=True)
+def style():
+    """The book's style ends with each test: others draw in their own."""
+    with matplotlib.rc_context():
+        yield
+
+
 @pytest.fixture(scope="module")
 def cohort():
     return bm.phantoms.draw("sfa", 5, seed=8, size=48)
