@@ -156,7 +156,9 @@ def main() -> int:
     parser.add_argument("pages", nargs="*", type=Path, help="only these files (all by default)")
     parser.add_argument("--shots", type=Path, help="folder for pictures of the pages at both widths")
     asked = parser.parse_args()
-    files = [p.resolve() for p in asked.pages] or sorted(p for p in SITE.rglob("*.html") if "_static" not in p.parts)
+    # Listings of source code are Sphinx's own pages; that links to them lead somewhere is seen all the same.
+    own = [p for p in sorted(SITE.rglob("*.html")) if not {"_static", "_modules"} & set(p.parts)]
+    files = [p.resolve() for p in asked.pages] or own
     if not files:
         print(f"there are no pages in {SITE}: run `make book` first.")
         return 1

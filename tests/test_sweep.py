@@ -62,7 +62,8 @@ def test_a_task_is_trained_as_in_its_chapter(task, chapter):
     theirs = declared(path)
     ours = {k: v for k, v in SWEEP["settings"][task].items() if k in theirs}
     assert ours == {k: theirs[k] for k in ours} and {"n_train", "epochs", "lr", "batch_size", "decide"} <= set(ours)
-    assert theirs.get("direct_lr", theirs["lr"]) == SWEEP["own"][task]["direct"].get("lr", theirs["lr"])
+    direct = SWEEP["own"][task]["direct"]
+    assert theirs.get("direct_lr", direct.get("lr")) == direct.get("lr"), "nor is its rival"
 
 
 @pytest.mark.parametrize("depth", SWEEP["depths"])
@@ -95,6 +96,11 @@ def test_every_stress_is_planned_once_and_known_to_its_notebook():
     (cell,) = [c for c in code(WORKFLOW / "stress.ipynb") if "SETTINGS = {" in c.source]
     settings = [name for run in runs.values() for name in run["settings"]]
     assert all(f'"{name}": ' in cell.source for name in settings) and len(settings) == len(set(settings))
+
+
+def test_thickness_is_tried_on_a_calcium_localizer_of_the_sweep():
+    runs = planned("thickness")
+    assert [(run["task"], run["method"], run["backbone"]) for run in runs.values()] == [("cac", "localizer", "unet")]
 
 
 def test_a_depth_that_there_is_not():
