@@ -52,9 +52,13 @@ class Localizer(Model):
         return aggregate(map, weights)
 
     def prepare(self, cohort: Cohort, *, prior: bool = True) -> None:
-        """Take from the training numbers what the network starts with: the prior, the typical value and the spacing."""
+        """Take from the training numbers what the network starts with: the prior, the typical value and the spacing.
+
+        A model that was trained before has learned better than the prior, and keeps its bias.
+        """
+        untrained = bool(self.trained_spacing_mm.isnan().any())
         super().prepare(cohort)
-        if prior:
+        if prior and untrained:
             # Row by row: the weights may lie on disk, and be more than memory holds.
             totals = np.array([self.most(weights) for weights in cohort.weights])
             with torch.no_grad():

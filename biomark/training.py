@@ -79,6 +79,10 @@ def fit(
     (Two exceptions: a Segmenter's Dice is of the cases that a process sees together, and so is a batch normalisation
     in a module of your own, unless you convert it by ``torch.nn.SyncBatchNorm``.)
 
+    A model that was trained before is trained on from where it is, say from phantoms on a few scans: bring those to the
+    spacing of its pixels (``trained_spacing_mm``), take a tenth of the learning rate, and let some of the first cohort
+    stay among them.
+
     Args:
         model: A :class:`~biomark.localizer.Localizer` or a rival with the same two methods.
         cohort: Training cases. Masks are read only by a model that says ``learns_from_masks``, as the segmenter.
@@ -88,7 +92,7 @@ def fit(
             the same mean loss. Batch normalisation then sees a part at a time.
         lr: Highest learning rate.
         seed: Order of cases and mirroring. (The initial weights are the model's own: seed them before building it.)
-        prior: Start from the share of candidate weight that belongs.
+        prior: Start from the share of candidate weight that belongs; a model that was trained before does not.
         value_scale: Where sums and numbers are compared: ``"linear"``, or ``"sqrt"``, ``"log"`` or ``"linear+log"`` for
             a biomarker that ranges from 0 to thousands (:func:`biomark.losses.value_loss`).
         decide: Weight of the map's indecision (:func:`biomark.losses.indecision`), reached linearly from 0 at the

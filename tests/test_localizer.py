@@ -1,5 +1,6 @@
 """The localizer's promises: the value is the sum of its map, in every dimension, at every spacing, saved or not."""
 
+import copy
 import dataclasses
 import json
 
@@ -54,6 +55,16 @@ def test_the_first_guess_has_the_right_size(cohort):
     model.prepare(cohort)
     out = model(torch.as_tensor(cohort.images[:, None]), torch.as_tensor(cohort.weights))
     assert out.value.sum().item() == pytest.approx(cohort.values.sum(), rel=1e-4)
+
+
+def test_a_trained_model_keeps_its_bias(model, cohort):
+    halves, trained = dataclasses.replace(cohort, values=cohort.values / 2), copy.deepcopy(model)
+    trained.prepare(halves)
+    assert trained.bias.item() == model.bias.item()
+    assert trained.scale.item() == pytest.approx(halves.values.mean())
+    fresh = bm.Localizer(cohort.task, width=4)
+    fresh.prepare(halves)
+    assert fresh.bias.item() < model.bias.item()
 
 
 def test_values_beyond_the_window_are_clipped(model, cohort):

@@ -125,7 +125,7 @@ def _values(hu: NDArray[np.float32], extremes_hu: tuple[float, float], padding_h
 def is_padding(hu: NDArray[np.float32], padding_hu: float | None) -> NDArray[np.bool_]:
     """Where the scanner wrote a filling value instead of a measurement; same shape as `hu`."""
     padding = hu < _PADDING_BELOW_HU
-    return padding if padding_hu is None else padding | (hu == np.float32(padding_hu))
+    return padding if padding_hu is None or padding_hu < _PADDING_BELOW_HU else padding | (hu == np.float32(padding_hu))
 
 
 def _body(hu: NDArray[np.float32], spacing_mm: tuple[float, ...], padding_hu: float | None) -> list[str]:
@@ -175,5 +175,6 @@ def _eroded(region: NDArray[np.bool_], beyond: bool) -> NDArray[np.bool_]:
         region: Boolean, shape (H, W).
         beyond: Whether what lies beyond the edge counts as inside.
     """
-    wide = np.pad(region, 1, constant_values=beyond)
+    wide = np.full((region.shape[0] + 2, region.shape[1] + 2), beyond)
+    wide[1:-1, 1:-1] = region
     return region & wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pydicom
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.errors import InvalidDicomError
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -38,6 +39,7 @@ _OF_IMAGE = (
 )
 _TAG_OF = {keyword: BaseTag(tag_for_keyword(keyword)) for keyword in _OF_IMAGE}
 TAGS = list(_TAG_OF.values())
+_KIND_OF = {tag: dictionary_VR(tag) for tag in TAGS}
 
 
 class Header(NamedTuple):
@@ -49,9 +51,11 @@ class Header(NamedTuple):
     def get(self, keyword: str) -> Any:
         """An entry, or None when it is missing, empty or not as the standard has it."""
         try:
-            tag = _TAG_OF.get(keyword)
-            # By tag it takes half the time that it takes by keyword.
-            value = self.data.get(keyword) if tag is None else self.data[tag].value if tag in self.data else None
+            tag = _TAG_OF.get(keyword) or tag_for_keyword(keyword)
+            element = self.data.get_item(tag)
+            value = _plain(element) if isinstance(element, RawDataElement) else None
+            if value is None and element is not None:
+                value = self.data[tag].value
         # pydicom converts on access; a malformed value of an entry that is not needed must not stop reading.
         except Exception:
             return None
@@ -189,6 +193,26 @@ def _refuse_a_bomb(file: io.BufferedReader) -> None:
     file.seek(0)
     if inflater.unconsumed_tail:
         raise ValueError(f"deflated, it unpacks to more than {_LARGEST_BYTES / 2**20:.0f} MiB")
+
+
+def _plain(element: RawDataElement) -> Any:
+    """An entry's value where it is plain ASCII, decimals or a short number: as pydicom has it, in a tenth of the time.
+
+    None where it is anything else, or malformed.
+    """
+    value, kind = element.value, element.VR or _KIND_OF.get(element.tag)
+    if kind == "US" and len(value) == 2:
+        return int.from_bytes(value, "little" if element.is_little_endian else "big")
+    # An escape begins a change of the character set.
+    if kind not in ("CS", "DS", "LO", "UI") or not value.isascii() or b"\x1b" in value:
+        return None
+    parts = value.decode("ascii").rstrip("\0 ").split("\\")
+    if kind == "DS":
+        try:
+            parts = [float(part) for part in parts]
+        except ValueError:
+            return None
+    return parts if len(parts) > 1 else parts[0]
 
 
 def short(error: Exception) -> str:

@@ -58,17 +58,18 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
     if syntax in _PLAIN and path.stat().st_size < needed:
         raise ScanError(f"{path} has truncated or damaged pixels; copy it again (they should take {needed} bytes).")
     try:
-        available = get_decoder(syntax).is_available
+        decoder = get_decoder(syntax)
     except NotImplementedError as error:
         raise ScanError(f"{path} has the transfer syntax {syntax or '(none)'}, which is not known.") from error
-    if not available:
+    if not decoder.is_available:
         raise ScanError(
             f"{path} is compressed ({syntax.name}, {syntax}) and no decoder for it is installed; run: "
             'pip install "biomark[codecs]"'
         )
     try:
         data = header.data if "PixelData" in header.data else pydicom.dcmread(path, specific_tags=TAGS)
-        stored = data.pixel_array
+        # What `data.pixel_array` does, without a copy of it that is kept for another call.
+        stored, _ = decoder.as_array(data, raw=True, view_only=True)
     except (KeyboardInterrupt, SystemExit):
         raise
     # Damaged pixels make the decoders raise nearly anything; one in Rust panics with what is no Exception.
@@ -80,7 +81,10 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
     slope, intercept = header.rescale
     whole = slope.is_integer() and intercept.is_integer() and stored.dtype.kind in "iu" and stored.itemsize <= 2
     if whole and abs(slope) * 2**16 + abs(intercept) < _EXACT_BELOW:
-        np.multiply(stored, np.float32(slope), out=out, dtype=np.float32)
-        out += np.float32(intercept)
+        if slope == 1:
+            np.add(stored, np.float32(intercept), out=out, dtype=np.float32)
+        else:
+            np.multiply(stored, np.float32(slope), out=out, dtype=np.float32)
+            out += np.float32(intercept)
     else:
         out[...] = stored.astype(np.float64) * slope + intercept

@@ -53,13 +53,14 @@ def stack(name: str, headers: list[Header]) -> Stack:
     if np.abs([along_row @ along_row - 1, along_column @ along_column - 1, along_row @ along_column]).max() > 1e-3:
         raise ScanError(f"{headers[0].path} has an ImageOrientationPatient that is no pair of unit directions.")
 
-    normal = np.cross(along_row, along_column)
+    normal = np.array(_across(along_row, along_column))
     corners = np.array([h.numbers("ImagePositionPatient", 3) for h in headers])
     order = np.argsort(corners @ normal, kind="stable")
     headers, corners = [headers[i] for i in order], corners[order]
     places = corners @ normal
     step_mm = _step(name, headers, places) if len(headers) > 1 else float("nan")
-    notes = _straight(name, headers[0], corners, places, normal)
+    if len(headers) > 1:
+        _straight(name, corners, places, normal)
 
     affine = np.eye(4)
     affine[:3, 0] = normal * (1.0 if np.isnan(step_mm) else step_mm)
@@ -69,7 +70,12 @@ def stack(name: str, headers: list[Header]) -> Stack:
     affine[:3, 3] = corners[0]
     # DICOM's axes point to the patient's left and back (LPS), ours to the right and front (RAS).
     affine[:2] *= -1
-    return Stack(headers, affine, (step_mm, *pixel_mm), notes)
+    return Stack(headers, affine, (step_mm, *pixel_mm), _tilt(headers))
+
+
+def _across(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float, float]:
+    """The direction across two others: their cross product, without the much that numpy's does for three numbers."""
+    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
 
 
 def _same(what: str, headers: list[Header], values: list[tuple], tolerance: float) -> tuple:
@@ -123,13 +129,9 @@ def _tolerance(step_mm: float) -> float:
 
 
 def _straight(
-    name: str,
-    first: Header,
-    corners: NDArray[np.float64],
-    places: NDArray[np.float64],
-    normal: NDArray[np.float64],
-) -> list[str]:
-    """Refuse a sheared stack; say so where the header names a tilt that the positions do not show."""
+    name: str, corners: NDArray[np.float64], places: NDArray[np.float64], normal: NDArray[np.float64]
+) -> None:
+    """Refuse a sheared stack."""
     length = float(places[-1] - places[0])
     sideways = corners - corners[0] - np.outer(places - places[0], normal)
     shift = float(np.linalg.norm(sideways, axis=1).max())
@@ -139,7 +141,12 @@ def _straight(
             f"{name}: the slices are shifted sideways by up to {shift:.3g} mm against one another (a gantry "
             f"tilt of {angle:.1f} degrees or a moved image centre); have it resampled upright."
         )
-    tilt = first.number("GantryDetectorTilt")
-    if tilt and len(places) > 1:
-        return [f"The header names a gantry tilt of {tilt:g} degrees, but the slices lie straight: corrected."]
-    return [f"The header names a gantry tilt of {tilt:g} degrees."] if tilt else []
+
+
+def _tilt(headers: list[Header]) -> list[str]:
+    """Say so where the header names a tilt, which the positions of several slices have by now been seen not to show."""
+    tilt = headers[0].number("GantryDetectorTilt")
+    if not tilt:
+        return []
+    straight = ", but the slices lie straight: corrected" if len(headers) > 1 else ""
+    return [f"The header names a gantry tilt of {tilt:g} degrees{straight}."]
