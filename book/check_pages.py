@@ -157,7 +157,8 @@ def main() -> int:
     parser.add_argument("--shots", type=Path, help="folder for pictures of the pages at both widths")
     asked = parser.parse_args()
     # Listings of source code are Sphinx's own pages; that links to them lead somewhere is seen all the same.
-    own = [p for p in sorted(SITE.rglob("*.html")) if not {"_static", "_modules"} & set(p.parts)]
+    # The first page only sends on to the book's, and would be gone before it is looked at.
+    own = [p for p in sorted(SITE.rglob("*.html")) if not {"_static", "_modules"} & set(p.parts) and p.parent != SITE]
     files = [p.resolve() for p in asked.pages] or own
     if not files:
         print(f"there are no pages in {SITE}: run `make book` first.")
