@@ -246,3 +246,9 @@ def test_the_table_of_value_scales_says_what_the_records_say():
         assert record["parameters"].pop("value_scale") == name
         settings.append(record["parameters"])
     assert all(s == settings[0] for s in settings)
+
+
+def test_records_name_no_place_of_the_machine_that_made_them():
+    for path in (BOOK / "reference").rglob("run.json"):
+        found = re.findall(r'"(?:/(?:tmp|home|work|Users|mnt)/|[A-Z]:\\\\)[^"]*"', path.read_text())
+        assert not found, f"{path}: {found}"
