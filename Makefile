@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SWEEPS := $(VENV)/.sweeps
 PAGES := $(VENV)/.pages
+PEERS := $(VENV)/.peers
 
 CHAPTERS := $(sort $(wildcard book/*.ipynb))
 NOTEBOOKS := $(sort $(wildcard book/*.ipynb workflow/*.ipynb))
@@ -16,6 +17,8 @@ comma := ,
 
 # The library keeps trained models here, so that tests and book train each of them once.
 export BIOMARK_RUNS := $(CURDIR)/runs
+# What make bench measures, one script of tests/benchmarks each.
+BENCHES := step pipeline together metrics agatston components reading
 # Where make test puts the chapters with their smallest parameters.
 SMALL := runs/small
 # A notebook draws with its kernel's own backend; one inherited from the shell would leave the figures out.
@@ -26,7 +29,7 @@ step = @printf '\n==> %s\n' '$(1)'; t=$$(date +%s); ( $(2) ) || exit; printf '  
 # Notebooks are kept without outputs; only where a cell is tagged keep_output do its output and its count stay.
 stripping = for n in $(NOTEBOOKS); do $(BIN)/nbstripout --keep-id $(1) $$(grep -q keep_output "$$n" && echo --keep-count) "$$n" || exit; done
 
-.PHONY: help setup fresh book check-pages test smoke run sweep badges hero laboratory tidy clean
+.PHONY: help setup fresh book check-pages test smoke run sweep bench badges hero laboratory tidy clean
 
 help:
 	@echo 'make setup      create $(VENV) and install biomark with what the book needs (minutes; other targets do it for you)'
@@ -36,6 +39,7 @@ help:
 	@echo 'make smoke      run every chapter as small as it goes, into runs/smoke'
 	@echo 'make run        run one chapter with your own values, into a new folder: make run CHAPTER=07 ARGS="-p seed 3"'
 	@echo 'make sweep      train and compare all models of workflow/sweep.yml; a try-out in minutes: make sweep ARGS="--config depth=quick"'
+	@echo 'make bench      time every hot path beside its best peer, into runs/bench (half an hour on a quiet machine)'
 	@echo 'make badges     rewrite the links in README.md and the Colab cells from _config.yml and _toc.yml'
 	@echo 'make hero       draw the picture of README and front page again'
 	@echo 'make laboratory train the small model of the laboratory page again'
@@ -100,6 +104,14 @@ $(SWEEPS): $(INSTALLED)
 # What was finished is not run again.
 sweep: $(SWEEPS)
 	$(BIN)/snakemake $(ARGS)
+
+$(PEERS): $(INSTALLED)
+	$(call step,Installing the peers,$(BIN)/python -m pip install -q -c requirements/constraints.txt -e '.[peers]')
+	@touch $@
+
+bench: $(PEERS)
+	$(call step,Timing,failed=; for n in $(BENCHES); do echo "--- $$n"; $(BIN)/python tests/benchmarks/$$n.py --into runs/bench $(ARGS) || \
+	  failed="$$failed $$n"; done; if [ "$$failed" ]; then echo "Failed:$$failed"; exit 1; fi)
 
 badges: $(INSTALLED)
 	$(call step,Writing badges and Colab cells,$(BIN)/python book/badges.py)

@@ -31,9 +31,10 @@ def dice(found: NDArray, truth: NDArray) -> NDArray[np.float64]:
     array([0.5, nan])
     """
     _same(found, truth)
-    axes = tuple(range(1, np.ndim(truth)))
-    both, sizes = np.sum(found & truth, axis=axes), np.sum(found, axis=axes) + np.sum(truth, axis=axes)
-    return np.where(np.any(truth, axis=axes), 2 * both / np.maximum(sizes, 1), np.nan)
+    # Case by case: numpy counts a mask several times faster than it sums it along axes.
+    counts = [[np.count_nonzero(m) for m in (f & t, f, t)] for f, t in zip(found, truth, strict=True)]
+    both, ours, theirs = np.array(counts, float).reshape(-1, 3).T
+    return np.divide(2 * both, ours + theirs, out=np.full(len(both), np.nan), where=theirs > 0)
 
 
 def precision(found: NDArray, truth: NDArray, weights: NDArray) -> NDArray[np.float64]:

@@ -1,34 +1,26 @@
-"""How fast the calcium scorer is, beside the patterns in use. Not a test: run it by hand.
+"""How fast the calcium scorer is, beside the patterns in use. Not a test.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/agatston.py          # four minutes
-    OMP_NUM_THREADS=1 python tests/benchmarks/agatston.py --full   # all nine sizes, a quarter of an hour
+    python tests/benchmarks/agatston.py          # six sizes, minutes
+    python tests/benchmarks/agatston.py --full 1 # all nine
+    python tests/benchmarks/agatston.py --quick
 
 The patterns are written here from reading how others do it; none is their code. In each size, every pattern first has
-to give our score. Then they take turns, so that what else the machine does hits all alike. A pattern that takes
-seconds runs fewer than five times; the number stands beside it. Memory is what a fresh process needs on top of the
-volume and the mask (read from Linux). cc3d (connected-components-3d) is no dependency of biomark; when it is absent,
-the first lines say so and its rows are left out.
+to give our score. Memory is what a call needs on top of the volume (int16) and the mask, as a multiple of the volume.
 """
 
-import argparse
-import os
-import platform
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
+from functools import partial
 
 import numpy as np
-import scipy
 from scipy import ndimage
+from turns import OURS, command, keep, peak_mib, take
 
 from biomark import agatston
 
 try:
     import cc3d
-except ImportError:
-    cc3d = None
+    import SimpleITK
+except ImportError as error:
+    raise SystemExit(f"this benchmark needs {error.name}: pip install 'biomark[peers]'.") from error
 
 SPACING_MM = (1.0, 0.7, 0.7)
 AREA_MM2 = SPACING_MM[1] * SPACING_MM[2]
@@ -90,6 +82,16 @@ def cc3d_volume(hu, mask):
     return sum(round(s) for s in from_labels(hu, cc3d.connected_components(mask, connectivity=6), value, 2))
 
 
+def simple_itk(hu, mask):
+    """Components and their peaks by SimpleITK's filters."""
+    labels = SimpleITK.ConnectedComponent(SimpleITK.GetImageFromArray(mask.astype(np.uint8)))
+    found = SimpleITK.LabelIntensityStatisticsImageFilter()
+    found.Execute(labels, SimpleITK.GetImageFromArray(hu))
+    value = np.prod(SPACING_MM) / 3
+    lesions = ((found.GetNumberOfPixels(n), found.GetMaximum(n)) for n in found.GetLabels())
+    return sum(round(float(voxels * value * factor(peak))) for voxels, peak in lesions if voxels > 1)
+
+
 # --- lesions within a slice, the convention agatston1990 --------------------------------------------------
 
 
@@ -131,102 +133,44 @@ def cc3d_slices(hu, mask):
 
 PATTERNS = {
     "ai_cac": {
-        "biomark": lambda hu, mask: agatston.score(hu, mask, SPACING_MM, "ai_cac"),
+        OURS: lambda hu, mask: agatston.score(hu, mask, SPACING_MM, "ai_cac"),
         "mask per lesion": mask_per_lesion,
         "cc3d": cc3d_volume,
+        "SimpleITK": simple_itk,
     },
     "agatston1990": {
-        "biomark": lambda hu, mask: agatston.score(hu, mask, SPACING_MM),
+        OURS: lambda hu, mask: agatston.score(hu, mask, SPACING_MM),
         "mask per lesion and slice": mask_per_slice,
         "scipy label, once": label_once,
         "scipy label, boxes": boxes,
         "cc3d, slice by slice": cc3d_slices,
     },
     "no mask, agatston1990": {
-        "biomark": lambda hu, mask: agatston.score(hu, None, SPACING_MM),
+        OURS: lambda hu, mask: agatston.score(hu, None, SPACING_MM),
         "biomark weights": lambda hu, mask: np.sum(agatston.weights(hu, SPACING_MM), dtype=float),
         "scipy label, once": lambda hu, mask: label_once(hu, hu >= 130),
     },
 }
 
 
-def timed(function, hu, mask):
-    start = time.perf_counter()
-    function(hu, mask)
-    return time.perf_counter() - start
-
-
-def compare(hu, mask, patterns):
-    """Seconds of each pattern, a list each, after checking that all give one score."""
-    present = {name: f for name, f in patterns.items() if cc3d is not None or not name.startswith("cc3d")}
-    expected, first = None, {}
-    for name, function in present.items():  # also the warm-up
-        start = time.perf_counter()
-        score = float(function(hu, mask))
-        first[name] = time.perf_counter() - start
-        expected = score if expected is None else expected
-        if not np.isclose(score, expected, rtol=1e-6):
-            raise SystemExit(f"{name} scores {score}, biomark {expected}: nothing was measured.")
-    seconds = {name: [] for name in present}
-    for turn in range(7):
-        for name, function in present.items():
-            if turn < max(1, min(7, 25 / first[name])):
-                seconds[name].append(timed(function, hu, mask))
-    return expected, seconds
-
-
-def peak_bytes(folder, group, name):
-    """What one call needs beyond its input, in a process of its own."""
-    command = [sys.executable, __file__, "--child", str(folder), group, name]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def child(folder, group, name):
-    hu, mask = np.load(Path(folder) / "hu.npy"), np.load(Path(folder) / "mask.npy")
-    PATTERNS[group][name](hu[:1], mask[:1])  # what imports and first calls need does not count
-    before = peak_of_this_process()
-    PATTERNS[group][name](hu, mask)
-    print(peak_of_this_process() - before)
-
-
-def peak_of_this_process():
-    """Bytes, from Linux; resource.getrusage would give the parent's peak where that is higher."""
-    return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="all nine sizes")
-    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.child:
-        return child(*arguments.child)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    print(f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}")
-    print("cc3d: " + ("ABSENT, its rows are left out (pip install connected-components-3d)" if cc3d is None else "yes"))
-    for slices, lesions in SIZES if arguments.full else QUICK:
+    asked = command(__doc__, full=0)
+    rows = []
+    for slices, lesions in [(24, 10)] if asked.quick else SIZES if asked.full else QUICK:
         hu, mask = scan(slices, lesions)
-        print(f"\n512 x 512 x {slices}, {lesions} lesions; volume {hu.nbytes / 2**20:.0f} MiB, mask half of it")
         for group, patterns in PATTERNS.items():
-            score, seconds = compare(hu, mask, patterns)
-            ours = np.median(seconds["biomark"])
-            print(f"  {group}: all score {score:.1f}")
-            for name, values in seconds.items():
-                low, middle, high = np.quantile(values, (0.25, 0.5, 0.75)) * 1000
-                print(
-                    f"    {name:26s} {middle:10.1f} ms (quartiles {low:.1f} to {high:.1f}, n = {len(values)})"
-                    f" {middle / 1000 / ours:9.1f} x biomark"
-                )
-        if (slices, lesions) == (120, 40):
-            with tempfile.TemporaryDirectory() as folder:
-                np.save(Path(folder) / "hu.npy", hu)
-                np.save(Path(folder) / "mask.npy", mask)
-                print("  peak memory beyond the input, as multiples of the volume (int16):")
-                for group, patterns in PATTERNS.items():
-                    for name in patterns:
-                        if cc3d is not None or not name.startswith("cc3d"):
-                            share = peak_bytes(folder, group, name) / hu.nbytes
-                            print(f"    {group}, {name:26s} {share:6.2f}")
+            ways = {who: partial(pattern, hu, mask) for who, pattern in patterns.items()}
+            memory = {who: peak_mib(way) for who, way in ways.items()}
+            scores = {who: float(way()) for who, way in ways.items()}
+            for who, score in scores.items():
+                if not np.isclose(score, scores[OURS], rtol=1e-6):
+                    raise SystemExit(f"{who} scores {score}, biomark {scores[OURS]}: nothing was measured.")
+            of = {"slices": slices, "lesions": lesions, "rules": group, "score": scores[OURS]}
+            for row in take(ways, budget_s=25):
+                peak = memory[row["who"]]
+                volumes = None if peak is None else round(peak * 2**20 / hu.nbytes, 2)
+                rows.append(of | row | {"memory_volumes": volumes})
+    keep(asked, "agatston", rows, peers=("connected-components-3d", "SimpleITK"))
 
 
 if __name__ == "__main__":

@@ -1,59 +1,73 @@
-"""How long a scan of one DICOM file takes to read, beside bare pydicom. Not a test: run it by hand.
+"""How long DICOM takes to read, beside bare pydicom. Not a test.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/reading.py FOLDER [FOLDER ...]
+    python tests/benchmarks/reading.py [FOLDER ...]
+    python tests/benchmarks/reading.py --quick
 
-Give it folders of uncompressed CT slices; files are looked for in their subfolders as well. "Bare" is what one writes
-by oneself: `dcmread`, `pixel_array`, slope and intercept, float32. Ours also checks that the slice is a CT in HU, finds
-where it lies, and looks for what a careful reader would want to know. Both first have to give the same bits. Then they
-take turns, file by file, so that what else the machine does hits both alike; times are CPU time of this process, and
-files come from the cache of the disk.
+The files are mock slices of 512 x 512 pixels, and whatever folders of uncompressed CT slices are named. "Bare" is what
+one writes by oneself: ``dcmread``, ``pixel_array``, slope and intercept, float32; for a series also sorted by position
+and stacked. Ours also checks that the slices are a CT in HU, finds where they lie, and looks for what a careful reader
+would want to know. Both first have to give the same bits; files come from the cache of the disk.
 """
 
-import argparse
-import os
-import platform
-import time
+import sys
+import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pydicom
+from turns import OURS, command, keep, take
 
 from biomark import scans
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from dicom_files import body_hu, ct_slice, save  # noqa: E402
 
-def bare(path):
+
+def bare(path: Path) -> np.ndarray:
     data = pydicom.dcmread(path)
     return data.pixel_array.astype(np.float32) * np.float32(data.RescaleSlope) + np.float32(data.RescaleIntercept)
 
 
-def seconds(function, path):
-    start = time.process_time()
-    function(path)
-    return time.process_time() - start
+def bare_series(folder: Path) -> np.ndarray:
+    slices = sorted(map(pydicom.dcmread, folder.iterdir()), key=lambda data: data.ImagePositionPatient[2])
+    pixels = np.stack([data.pixel_array for data in slices]).astype(np.float32)
+    return pixels * np.float32(slices[0].RescaleSlope) + np.float32(slices[0].RescaleIntercept)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--rounds", type=int, default=20, help="how often each file is read")
-    arguments = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    print(f"Python {platform.python_version()}, numpy {np.__version__}, pydicom {pydicom.__version__}")
-    for folder in arguments.folders:
-        paths = sorted(path for path in folder.rglob("*") if path.is_file())
-        for path in paths:
-            if not np.array_equal(scans.read(path).hu[0], bare(path)):
-                raise SystemExit(f"{path}: the two differ, so nothing was measured.")
-        # process_time counts in steps of a nanosecond on Linux and macOS.
-        times = np.array(
-            [[[seconds(f, path) for f in (bare, scans.read)] for path in paths] for _ in range(arguments.rounds)]
-        ).reshape(-1, 2)
-        low, middle, high = np.quantile(times[:, 1] / times[:, 0], (0.25, 0.5, 0.75))
-        bare_ms, ours_ms = 1000 * np.median(times, axis=0)
-        print(
-            f"{folder}: {len(paths)} files, bare {bare_ms:.2f} ms, biomark {ours_ms:.2f} ms; "
-            f"paired {middle:.2f} x (quartiles {low:.2f} to {high:.2f}, n = {len(times)})"
-        )
+def each(function, paths: list[Path]) -> None:
+    for path in paths:
+        function(path)
+
+
+def mock(folder: Path, slices: int, size: int) -> list[Path]:
+    """A series whose slices are also read one by one."""
+    pixel = {"PixelSpacing": [str(336 / size)] * 2}
+    for k in range(slices):
+        data = ct_slice(body_hu(k, (size, size)), (-168.0, -168.0, 2.0 * k), **pixel)
+        save(data, folder / f"{k}.dcm")
+    return sorted(folder.iterdir())
+
+
+def main() -> None:
+    asked = command(__doc__, folders=True)
+    slices, size = (4, 64) if asked.quick else (40, 512)
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        sets = {"mock slices": mock(folder, slices, size)}
+        for number, own in enumerate(asked.folders, 1):
+            sets[f"folder {number}"] = sorted(path for path in own.rglob("*") if path.is_file())
+        for what, paths in sets.items():
+            if not all(np.array_equal(scans.read(path).hu[0], bare(path)) for path in paths):
+                raise SystemExit(f"of {what}, biomark and pydicom read different values: nothing was measured.")
+            ways = {OURS: partial(each, scans.read, paths), "bare pydicom": partial(each, bare, paths)}
+            rows += [{"what": what, "files": len(paths)} | row for row in take(ways, turns=9)]
+        if not np.array_equal(scans.read(folder).hu, bare_series(folder)):
+            raise SystemExit("biomark and pydicom read different volumes: nothing was measured.")
+        ways = {OURS: partial(scans.read, folder), "bare pydicom": partial(bare_series, folder)}
+        rows += [{"what": "mock series", "files": slices} | row for row in take(ways, turns=9)]
+    keep(asked, "reading", rows, peers=("pydicom",))
 
 
 if __name__ == "__main__":
