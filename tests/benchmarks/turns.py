@@ -117,14 +117,14 @@ def keep(asked: argparse.Namespace, name: str, rows: list[dict], *, peers: Seque
     Args:
         asked: The options.
         name: Of the benchmark.
-        rows: What :func:`take` returned, each with what tells it from the others.
+        rows: What :func:`take` returned, each with what tells it from the others; or other rows.
         peers: Packages whose versions count.
         **found: What else was measured.
     """
     for row in rows:
         told = ", ".join(f"{k} {v}" for k, v in row.items() if k not in ("median_s", "quartiles_s", *_RATIOS))
         ratio = f"{row['ratio']:8.2f} x" if "ratio" in row else ""
-        print(f"{1000 * row['median_s']:12.2f} ms {ratio}   {told}")
+        print((f"{1000 * row['median_s']:12.2f} ms {ratio}   " if "median_s" in row else "") + told)
     for key, value in found.items():
         print(f"{key}: {value}")
     # Where it was kept, and whose files were read, is nobody's business.
