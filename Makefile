@@ -18,7 +18,7 @@ comma := ,
 # The library keeps trained models here, so that tests and book train each of them once.
 export BIOMARK_RUNS := $(CURDIR)/runs
 # What make bench measures, one script of tests/benchmarks each.
-BENCHES := step pipeline together metrics agatston components reading
+BENCHES := step pipeline together metrics agatston components reading cardiac
 # Where make test puts the chapters with their smallest parameters.
 SMALL := runs/small
 # A notebook draws with its kernel's own backend; one inherited from the shell would leave the figures out.
