@@ -17,7 +17,13 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut
 from pydicom.pixels.decoders import JPEG2000LosslessDecoder
-from pydicom.uid import JPEG2000Lossless, RLELossless
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    RLELossless,
+)
 
 from biomark import scans
 from biomark.scans import ScanError
@@ -244,6 +250,23 @@ def test_a_slice_becomes_a_case(tmp_path):
     assert case.spacing_mm == (6.0, 7.0)
     np.testing.assert_array_equal(case.image, body_hu(2))
     np.testing.assert_array_equal(case.weights, np.where(body_hu(2) > 0, 42, 0))
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("kind", ["i2", "u2"])
+@pytest.mark.parametrize("bits, above", [(16, 0), (12, 0), (12, 0xF000), (12, 0x5000)])
+def test_the_pixels_are_pydicoms_in_every_plain_file(tmp_path, syntax, kind, bits, above):
+    """Also where the bits above those stored hold what is no sign."""
+    little = syntax.is_little_endian
+    stored = (body_hu() + (0 if kind == "i2" else 1024)).astype(np.int16).view(np.uint16)
+    stored[10:20] = (stored[10:20] & 0x0FFF) | above if above else stored[10:20]
+    data = ct_slice(stored.view(kind), (0, 0, 0), BitsStored=bits, HighBit=bits - 1, RescaleIntercept="-24")
+    data.PixelData = stored.astype(("<" if little else ">") + "u2").tobytes()
+    data.file_meta.TransferSyntaxUID = syntax
+    pydicom.dcmwrite(tmp_path / "x", data, little_endian=little, implicit_vr=syntax.is_implicit_VR)
+    data = pydicom.dcmread(tmp_path / "x")
+    expected = apply_modality_lut(data.pixel_array, data).astype(np.float32)
+    np.testing.assert_array_equal(scans.read(tmp_path / "x").hu[0], expected)
 
 
 @pytest.mark.parametrize("index", [-1, 4])
@@ -598,6 +621,14 @@ def test_wrong_air_is_found(tmp_path):
     hu = body_hu()
     hu[hu < -500] += 76
     assert _one(tmp_path, hu) == ("The air outside the body has a median of -924 HU instead of -1000 HU.",)
+
+
+@given(
+    st.lists(st.sampled_from([-1051.0, -1050, -1049, -1000, -951, -950, -949, -900]), min_size=1, max_size=9),
+)
+def test_counting_tells_as_much_of_the_air_as_its_median(values):
+    values = np.array(values, np.float32)
+    assert scans.findings._median_is_off(values) == (abs(np.median(values) + 1000) > 50)
 
 
 def test_lung_is_not_taken_for_air(tmp_path):

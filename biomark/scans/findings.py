@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ _AIR_HU, _AIR_TOLERANCE_HU = -1000, 50
 _THICK_MM = 3.0
 _SLICES_LOOKED_AT = 7
 _COARSE_MM = 4.0
+# What ndimage.label takes by itself, made once: the four that share a side.
+_NEIGHBOURS = ndimage.generate_binary_structure(2, 1)
 
 
 def examine(
@@ -130,30 +133,29 @@ def is_padding(hu: NDArray[np.float32], padding_hu: float | None) -> NDArray[np.
 
 def _body(hu: NDArray[np.float32], spacing_mm: tuple[float, ...], padding_hu: float | None) -> list[str]:
     """Findings on a few coarse slices: does the image cut the body, and is the air outside -1000 HU?"""
-    planes = np.unique(np.linspace(0, len(hu) - 1, min(_SLICES_LOOKED_AT, len(hu))).round().astype(int))
+    planes = _spread(len(hu), min(_SLICES_LOOKED_AT, len(hu)))
     rows, columns = (
-        # Both ends are included, for the edge is what this is about.
-        np.linspace(0, n - 1, max(1, round(n * mm / _COARSE_MM))).round().astype(int)
-        for n, mm in zip(hu.shape[1:], np.nan_to_num(spacing_mm[1:]), strict=True)
+        _spread(n, 1 if np.isnan(mm) else max(1, round(n * mm / _COARSE_MM)))
+        for n, mm in zip(hu.shape[1:], spacing_mm[1:], strict=True)
     )
     if min(len(rows), len(columns)) < 16:
         return []
     cut, air = 0, []
     for plane in planes:
-        coarse = hu[plane][np.ix_(rows, columns)]
+        coarse = hu[plane].take(rows, axis=0).take(columns, axis=1)
         padding = is_padding(coarse, padding_hu)
-        rim = ~_eroded(~padding, beyond=False) & ~padding
+        inside = ~padding
+        rim = inside & ~_eroded(inside, beyond=False)
         # Eroding takes the table's thin shell away; what lies beyond the edge counts as body, so that a body
         # which reaches the edge is not eroded there.
-        solid = _eroded(_eroded((coarse > -300) | padding, beyond=True), beyond=True) & ~padding
-        labels, n = ndimage.label(solid)
-        if n == 0:
+        solid = _eroded(_eroded((coarse > -300) | padding, beyond=True), beyond=True) & inside
+        if not solid.any():
             continue
-        body = labels == 1 + np.bincount(labels.ravel())[1:].argmax()
-        if np.count_nonzero(body & rim) >= 3:  # 12 mm
+        # Which part is the body, the largest, matters only where some part reaches the rim: 12 mm of it.
+        if np.count_nonzero(solid & rim) >= 3 and np.count_nonzero(_largest(solid) & rim) >= 3:
             cut += 1
             continue  # lung may be open to the edge: the air would not be outside air
-        labels, n = ndimage.label((coarse < -700) & ~padding)
+        labels, n = ndimage.label((coarse < -700) & inside, _NEIGHBOURS)
         outer = np.zeros(n + 1, bool)
         outer[labels[rim]] = True
         outer[0] = False
@@ -163,9 +165,29 @@ def _body(hu: NDArray[np.float32], spacing_mm: tuple[float, ...], padding_hu: fl
         of = f" in {cut} of {len(planes)} slices looked at" if len(planes) > 1 else ""
         notes.append(f"The body reaches the edge of the field of view{of}, so areas may be too small.")
     outside = np.concatenate(air) if air else np.empty(0)
-    if outside.size >= 100 and abs((median := float(np.median(outside))) - _AIR_HU) > _AIR_TOLERANCE_HU:
-        notes.append(f"The air outside the body has a median of {median:.0f} HU instead of -1000 HU.")
+    if outside.size >= 100 and _median_is_off(outside):
+        notes.append(f"The air outside the body has a median of {np.median(outside):.0f} HU instead of -1000 HU.")
     return notes
+
+
+@lru_cache(64)
+def _spread(n: int, count: int) -> NDArray[np.intp]:
+    """So many indices below n, evenly spread. Both ends are included, for the edge is what this is about."""
+    return np.linspace(0, n - 1, count).round().astype(int)
+
+
+def _largest(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest of a region's connected parts."""
+    labels, _ = ndimage.label(region, _NEIGHBOURS)
+    return labels == 1 + np.bincount(labels.ravel())[1:].argmax()
+
+
+def _median_is_off(outside: NDArray[np.float32]) -> bool:
+    """Whether the median of values is not that of air; told by counting where it is, in a tenth of the time."""
+    ends = _AIR_HU - _AIR_TOLERANCE_HU, _AIR_HU + _AIR_TOLERANCE_HU
+    beyond = np.count_nonzero(outside < ends[0]), np.count_nonzero(outside > ends[1])
+    # Where fewer than half lie beyond each end, the middle one or two lie between the ends.
+    return 2 * max(beyond) >= len(outside) and abs(float(np.median(outside)) - _AIR_HU) > _AIR_TOLERANCE_HU
 
 
 def _eroded(region: NDArray[np.bool_], beyond: bool) -> NDArray[np.bool_]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import zlib
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pydicom
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -42,8 +45,9 @@ TAGS = list(_TAG_OF.values())
 _KIND_OF = {tag: dictionary_VR(tag) for tag in TAGS}
 
 
-class Header(NamedTuple):
-    """What is read of a DICOM file's header."""
+@dataclass(frozen=True, eq=False)
+class Header:
+    """What is read of a DICOM file's header; what is asked for again and again is converted once."""
 
     path: Path
     data: pydicom.Dataset
@@ -93,7 +97,7 @@ class Header(NamedTuple):
             raise ScanError(f"{self.path} {found} {keyword}; export the original CT series again.")
         return numbers
 
-    @property
+    @cached_property
     def plane(self) -> tuple[int, int]:
         """Rows and columns of the image.
 
@@ -105,7 +109,7 @@ class Header(NamedTuple):
             raise ScanError(f"{self.path} names {rows} x {columns} pixels, which no CT slice has; copy it again.")
         return rows, columns
 
-    @property
+    @cached_property
     def preface(self) -> Header:
         """The file meta information, which stands first and survives when a file is cut."""
         return Header(self.path, getattr(self.data, "file_meta", pydicom.Dataset()))
@@ -140,7 +144,7 @@ class Header(NamedTuple):
         left = ("SeriesNumber", "StudyInstanceUID", "PatientID")
         return (uid,) if uid else ("", *(self.text(keyword) or "" for keyword in left))
 
-    @property
+    @cached_property
     def rescale(self) -> tuple[float, float]:
         """The slice's own slope and intercept, from stored values to HU.
 
@@ -164,7 +168,10 @@ def open_header(path: Path, *, pixels: bool = False) -> Header | None:
     try:
         with open(path, "rb") as file:
             _refuse_a_bomb(file)
-            return Header(path, pydicom.dcmread(file, stop_before_pixels=not pixels, specific_tags=TAGS))
+            # pydicom asks a file where it stands at every element, which memory answers faster.
+            slice_at_most = pixels and os.fstat(file.fileno()).st_size <= _LARGEST_BYTES
+            source = io.BytesIO(file.read()) if slice_at_most else file
+            return Header(path, pydicom.dcmread(source, stop_before_pixels=not pixels, specific_tags=TAGS))
     except InvalidDicomError as error:
         if path.suffix.lower() in _DICOM_SUFFIXES:
             raise ScanError(f"{path} is named as DICOM but is damaged or empty; copy it again.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -200,26 +201,38 @@ def assemble(
         )
 
     found = orientation(affine)
-    turn = ornt_transform(found, ORIENTATION)
-    hu = np.ascontiguousarray(apply_orientation(data, turn), dtype=np.float32)
+    axes, turn, inverse = _turn(tuple(map(tuple, found.tolist())), data.shape)
+    hu = np.ascontiguousarray(data if axes == ("S", "P", "L") else apply_orientation(data, turn), dtype=np.float32)
     # Adding zero turns -0.0 into 0.0, which reads better.
-    turned = affine @ inv_ornt_aff(turn, data.shape) + 0.0
-    spacing = tuple(float(spacing_mm[list(turn[:, 0]).index(axis)]) for axis in range(3))
+    turned = affine @ inverse + 0.0
+    order = turn[:, 0].tolist()
+    spacing = tuple(float(spacing_mm[order.index(axis)]) for axis in range(3))
 
     plane = _PLANES[int(found[slice_axis, 0])]
     meta = {**meta, "orientation": plane, "n_slices": data.shape[slice_axis]}
     notes = notes + _geometry(turned, spacing, meta)
     notes += examine(hu, spacing, meta, (low, high), padding_hu)
-    return Scan(hu, spacing, turned, meta, tuple(notes), ornt2axcodes(found))
+    return Scan(hu, spacing, turned, meta, tuple(notes), axes)
+
+
+@lru_cache(64)
+def _turn(
+    found: tuple[tuple[float, float], ...], shape: tuple[int, ...]
+) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
+    """Of a file's orientation its axes, the turn to ours, and the matrix that undoes it on a volume of that shape.
+
+    Thousands of scans share a few of them, and nibabel takes longer over one than looking for the lowest value does.
+    """
+    turn = ornt_transform(found, ORIENTATION)
+    return ornt2axcodes(found), turn, inv_ornt_aff(turn, shape)
 
 
 def orientation(affine: NDArray[np.float64]) -> NDArray[np.float64]:
     """What nibabel's `io_orientation` says, for orthogonal axes; at once where they are the scanner's, as most are."""
-    steps = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    axes = np.abs(steps).argmax(axis=0)
-    signs = steps[axes, range(3)]
-    if np.abs(signs).min() < 1 - 1e-9:
+    if np.count_nonzero(affine[:3, :3]) > 3:
         return io_orientation(affine)
+    axes = np.abs(affine[:3, :3]).argmax(axis=0)
+    signs = affine[axes, range(3)]
     return np.column_stack([axes, np.sign(signs)])
 
 
@@ -230,6 +243,8 @@ def _geometry(affine: NDArray[np.float64], spacing: tuple[float, ...], meta: dic
         notes.append("This is one slice alone, so the distance between slices (nan here) is unknown.")
     if meta["orientation"] != "axial":
         notes.append(f"The source slices are {meta['orientation']}; the axes were permuted to axial slices.")
+    if np.count_nonzero(affine[:3, :3]) == 3:
+        return notes  # each axis runs along one of the scanner's
     steps = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     straight = np.array([[0, 0, -1], [0, -1, 0], [1, 0, 0]])
     # The angle of a rotation matrix follows from its trace, 1 + 2 cos(angle).

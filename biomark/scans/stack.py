@@ -49,8 +49,10 @@ def stack(name: str, headers: list[Header]) -> Stack:
     if min(pixel_mm) <= 0:
         raise ScanError(f"{headers[0].path} has the PixelSpacing {pixel_mm}, which must be above zero.")
     cosines = [h.numbers("ImageOrientationPatient", 6) for h in headers]
-    along_row, along_column = np.reshape(_same("ImageOrientationPatient", headers, cosines, 1e-3), (2, 3))
-    if np.abs([along_row @ along_row - 1, along_column @ along_column - 1, along_row @ along_column]).max() > 1e-3:
+    both = _same("ImageOrientationPatient", headers, cosines, 1e-3)
+    along_row, along_column = both[:3], both[3:]
+    pairs = (along_row, along_row, 1), (along_column, along_column, 1), (along_row, along_column, 0)
+    if any(abs(a[0] * b[0] + a[1] * b[1] + a[2] * b[2] - expected) > 1e-3 for a, b, expected in pairs):
         raise ScanError(f"{headers[0].path} has an ImageOrientationPatient that is no pair of unit directions.")
 
     normal = np.array(_across(along_row, along_column))
@@ -65,21 +67,23 @@ def stack(name: str, headers: list[Header]) -> Stack:
     affine = np.eye(4)
     affine[:3, 0] = normal * (1.0 if np.isnan(step_mm) else step_mm)
     # PixelSpacing names the distance between rows first, then that between columns.
-    affine[:3, 1] = along_column * pixel_mm[0]
-    affine[:3, 2] = along_row * pixel_mm[1]
+    affine[:3, 1] = np.multiply(along_column, pixel_mm[0])
+    affine[:3, 2] = np.multiply(along_row, pixel_mm[1])
     affine[:3, 3] = corners[0]
     # DICOM's axes point to the patient's left and back (LPS), ours to the right and front (RAS).
     affine[:2] *= -1
     return Stack(headers, affine, (step_mm, *pixel_mm), _tilt(headers))
 
 
-def _across(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float, float]:
+def _across(a: tuple[float, ...], b: tuple[float, ...]) -> tuple[float, float, float]:
     """The direction across two others: their cross product, without the much that numpy's does for three numbers."""
     return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
 
 
 def _same(what: str, headers: list[Header], values: list[tuple], tolerance: float) -> tuple:
     """The value that all slices share."""
+    if values.count(values[0]) == len(values):
+        return values[0]
     off = np.abs(np.subtract(values, values[0])).max(axis=1) > tolerance
     if off.any():
         i = int(off.argmax())
