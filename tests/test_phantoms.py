@@ -20,6 +20,18 @@ def test_same_arguments_same_bits(cohorts):
     assert not np.array_equal(bm.phantoms.draw("pma", 1, seed=22).images, again.images[:1])
 
 
+@pytest.mark.parametrize(("key", "n", "size"), [("pma", 5, 64), ("cac", 3, 32)])
+def test_processes_change_no_bit(key, n, size):
+    alone, shared = (bm.phantoms.draw(key, n, seed=21, size=size, workers=workers) for workers in (1, 2))
+    for name in ("images", "weights", "values", "masks", "spacing_mm", "ids"):
+        np.testing.assert_array_equal(getattr(alone, name), getattr(shared, name))
+
+
+def test_no_process_draws_nothing():
+    with pytest.raises(ValueError, match="not 0: give workers=1 or more"):
+        bm.phantoms.draw("pma", 2, seed=0, workers=0)
+
+
 def test_two_tasks_are_two_numbers_of_one_image(cohorts):
     np.testing.assert_array_equal(cohorts["pma"].images, cohorts["sfa"].images)
     assert not (cohorts["pma"].masks & cohorts["sfa"].masks).any()
