@@ -95,7 +95,10 @@ class Batches:
         self._array, self._device = array, device
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        return torch.as_tensor(np.asarray(self._array[rows.cpu().numpy()]), device=self._device)
+        batch = torch.as_tensor(np.asarray(self._array[rows.cpu().numpy()]), dtype=_kind(self._array))
+        if self._device.type == "cuda":  # from pinned memory it travels while the GPU computes
+            batch = batch.pin_memory()
+        return batch.to(self._device, non_blocking=True)
 
 
 def on_disk(array: NDArray | Rows) -> bool:
@@ -104,19 +107,21 @@ def on_disk(array: NDArray | Rows) -> bool:
 
 
 def held(array: NDArray | Rows, device: torch.device) -> Tensor | Batches:
-    """An array for training: as a tensor on the device, or from disk where it is too large for that.
+    """An array for training: as a tensor on the device, or batch by batch where it is too large for that.
 
     Args:
         array: ``(N, ...)``. Numbers become float32.
         device: Where batches are needed.
     """
-    kind = torch.bool if array.dtype == bool else torch.float32
-    if not on_disk(array):
-        return torch.as_tensor(array, dtype=kind, device=device)
-    # A batch from disk costs a CPU little beside what it computes, and its memory stays free.
-    if device.type != "cuda" or array.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+    on_gpu = device.type == "cuda"
+    if on_gpu and array.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
         return Batches(array, device)
-    tensor = torch.empty(array.shape, dtype=kind, device=device)
+    if not on_disk(array):
+        return torch.as_tensor(array, dtype=_kind(array), device=device)
+    # A batch from disk costs a CPU little beside what it computes, and its memory stays free.
+    if not on_gpu:
+        return Batches(array, device)
+    tensor = torch.empty(array.shape, dtype=_kind(array), device=device)
     for start, part in zip(range(0, len(array), _AT_A_TIME), parts(array), strict=True):
         tensor[start : start + _AT_A_TIME] = torch.as_tensor(np.array(part))
     return tensor
@@ -125,3 +130,7 @@ def held(array: NDArray | Rows, device: torch.device) -> Tensor | Batches:
 def parts(array: NDArray | Rows) -> Iterator[NDArray]:
     """An array's rows in order, a few at a time."""
     return (array[start : start + _AT_A_TIME] for start in range(0, len(array), _AT_A_TIME))
+
+
+def _kind(array: NDArray | Rows) -> torch.dtype:
+    return torch.bool if array.dtype == bool else torch.float32

@@ -68,10 +68,10 @@ def fit(
 ) -> History:
     """Train a model on the numbers of a cohort.
 
-    The whole cohort is kept on the device. Only of a cohort on disk (:class:`~biomark.rows.Rows`) each batch is read
-    when it is due, unless all of it takes less than half of a GPU's free memory. Every epoch sees every case once, in
-    an order drawn from ``(seed, epoch)``, each case mirrored left to right or not where the task allows it. AdamW with
-    a one-cycle learning rate.
+    The whole cohort is kept on the device. Only what takes more than half of a GPU's free memory is brought there batch
+    by batch, and of a cohort on disk (:class:`~biomark.rows.Rows`) a CPU reads each batch when it is due. Every epoch
+    sees every case once, in an order drawn from ``(seed, epoch)``, each case mirrored left to right or not where the
+    task allows it. AdamW with a one-cycle learning rate.
 
     A script that ``torchrun --nproc-per-node 2 script.py`` starts trains one model on all its processes, and so on
     several GPUs or machines: each takes its share of every step's cases, gradients are averaged, and every process

@@ -22,7 +22,6 @@ import biomark as bm
 from biomark import agatston, scans
 from biomark.scans.prepare import take as cut
 
-
 STAGES = ("read", "weigh and grid", "network", "back and score")
 
 
