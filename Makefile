@@ -79,7 +79,8 @@ check-pages: $(PAGES)
 	$(call step,Opening every page of the book,$(BIN)/python book/check_pages.py $(ARGS))
 
 test: $(INSTALLED)
-	$(call step,Checking style,$(BIN)/ruff check -q $(CODE) && $(BIN)/ruff format -q --check $(CODE))
+	$(call step,Checking style,$(BIN)/ruff check -q $(CODE) && $(BIN)/ruff format -q --check $(CODE) && \
+	  $(BIN)/codespell $(CODE) $(wildcard *.md))
 	$(call step,Checking that notebooks are stripped,$(call stripping,--verify))
 	$(call step,Running the tests,MPLBACKEND=Agg $(BIN)/python -m pytest -q tests)
 	@rm -rf $(SMALL) && mkdir -p $(SMALL)

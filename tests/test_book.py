@@ -233,21 +233,6 @@ def test_readme_is_short_and_its_badges_are_up_to_date():
     assert block == BADGES["readme_block"](), "the badges in README.md are out of date; run `make badges`"
 
 
-def test_the_table_of_value_scales_says_what_the_records_say():
-    """Numbers in prose come from run records: the four short runs behind chapter 8's table."""
-    text = "".join(cell.source for cell in read(BOOK / "08-coronary-calcium.ipynb") if cell.kind == "markdown")
-    rows = re.findall(r"(?m)^\| `([\w+]+)` \|(.+)\|$", text)
-    assert [name for name, _ in rows] == ["linear", "sqrt", "log", "linear+log"]
-    settings = []
-    for name, cells in rows:
-        record = json.loads((BOOK / "reference" / "cac-value-scale" / f"{name}.json").read_text())
-        metrics = [record["metrics"][k] for k in ("r", "r_log1p", "kappa", "energy_in_mask", "zeros_kept")]
-        assert cells.replace("*", "").split("|") == [f" {m:.3f} " for m in metrics], name
-        assert record["parameters"].pop("value_scale") == name
-        settings.append(record["parameters"])
-    assert all(s == settings[0] for s in settings)
-
-
 def test_records_name_no_place_of_the_machine_that_made_them():
     for path in (BOOK / "reference").rglob("run.json"):
         found = re.findall(r'"(?:/(?:tmp|home|work|Users|mnt)/|[A-Z]:\\\\)[^"]*"', path.read_text())
