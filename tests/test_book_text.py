@@ -33,7 +33,7 @@ def test_the_reading_time_is_that_of_the_words(path):
 @each_chapter
 def test_exercises_have_folded_solutions(path):
     text = prose(path)
-    asked = re.findall(r"(?m)^`{3,}\{exercise(?:-start)?\}\n:label: (\S+)$", text)
+    asked = re.findall(r"(?m)^`{3,}\{exercise(?:-start)?\}[^\n]*\n:label: (\S+)$", text)
     solved = re.findall(r"(?m)^`{3,}\{solution(?:-start)?\} (\S+)\n:class: dropdown$", text)
     assert 2 <= len(asked) <= 4, f"{path.name} has {len(asked)} exercises, and should have 2 to 4"
     assert sorted(asked) == sorted(solved), f"{path.name}: without a folded solution: {set(asked) ^ set(solved)}"
