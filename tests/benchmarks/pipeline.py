@@ -135,7 +135,7 @@ def drawing(tasks: dict[str, int], turns: int) -> list[dict]:
     """A case drawn, with one process and with two."""
     rows = []
     for key, n in tasks.items():
-        ways = {f"{w} processes": partial(bm.phantoms.draw, key, n, seed=0, workers=w) for w in (1, 2)}
+        ways = {f"{w} process{'es' * (w > 1)}": partial(bm.phantoms.draw, key, n, seed=0, workers=w) for w in (1, 2)}
         rows += [{"what": f"draw {n} {key}", "cases": n} | row for row in take(ways, turns=turns)]
     return rows
 
