@@ -109,9 +109,8 @@ def _values(hu: NDArray[np.float32], extremes_hu: tuple[float, float], padding_h
         padding = is_padding(hu, padding_hu)
         count = np.count_nonzero(padding)
         if count:
-            # A thousand of them tell the usual value; sorting them all would take longer than reading.
-            values, counts = np.unique(hu[padding][:: max(1, count // 1000)], return_counts=True)
-            share, usual = 100 * count / hu.size, values[counts.argmax()]
+            usual = low if count == np.count_nonzero(hu == np.float32(low)) else _usual(hu[padding])
+            share = 100 * count / hu.size
             notes.append(
                 f"{share:.2g} % of the voxels are padding ({usual:g} HU), kept as they are: they lie below "
                 "every window that a task measures in."
@@ -123,6 +122,12 @@ def _values(hu: NDArray[np.float32], extremes_hu: tuple[float, float], padding_h
     if high in _CLIPPED_AT_HU and (count := np.count_nonzero(hu == high)) >= 10:
         notes.append(f"The values are clipped at {high:g} HU ({count} voxels), so denser matter is not told apart.")
     return notes
+
+
+def _usual(values: NDArray[np.float32]) -> float:
+    """The most frequent value: a thousand of them tell it, and sorting them all would take longer than reading."""
+    found, counts = np.unique(values[:: max(1, len(values) // 1000)], return_counts=True)
+    return found[counts.argmax()]
 
 
 def is_padding(hu: NDArray[np.float32], padding_hu: float | None) -> NDArray[np.bool_]:
@@ -145,7 +150,7 @@ def _body(hu: NDArray[np.float32], spacing_mm: tuple[float, ...], padding_hu: fl
         coarse = hu[plane].take(rows, axis=0).take(columns, axis=1)
         padding = is_padding(coarse, padding_hu)
         inside = ~padding
-        rim = inside & ~_eroded(inside, beyond=False)
+        rim = inside & ~_eroded(inside, beyond=False) if padding.any() else _frame(*coarse.shape)
         # Eroding takes the table's thin shell away; what lies beyond the edge counts as body, so that a body
         # which reaches the edge is not eroded there.
         solid = _eroded(_eroded((coarse > -300) | padding, beyond=True), beyond=True) & inside
@@ -174,6 +179,14 @@ def _body(hu: NDArray[np.float32], spacing_mm: tuple[float, ...], padding_hu: fl
 def _spread(n: int, count: int) -> NDArray[np.intp]:
     """So many indices below n, evenly spread. Both ends are included, for the edge is what this is about."""
     return np.linspace(0, n - 1, count).round().astype(int)
+
+
+@lru_cache(64)
+def _frame(height: int, width: int) -> NDArray[np.bool_]:
+    """The outermost pixels."""
+    frame = np.ones((height, width), bool)
+    frame[1:-1, 1:-1] = False
+    return frame
 
 
 def _largest(region: NDArray[np.bool_]) -> NDArray[np.bool_]:

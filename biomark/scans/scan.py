@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -229,11 +230,10 @@ def _turn(
 
 def orientation(affine: NDArray[np.float64]) -> NDArray[np.float64]:
     """What nibabel's `io_orientation` says, for orthogonal axes; at once where they are the scanner's, as most are."""
-    if np.count_nonzero(affine[:3, :3]) > 3:
+    columns = affine[:3, :3].T.tolist()
+    if any(column.count(0) != 2 for column in columns):
         return io_orientation(affine)
-    axes = np.abs(affine[:3, :3]).argmax(axis=0)
-    signs = affine[axes, range(3)]
-    return np.column_stack([axes, np.sign(signs)])
+    return np.array([[i, math.copysign(1, step)] for column in columns for i, step in enumerate(column) if step])
 
 
 def _geometry(affine: NDArray[np.float64], spacing: tuple[float, ...], meta: dict[str, Any]) -> list[str]:

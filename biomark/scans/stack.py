@@ -57,11 +57,12 @@ def stack(name: str, headers: list[Header]) -> Stack:
 
     normal = np.array(_across(along_row, along_column))
     corners = np.array([h.numbers("ImagePositionPatient", 3) for h in headers])
-    order = np.argsort(corners @ normal, kind="stable")
-    headers, corners = [headers[i] for i in order], corners[order]
-    places = corners @ normal
-    step_mm = _step(name, headers, places) if len(headers) > 1 else float("nan")
+    step_mm = float("nan")
     if len(headers) > 1:
+        order = np.argsort(corners @ normal, kind="stable")
+        headers, corners = [headers[i] for i in order], corners[order]
+        places = corners @ normal
+        step_mm = _step(name, headers, places)
         _straight(name, corners, places, normal)
 
     affine = np.eye(4)
