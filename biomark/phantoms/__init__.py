@@ -32,7 +32,7 @@ def draw(key: str, n: int, seed: int, *, size: int | None = None, workers: int =
         size: Pixels on a side; :data:`biomark.phantoms.SIZE` by default. A heart box always has ``heart.SLICES``
             slices; ``heart.draw_volume`` draws the same heart with slices 1 to 5 mm apart.
         workers: Processes that draw, each case by itself: how many there are changes no bit. Each takes some seconds to
-            start, so that more than one is worth it from about a thousand slices, or fifty volumes.
+            start, so that more than one is worth it for several hundred cases or more.
         **given: What is given rather than drawn, the same for all cases; :data:`biomark.phantoms.GIVEN` lists the
             names by key.
 
