@@ -68,16 +68,17 @@ class Ensemble(nn.Module):
         return self._together([model(images_hu, weights) for model in self.models], weights)
 
     @torch.no_grad()
-    def locate(self, case: Case) -> Consensus:
+    def locate(self, case: Case, *, window: Sequence[int] | None = None) -> Consensus:
         """Locate in one case, at any voxel spacing: each member as it does by itself.
 
         Args:
             case: The case; its value and mask are not read.
+            window: What a member looks at at a time, as for :meth:`biomark.Localizer.locate`.
 
         Returns:
             Floats and numpy arrays of the case's shape.
         """
-        members = [model.locate(case) for model in self.models]
+        members = [model.locate(case, window=window) for model in self.models]
         found = [Localization(torch.tensor([m.value]), torch.as_tensor(m.map)[None]) for m in members]
         whole = self._together(found, torch.as_tensor(case.weights)[None])
         return Consensus(

@@ -125,15 +125,17 @@ class Inspector:
         traits = [novelty.traits(case, f) for case, f in zip(cohort, found, strict=True)]
         self.usual = novelty.Usual.learn(traits, alarm=alarm)
 
-    def inspect(self, case: Case, *, findings: Sequence[str] = ()) -> Inspection:
+    def inspect(self, case: Case, *, findings: Sequence[str] = (), window: Sequence[int] | None = None) -> Inspection:
         """Answer for one case.
 
         Args:
             case: Such as ``cohort[i]``, ``scan.case(task, slice)`` or ``heart_box(scan).case(task)``; its value and
                 mask are not read.
             findings: What is known of the scan, such as ``scan.findings``: handed on with the answer.
+            window: For images that are too large for the memory, as for :meth:`biomark.Localizer.locate`. The
+                intervals were calibrated on whole images.
         """
-        found = self.model.locate(case)
+        found = self.model.locate(case, window=window)
         low, high = self.intervals.interval(found.value, difficulty=self._difficulty(found.value))
         traits = novelty.traits(case, found)
         return Inspection(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,6 +15,9 @@ from .cohort import Case, Cohort
 from .losses import aggregate, indecision, outline, prior_logit, share_mismatch, value_loss
 from .model import Localization, Model
 from .tasks import Task
+from .windows import blended
+
+_POINTS = 2**20  # interpolated at a time: 40 MB
 
 
 class Localizer(Model):
@@ -96,8 +101,8 @@ class Localizer(Model):
         return total
 
     @torch.no_grad()
-    def locate(self, case: Case) -> Localization:
-        """Locate in one case, at any voxel spacing.
+    def locate(self, case: Case, *, window: Sequence[int] | None = None) -> Localization:
+        """Locate in one case, at any voxel spacing and of any size.
 
         A network sees structures at the size in voxels at which it learned them. A case whose spacing differs by
         more than a quarter from the training set's is therefore looked at on a grid of the training spacing
@@ -106,20 +111,31 @@ class Localizer(Model):
 
         Args:
             case: The case; its value and mask are not read.
+            window: Voxels on each side of what the network looks at at a time, such as ``(48, 128, 128)``, on the grid
+                of the training spacing; the whole image by default, which for a whole chest takes tens of GB. Windows
+                overlap by a quarter or more and their maps are blended (:func:`biomark.windows.blended`); the value is
+                still exactly the weighted sum of the whole map.
 
         Returns:
             Value and map as a float and a numpy array of the case's shape.
+
+        Raises:
+            ValueError: The window has another number of sides than the case, or a side below 32 voxels.
         """
         zoom = np.asarray(case.spacing_mm) / self.trained_spacing_mm.cpu().numpy()
         if np.isnan(zoom).any() or np.all((zoom > 0.8) & (zoom < 1.25)):
             zoom = np.ones_like(zoom)
         device = self.scale.device
-        image = torch.as_tensor(resampled(case.image, zoom), device=device)[None, None]
+        image = torch.as_tensor(resampled(case.image, zoom))[None, None]
         training = self.training
         self.eval()
-        map = self(image, torch.zeros_like(image[:, 0])).map[0].cpu().numpy()
-        self.train(training)
-        map = onto(map, zoom, case.image.shape)
+        try:
+            map = blended(
+                lambda part: self(part.to(device), torch.zeros_like(part[:, 0], device=device)).map, image, window
+            )
+        finally:
+            self.train(training)
+        map = onto(map[0].cpu().numpy(), zoom, case.image.shape)
         value = self.measured(torch.as_tensor(map)[None], torch.as_tensor(case.weights)[None])
         return Localization(value.item(), map)
 
@@ -140,6 +156,11 @@ def onto(array: NDArray, zoom: NDArray, shape: tuple[int, ...] | NDArray) -> NDA
     """Linear interpolation onto a grid of ``shape`` whose voxels are ``zoom`` times as large; corners coincide."""
     if np.all(np.asarray(zoom) == 1):
         return np.asarray(array, np.float32)
-    centres = [(np.arange(n) + 0.5) * z - 0.5 for n, z in zip(shape, zoom, strict=True)]
-    grid = np.meshgrid(*centres, indexing="ij", sparse=False)
-    return ndimage.map_coordinates(np.asarray(array, np.float32), grid, order=1, mode="nearest")
+    first, *rest = ((np.arange(n) + 0.5) * z - 0.5 for n, z in zip(shape, zoom, strict=True))
+    array, found = np.asarray(array, np.float32), np.empty(shape, np.float32)
+    # Some planes at a time: the places of all voxels take many times the memory of the image.
+    step = max(1, _POINTS // found[0].size)
+    for i in range(0, len(first), step):
+        grid = np.meshgrid(first[i : i + step], *rest, indexing="ij", sparse=False)
+        ndimage.map_coordinates(array, grid, output=found[i : i + step], order=1, mode="nearest")
+    return found

@@ -27,6 +27,7 @@ ROWS = [
         "claim",
         "files",
         "rows",
+        "windows",
     },
     {"tasks", "conformal", "backbones", "order", "checkpoints"},
     {"cohort"},
