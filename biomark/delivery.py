@@ -7,8 +7,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -21,13 +24,16 @@ from .cohort import Case
 from .files import whole
 from .inspection import Inspection, Inspector
 from .scans import cache, check
-from .scans.prepare import take
+from .scans.prepare import Prepared, Taken, take
 from .tasks import Task
 
 FORMATS = ("nifti", "page", "dicom")
 """What can be written of each scan, beside its value."""
 
-_COLUMNS = ("id", "value", "unit", "low", "high", "coverage", "unlike", "known", "slice", "findings", "problem")
+_COLUMNS = (
+    *("id", "value", "unit", "low", "high", "coverage", "unlike", "known", "slice", "findings", "problem"),
+    *("reading_s", "network_s", "writing_s"),
+)
 
 
 def deliver(
@@ -41,6 +47,7 @@ def deliver(
     crop: bool = True,
     allow_outside: bool = False,
     identify: bool = False,
+    window: Sequence[int] | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Measure every scan of a spreadsheet and write what was found, in a folder a case named after its ``id``.
@@ -49,7 +56,9 @@ def deliver(
       by the weights of these voxels it adds up to the value.
     - ``dicom``: ``segmentation.dcm`` and ``map.dcm``, which refer to the series; of a scan that is DICOM.
     - ``page``: ``page.html``, one page with the picture, the value and the findings, whole in itself.
-    - ``values.csv`` in the folder itself has a row a case, also of those that could not be measured, with the reason.
+    - ``values.csv`` in the folder itself has a row a case, also of those that could not be measured, with the reason;
+      and the seconds that reading, the network and writing took. The next scan is read meanwhile, so that a scan takes
+      about as long as the longer of reading and the rest, and two are in memory at a time.
 
     One bad scan does not stop the others. What is done is not done again, unless the scan, the model, the library or
     the settings have changed: a call that was interrupted goes on where it stopped, and a scan that failed is tried
@@ -65,6 +74,8 @@ def deliver(
         crop: Whether ``cac`` looks for the heart.
         allow_outside: Whether paths may lead out of the root.
         identify: Let DICOM objects name the patient, so that a PACS files them under him or her.
+        window: For volumes that are too large for the memory: what the network looks at at a time, as for
+            :meth:`biomark.Localizer.locate`.
         progress: Show bars.
 
     Returns:
@@ -86,20 +97,26 @@ def deliver(
     if len(problems) and problems["row"].min() == 1:
         raise scans.ManifestError(f"{csv} cannot be read:", problems[problems["row"] == 1])
     reasons = problems.groupby("row")["problem"].agg(" ".join).to_dict()
-    settings = cache.settings(task, grid, crop) + repr((sorted(write), identify, records.code_digest(), _digest(model)))
+    settings = cache.settings(task, grid, crop) + repr(
+        (sorted(write), identify, window and tuple(window), records.code_digest(), _digest(model))
+    )
     table: dict[int, dict[str, Any]] = {}
+
+    def looked(row: Any) -> _Read | dict[str, Any] | str:
+        if row.row in reasons:
+            return reasons[row.row]
+        key = cache.key(row.image, None, row.slice, settings)
+        return _kept(folder / row.id, key) or _read(row, key, task, grid, crop)
+
+    todo = list(rows.itertuples(index=False))
     try:
-        for row in tqdm(list(rows.itertuples(index=False)), "measuring", unit="scan", disable=not progress):
-            if row.row in reasons:
-                table[row.row] = {"id": row.id, "problem": _anonymous(reasons[row.row], row.image)}
-                continue
+        for row, ahead in tqdm(_one_ahead(looked, todo), "measuring", len(todo), unit="scan", disable=not progress):
             table[row.row] = {"id": row.id, "problem": None}
-            place = folder / row.id
             try:
-                key = cache.key(row.image, None, row.slice, settings)
-                table[row.row] |= _kept(place, key) or _measured(
-                    row, place, key, answer, task=task, grid=grid, crop=crop, write=write, identify=identify
-                )
+                found = ahead.result()
+                if isinstance(found, _Read):
+                    found = _measured(row, folder / row.id, found, answer, task, window, write, identify)
+                table[row.row] |= found if isinstance(found, dict) else {"problem": _anonymous(found, row.image)}
             # One scan among thousands, whatever is wrong with it, must not stop the others.
             except Exception as error:
                 reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
@@ -111,14 +128,43 @@ def deliver(
     return values
 
 
+def _one_ahead(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[Any, Future]]:
+    """Each item with what the function makes of it, the next being begun in the background while one is in use."""
+    background, following = ThreadPoolExecutor(1), None
+    try:
+        for i, item in enumerate(items):
+            present = following or background.submit(function, item)
+            following = background.submit(function, items[i + 1]) if i + 1 < len(items) else None
+            yield item, present
+    finally:
+        background.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A scan that is ready for the network, and what is to be remembered of its reading."""
+
+    taken: Taken
+    on_grid: Prepared
+    key: str
+    seconds: float
+
+
+def _read(row: Any, key: str, task: Task, grid: scans.Grid, crop: bool) -> _Read:
+    start = perf_counter()
+    # The whole of it, for the map lies on all of its voxels.
+    taken = take(scans.read(row.image), task, grid, slice=row.slice, crop=crop)
+    return _Read(taken, taken.prepared(native=grid.spacing_mm is None), key, perf_counter() - start)
+
+
 class _Plain:
     """A model's answer in the words of an inspector, which knows more."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
 
-    def __call__(self, case: Case, *, findings: Sequence[str] = ()) -> Inspection:
-        found, task, nan = self.model.locate(case), self.model.task, float("nan")
+    def __call__(self, case: Case, *, findings: Sequence[str], window: Sequence[int] | None) -> Inspection:
+        found, task, nan = self.model.locate(case, window=window), self.model.task, float("nan")
         return Inspection(
             case.id, task.name, task.unit, found.value, nan, nan, nan, found.map, None, tuple(findings), {}, ()
         )
@@ -127,21 +173,18 @@ class _Plain:
 def _measured(
     row: Any,
     place: Path,
-    key: str,
+    read: _Read,
     answer: Callable[..., Inspection],
-    *,
     task: Task,
-    grid: scans.Grid,
-    crop: bool,
+    window: Sequence[int] | None,
     write: Sequence[str],
     identify: bool,
 ) -> dict[str, Any]:
     """Measure one scan and write what is wanted of it; its row of the table."""
-    # The whole of it, for the map lies on all of its voxels.
-    taken = take(scans.read(row.image), task, grid, slice=row.slice, crop=crop)
-    on_grid = taken.prepared(native=grid.spacing_mm is None)
+    taken, on_grid, start = read.taken, read.on_grid, perf_counter()
     case = Case(row.id, on_grid.image, on_grid.weights, None, None, on_grid.spacing_mm)
-    found = answer(case, findings=taken.findings)
+    found = answer(case, findings=taken.findings, window=window)
+    answered = perf_counter()
     map = taken.back(found.map)
     if "nifti" in write:
         scans.write_nifti(place / "map.nii.gz", taken.whole(map), taken.scan)
@@ -163,11 +206,14 @@ def _measured(
         "known": row.value,
         "slice": taken.slice,
         "findings": " ".join(findings) or None,
+        "reading_s": round(read.seconds, 3),
+        "network_s": round(answered - start, 3),
+        "writing_s": round(perf_counter() - answered, 3),
     }
     result = {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in result.items()}
     # Written last: where it is, all else is.
     with whole(place / "result.json") as partial:
-        partial.write_text(json.dumps({"key": key} | result, indent=2) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps({"key": read.key} | result, indent=2) + "\n", encoding="utf-8")
     return result
 
 

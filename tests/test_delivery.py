@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import threading
 
 import nibabel as nib
 import numpy as np
@@ -100,6 +101,38 @@ def test_what_is_done_is_not_done_again_unless_something_changed(model, sheet, t
     other = bm.Localizer("pma", width=2)
     other.trained_spacing_mm.fill_(8.0)
     assert len(run(other, write=["nifti"])[1]) == 4
+
+
+def test_the_next_scan_is_read_while_one_is_measured_and_no_more(model, sheet, tmp_path, monkeypatch):
+    """The network of the first scan waits for the reading of the second, which could not be if they took turns."""
+    reading, looked, ahead = threading.Event(), [], []
+
+    def read(path, **options):
+        if path.name == "GRAUBNER_2":
+            reading.set()
+        looked.append(path.name)
+        return scans.reader.read(path, **options)
+
+    def locate(case, *, window):
+        assert reading.wait(60), "the second scan was not begun while the first was measured"
+        ahead.append(len(looked))
+        return bm.Localizer.locate(model, case, window=window)
+
+    monkeypatch.setattr(scans, "read", read)
+    monkeypatch.setattr(model, "locate", locate)
+    values = delivery.deliver(model, sheet, tmp_path / "out", write=[], grid=GRID, progress=False)
+    assert looked == ["GRAUBNER_ILSE", "GRAUBNER_2", "c.nii.gz", "HOLTER.dcm"]
+    assert all(begun <= done + 2 for done, begun in enumerate(ahead)), "one scan ahead, not more"
+    assert values["id"].tolist() == list("abcde")
+    stages = values[["reading_s", "network_s", "writing_s"]]
+    assert (stages[:3] >= 0).all(axis=None) and stages[3:].isna().all(axis=None)
+
+
+def test_a_window_is_looked_through_and_is_a_setting(model, sheet, tmp_path):
+    whole = delivery.deliver(model, sheet, tmp_path / "out", write=[], grid=GRID, progress=False)
+    parts = delivery.deliver(model, sheet, tmp_path / "out", write=[], grid=GRID, window=(48, 48), progress=False)
+    assert not np.array_equal(parts["value"][:3], whole["value"][:3])
+    np.testing.assert_allclose(parts["value"][:3].astype(float), whole["value"][:3].astype(float), rtol=0.05)
 
 
 def test_nothing_names_the_patient(model, sheet, tmp_path):
