@@ -19,7 +19,7 @@ import pandas as pd
 from torch import nn
 from tqdm.auto import tqdm
 
-from . import page, records, scans
+from . import page, records, scans, windows
 from .cohort import Case
 from .files import whole
 from .inspection import Inspection, Inspector
@@ -82,8 +82,8 @@ def deliver(
         What ``values.csv`` holds.
 
     Raises:
-        ValueError: A format that there is not; or the sheet is no table, or lacks a column (then of
-            :class:`~biomark.scans.ManifestError`).
+        ValueError: A format that there is not, or a window that does not fit the task; or the sheet is no table, or
+            lacks a column (then of :class:`~biomark.scans.ManifestError`).
         ImportError: ``dicom`` is wanted and highdicom is not installed.
     """
     if unknown := set(write) - set(FORMATS):
@@ -92,6 +92,8 @@ def deliver(
         scans.derived.highdicom()  # better missed now than after the first scan
     answer = model.inspect if isinstance(model, Inspector) else _Plain(model)
     task = model.model.task if isinstance(model, Inspector) else model.task
+    if window is not None:
+        windows.check(window, task.ndim)
     grid, folder = grid or scans.Grid.usual(task.ndim), Path(folder)
     rows, problems = check.checked(csv, task, root, None, allow_outside, progress, required=("id", "image"))
     if len(problems) and problems["row"].min() == 1:

@@ -112,15 +112,16 @@ class Localizer(Model):
         Args:
             case: The case; its value and mask are not read.
             window: Voxels on each side of what the network looks at at a time, such as ``(48, 128, 128)``, on the grid
-                of the training spacing; the whole image by default, which for a whole chest takes tens of GB. Windows
-                overlap by a quarter or more and their maps are blended (:func:`biomark.windows.blended`); the value is
-                still exactly the weighted sum of the whole map.
+                of the training spacing; the whole image by default, for which a network of width 16 takes about 100
+                bytes a voxel, 10 GiB for 400 slices of 512 x 512. Windows overlap by a quarter or more and their maps
+                are blended (:func:`biomark.windows.blended`); the value is still exactly the weighted sum of the whole
+                map.
 
         Returns:
             Value and map as a float and a numpy array of the case's shape.
 
         Raises:
-            ValueError: The window has another number of sides than the case, or a side below 32 voxels.
+            ValueError: The window has another number of sides than the case, or one below 32 voxels.
         """
         zoom = np.asarray(case.spacing_mm) / self.trained_spacing_mm.cpu().numpy()
         if np.isnan(zoom).any() or np.all((zoom > 0.8) & (zoom < 1.25)):

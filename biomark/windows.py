@@ -17,6 +17,19 @@ OVERLAP = 0.25
 """The least share of a window's side that it has in common with the next one. As in MONAI's sliding windows."""
 
 
+def check(window: Sequence[int], ndim: int) -> None:
+    """Refuse a window that nothing can be seen by.
+
+    Raises:
+        ValueError: It has another number of sides than ``ndim``, or one below 32 voxels (two steps of :data:`ALIGNED`).
+    """
+    if len(window) != ndim or min(window) < 2 * ALIGNED:
+        raise ValueError(
+            f"the window {tuple(window)} does not suit images of {ndim} axes: give {ndim} sides of {2 * ALIGNED} "
+            "voxels or more (a side may be longer than the image's)."
+        )
+
+
 def blended(network: Callable[[Tensor], Tensor], image: Tensor, window: Sequence[int] | None) -> Tensor:
     """The map of an image, from overlapping windows whose maps fade into one another.
 
@@ -35,15 +48,12 @@ def blended(network: Callable[[Tensor], Tensor], image: Tensor, window: Sequence
         The map, ``(1, *S)``.
 
     Raises:
-        ValueError: Another number of sides, or one below 32 voxels (2 :data:`ALIGNED`) that does not span the image.
+        ValueError: As :func:`check`.
     """
     sides = image.shape[2:]
     if window is None:
         return network(image)
-    if len(window) != len(sides):
-        raise ValueError(
-            f"the window {tuple(window)} has {len(window)} sides and the image {len(sides)}: give one an axis."
-        )
+    check(window, len(sides))
     spans = [_spans(n, w) for n, w in zip(sides, window, strict=True)]
     if all(len(along) == 1 for along in spans):
         return network(image)
@@ -63,10 +73,6 @@ def _spans(n: int, window: int) -> list[tuple[int, int]]:
     """Where windows begin and end along an axis of n voxels: as few as will do, evenly spread."""
     if window >= n:
         return [(0, n)]
-    if window < 2 * ALIGNED:
-        raise ValueError(
-            f"a window of {window} voxels on a side of {n} is too small to see by: give at least {2 * ALIGNED}."
-        )
     whole, wide = ceil(n / ALIGNED), window // ALIGNED
     count = ceil((whole - wide) / (wide - ceil(OVERLAP * wide))) + 1
     firsts = torch.linspace(0, whole - wide, count, dtype=torch.float64).round().int().tolist()

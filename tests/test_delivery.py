@@ -150,9 +150,11 @@ def test_nothing_names_the_patient(model, sheet, tmp_path):
     assert PERSON["PatientID"].encode() in (tmp_path / "named" / "a" / "map.dcm").read_bytes()
 
 
-def test_an_unknown_format_and_a_sheet_without_images_are_refused(model, sheet, tmp_path):
+def test_an_unknown_format_a_wrong_window_and_a_sheet_without_images_are_refused(model, sheet, tmp_path):
     with pytest.raises(ValueError, match="no format is named 'pdf'"):
         delivery.deliver(model, sheet, tmp_path / "out", write=["pdf"])
+    with pytest.raises(ValueError, match="give 2 sides of 32 voxels"):
+        delivery.deliver(model, sheet, tmp_path / "out", window=(48, 128, 128))
     (tmp_path / "bare.csv").write_text("id,value\na,3\n")
     with pytest.raises(scans.ManifestError, match="no column 'image'"):
         delivery.deliver(model, tmp_path / "bare.csv", tmp_path / "out", progress=False)
