@@ -163,6 +163,10 @@ def main() -> int:
     if not files:
         print(f"there are no pages in {SITE}: run `make book` first.")
         return 1
+    for path in files:
+        if not (path.is_relative_to(SITE) and path.is_file()):
+            print(f"{path} is not a page of the built book: name files in {SITE}.")
+            return 1
     ids: dict[Path, set[str]] = {}
     links: dict[str, list[str]] = {}
     results: dict[str, list[str]] = {}

@@ -1,3 +1,8 @@
+// What the list of references says of its entries is not what it says of itself: make each an item of the list.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const entry of document.querySelectorAll(".citation-list > .citation")) entry.setAttribute("role", "listitem");
+});
+
 // The handle of a slider made by ipywidgets has a role and no name: give it the name and the value that stand beside it,
 // for readers who hear the page. Sliders are drawn after the page has loaded, hence the observer.
 (() => {
