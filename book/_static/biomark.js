@@ -3,6 +3,11 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const entry of document.querySelectorAll(".citation-list > .citation")) entry.setAttribute("role", "listitem");
 });
 
+// A table that pandas was told how to format looks like all the others.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const table of document.querySelectorAll(".cell_output table[id^=T_]")) table.classList.add("dataframe");
+});
+
 // The handle of a slider made by ipywidgets has a role and no name: give it the name and the value that stand beside it,
 // for readers who hear the page. Sliders are drawn after the page has loaded, hence the observer.
 (() => {
