@@ -312,7 +312,8 @@ def test_agreement_is_symmetric_and_moves_with_both(values, shift, scale):
     measures = [statistics.concordance, statistics.icc, lambda a, b: statistics.icc(a, b, kind="C,1")]
     for measure in measures:
         result = measure(predicted, known)
-        assert result.low <= result + 1e-9 and result - 1e-9 <= result.high <= 1 + 1e-9
+        without = result < 0 and np.isnan([result.low, result.high]).all()  # raters who contradict each other
+        assert without or (result.low <= result + 1e-9 and result - 1e-9 <= result.high <= 1 + 1e-9)
         assert measure(known, predicted) == pytest.approx(result, abs=1e-9)
         assert measure(scale * predicted + shift, scale * known + shift) == pytest.approx(result, abs=1e-9)
     assert abs(statistics.concordance(predicted, known)) <= abs(statistics.pearson(predicted, known)) + 1e-9
@@ -321,6 +322,14 @@ def test_agreement_is_symmetric_and_moves_with_both(values, shift, scale):
     moved = statistics.bland_altman(scale * predicted + shift, scale * known + shift)
     assert (moved.bias, moved.high.high) == pytest.approx((scale * one.bias, scale * one.high.high))
     assert moved.slope == pytest.approx(one.slope, abs=1e-9)
+
+
+def test_raters_who_contradict_each_other_have_no_interval_of_agreement():
+    """A chance find: the formula's interval was -1 to -0.98 here, beside a coefficient of -0.96."""
+    contradicting = statistics.icc([3, 0, 0, 0, 0], [-4, 0, 0, 0, 0])
+    assert contradicting == pytest.approx(-0.96) and np.isnan([contradicting.low, contradicting.high]).all()
+    consistent = statistics.icc([3, 0, 0, 0, 0], [-4, 0, 0, 0, 0], kind="C,1")
+    assert consistent.low < consistent < consistent.high
 
 
 def test_identical_values_agree_entirely():

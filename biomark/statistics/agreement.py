@@ -65,7 +65,8 @@ def icc(*raters: ArrayLike, kind: str = "A,1") -> Estimate:
 
     Returns:
         The coefficient with the F intervals of McGraw and Wong's table 7; nan for fewer than 2 cases and where nothing
-        varies.
+        varies. An ``"A,1"`` far below zero, of raters who contradict each other, has no interval (nan): the
+        approximation behind it does not hold there.
 
     Raises:
         ValueError: Fewer than two raters, another kind, or lists of unequal length.
@@ -104,6 +105,8 @@ def icc(*raters: ArrayLike, kind: str = "A,1") -> Estimate:
     # Satterthwaite's degrees of freedom of the mix of both errors.
     mix = (a * raters_differ) ** 2 / (k - 1) + (b * error) ** 2 / free
     v = (a * raters_differ + b * error) ** 2 / mix if mix > 0 else math.nan
+    if not v >= 1:  # below zero the mix has parts of both signs: where they cancel, it has no F distribution
+        return Estimate(value)
     noise = k * raters_differ + (k * n - k - n) * error
     f_low, f_high = stats.f.ppf(0.975, n - 1, v), stats.f.ppf(0.975, v, n - 1)
     low = n * (between - f_low * error) / (f_low * noise + n * between)
