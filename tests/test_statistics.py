@@ -312,7 +312,8 @@ def test_agreement_is_symmetric_and_moves_with_both(values, shift, scale):
     measures = [statistics.concordance, statistics.icc, lambda a, b: statistics.icc(a, b, kind="C,1")]
     for measure in measures:
         result = measure(predicted, known)
-        without = measure is statistics.icc and result < 0 and np.isnan([result.low, result.high]).all()  # raters who contradict each other
+        # Raters who contradict each other have no interval of agreement.
+        without = measure is statistics.icc and result < 0 and np.isnan([result.low, result.high]).all()
         assert without or (result.low <= result + 1e-9 and result - 1e-9 <= result.high <= 1 + 1e-9)
         assert measure(known, predicted) == pytest.approx(result, abs=1e-9)
         assert measure(scale * predicted + shift, scale * known + shift) == pytest.approx(result, abs=1e-9)
