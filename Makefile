@@ -21,6 +21,8 @@ export BIOMARK_RUNS := $(CURDIR)/runs
 BENCHES := step pipeline together metrics agatston components reading cardiac
 # Where make test puts the chapters with their smallest parameters.
 SMALL := runs/small
+# Where make preview builds the pages from such runs.
+PREVIEW := runs/preview/_build
 # A notebook draws with its kernel's own backend; one inherited from the shell would leave the figures out.
 unexport MPLBACKEND
 
@@ -29,11 +31,12 @@ step = @printf '\n==> %s\n' '$(1)'; t=$$(date +%s); ( $(2) ) || exit; printf '  
 # Notebooks are kept without outputs; only where a cell is tagged keep_output do its output and its count stay.
 stripping = for n in $(NOTEBOOKS); do $(BIN)/nbstripout --keep-id $(1) $$(grep -q keep_output "$$n" && echo --keep-count) "$$n" || exit; done
 
-.PHONY: help setup fresh book check-pages test smoke run sweep bench badges hero laboratory tidy clean
+.PHONY: help setup fresh book preview check-pages test smoke run sweep bench badges hero laboratory tidy clean
 
 help:
 	@echo 'make setup      create $(VENV) and install biomark with what the book needs (minutes; other targets do it for you)'
 	@echo 'make book       run the chapters and build the site into _build/html'
+	@echo 'make preview    build all pages from the chapters run as small as they go (minutes), into $(PREVIEW)/html'
 	@echo 'make check-pages  open every page of the built book in a browser, move the sliders, and say what is wrong'
 	@echo 'make test       check style, run the tests, and run every chapter small and cell by cell (make book runs them at full size)'
 	@echo 'make smoke      run every chapter as small as it goes, into runs/smoke'
@@ -63,13 +66,20 @@ fresh: $(INSTALLED)
 	@mkdir -p _build; sum=$$(find $(INPUTS) -type f -not -name '*.pyc' | LC_ALL=C sort | xargs cksum | cksum); \
 	if [ "$$sum" != "$$(cat $(SEEN) 2>/dev/null)" ]; then \
 	  echo 'The library, its versions or the parameters have changed: every chapter runs anew.'; \
-	  rm -rf _build/.jupyter_cache; echo "$$sum" > $(SEEN); fi
+	  rm -rf _build/.jupyter_cache $(PREVIEW)/.jupyter_cache; echo "$$sum" > $(SEEN); fi
 
 # A failed build would pass when simply repeated, because pages already read are not read again: start clean.
 book: fresh
 	@rm -rf _build/html _build/.doctrees
+	$(call step,Running the chapters,$(BIN)/python book/execute.py)
 	$(call step,Building the book,$(BIN)/jupyter-book build . -W -n --keep-going)
 	@echo 'The site is at file://$(CURDIR)/_build/html/index.html'
+
+preview: fresh
+	@rm -rf $(PREVIEW)/html $(PREVIEW)/.doctrees
+	$(call step,Running the chapters small,$(BIN)/python book/execute.py --params book/params/smoke --build $(PREVIEW))
+	$(call step,Building the book,$(BIN)/jupyter-book build . --path-output $(dir $(PREVIEW)) -W -n --keep-going)
+	@echo 'The site is at file://$(CURDIR)/$(PREVIEW)/html/index.html; its figures and numbers are of the smallest runs.'
 
 $(PAGES): $(INSTALLED)
 	$(call step,Installing what opens the pages,$(BIN)/python -m pip install -q -c requirements/constraints.txt -e '.[pages]')

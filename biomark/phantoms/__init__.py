@@ -19,7 +19,7 @@ GIVEN = {"pma": _CHEST, "sfa": _CHEST, "liver": (), "cac": ("calcium",)}
 """What :func:`draw` takes instead of drawing it, by task: see ``chest.draw_body`` and ``heart.draw_volume``."""
 
 
-def draw(key: str, n: int, seed: int, *, size: int | None = None, workers: int = 1, **given: float) -> Cohort:
+def draw(key: str, n: int, seed: int, *, size: int | None = None, workers: int | None = None, **given: float) -> Cohort:
     """Draw a cohort of phantoms.
 
     Case ``i`` depends on ``seed`` and ``i`` alone: the first cases of a larger cohort are those of a smaller one,
@@ -31,8 +31,8 @@ def draw(key: str, n: int, seed: int, *, size: int | None = None, workers: int =
         seed: Same arguments, same bits on one machine.
         size: Pixels on a side; :data:`biomark.phantoms.SIZE` by default. A heart box always has ``heart.SLICES``
             slices; ``heart.draw_volume`` draws the same heart with slices 1 to 5 mm apart.
-        workers: Processes that draw, each case by itself: how many there are changes no bit. Each takes some seconds to
-            start, so that more than one is worth it for several hundred cases or more.
+        workers: Processes that draw, each case by itself: how many there are changes no bit. By default as many as
+            there are processors, but one for every hundred cases, because each takes some seconds to start.
         **given: What is given rather than drawn, the same for all cases; :data:`biomark.phantoms.GIVEN` lists the
             names by key.
 
@@ -49,6 +49,8 @@ def draw(key: str, n: int, seed: int, *, size: int | None = None, workers: int =
         raise ValueError(f"no phantom is drawn for {key!r}: choose one of {', '.join(sorted(SIZE))}.")
     if n < 1:
         raise ValueError(f"a cohort needs at least one case, not {n}.")
+    if workers is None:
+        workers = max(1, min(joblib.cpu_count(), n // 100))
     if workers < 1:
         raise ValueError(f"at least one process must draw, not {workers}: give workers=1 or more.")
     if unknown := ", ".join(sorted(given.keys() - set(GIVEN[key]))):

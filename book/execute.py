@@ -1,0 +1,110 @@
+"""Execute the chapters that the cache does not hold yet, two at a time; `make book` does it before it builds the pages.
+
+With `--params FOLDER` the chapters run with the values of FOLDER/NAME.yml, and the pages show what came of these; the
+cells shown stay as they are. `make preview` does so with the smallest values.
+
+One training leaves half of two processors waiting, because drawing, measuring and plotting run on one. Two chapters
+side by side, each with its share of the processors, finish sooner. The results go where Jupyter Book looks for them,
+so that it has only pages left to build. A chapter that fails stops no other; its report stays in `_build/reports`.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import joblib
+import nbformat
+import yaml
+from badges import notebooks
+from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn
+from nbclient import NotebookClient
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+
+ROOT = Path(__file__).resolve().parent.parent
+LONGEST = ("08", "09", "06", "07")
+"""Chapters that train for minutes go first, or the last of them would run alone."""
+
+
+def waiting(paths: list[Path], cache: Path) -> list[Path]:
+    """The notebooks whose code the cache does not know, those first that take longest."""
+    kept, unknown = get_cache(cache), []
+    for path in paths:
+        try:
+            kept.match_cache_notebook(nbformat.read(path, 4))
+        except KeyError:
+            unknown.append(path)
+    return sorted(unknown, key=lambda path: (LONGEST + (path.name[:2],)).index(path.name[:2]))
+
+
+def with_values(path: Path, values: Path | None) -> nbformat.NotebookNode:
+    """The notebook as it stands, or with a cell more that sets the values of a YAML file."""
+    if values is None:
+        return nbformat.read(path, 4)
+    return parameterize_notebook(load_notebook_node(str(path)), yaml.safe_load(values.read_text(encoding="utf-8")))
+
+
+async def execute(path: Path, values: Path | None, timeout: int) -> tuple[nbformat.NotebookNode, float, str]:
+    """A notebook executed in its folder, the seconds it took, and the report of what stopped it, or an empty text."""
+    notebook, run, started, report = nbformat.read(path, 4), with_values(path, values), time.perf_counter(), ""
+    try:
+        await NotebookClient(run, timeout=timeout, resources={"metadata": {"path": str(path.parent)}}).async_execute()
+    except Exception:  # a cell that raised or took too long, a kernel that died: the other chapters go on
+        report = traceback.format_exc()
+    # The cache knows a notebook by its code and its cells' metadata, so what it gets is what was read.
+    cells = [cell for cell in run.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    for cell, done in zip(notebook.cells, cells, strict=True):
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = done.outputs, done.execution_count
+    notebook.metadata |= {name: run.metadata[name] for name in ("language_info", "widgets") if name in run.metadata}
+    return notebook, time.perf_counter() - started, report
+
+
+async def execute_all(
+    paths: list[Path], build: Path, timeout: int, at_once: int, params: Path | None = None
+) -> list[str]:
+    """Execute what waits and put the outputs into the cache below a folder; the names of those that failed."""
+    cache, reports, free, failed = build / ".jupyter_cache", build / "reports", asyncio.Semaphore(at_once), []
+
+    async def one(path: Path) -> None:
+        async with free:
+            notebook, seconds, report = await execute(path, params and params / f"{path.stem}.yml", timeout)
+        (reports / f"{path.stem}.log").unlink(missing_ok=True)
+        if report:
+            failed.append(path.stem)
+            reports.mkdir(parents=True, exist_ok=True)
+            (reports / f"{path.stem}.log").write_text(report, encoding="utf-8")
+        else:
+            bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds})
+            get_cache(cache).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+        print(f"    {path.stem}: {seconds:.0f} s{', failed' if report else ''}", flush=True)
+
+    await asyncio.gather(*map(one, waiting(paths, cache)))
+    return sorted(failed)
+
+
+def main() -> None:
+    """Execute what waits; exit with 1 when a chapter failed."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--build", type=Path, default=ROOT / "_build", help="folder that Jupyter Book builds in")
+    parser.add_argument("--params", type=Path, help="folder of values, a file for each chapter")
+    asked = parser.parse_args()
+    timeout = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["execute"]["timeout"]
+    at_once = min(2, joblib.cpu_count())
+    share = str(joblib.cpu_count() // at_once)
+    # The first is heard by PyTorch, the second by what draws phantoms; a value of the user's own stands.
+    os.environ.setdefault("OMP_NUM_THREADS", share)
+    os.environ.setdefault("LOKY_MAX_CPU_COUNT", share)
+    paths = [ROOT / f"{name}.ipynb" for name in notebooks()]
+    failed = asyncio.run(execute_all(paths, asked.build, timeout, at_once, asked.params))
+    if failed:
+        sys.exit(f"These chapters failed: {', '.join(failed)}. What stopped each is in {asked.build / 'reports'}.")
+
+
+if __name__ == "__main__":
+    main()

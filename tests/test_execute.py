@@ -1,0 +1,81 @@
+"""book/execute.py: chapters run side by side, what they gave is kept, and a failure stops no other."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from jupyter_cache import get_cache
+
+BOOK = Path(__file__).resolve().parent.parent / "book"
+
+
+@pytest.fixture
+def execute(monkeypatch):
+    monkeypatch.syspath_prepend(BOOK)
+    for name in ("execute", "badges"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    import execute
+
+    return execute
+
+
+def run(execute, paths, folder, params=None):
+    return asyncio.run(execute.execute_all(paths, folder, 60, at_once=2, params=params))
+
+
+def chapter(folder, name, code):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+    return folder / f"{name}.ipynb"
+
+
+def test_a_failure_is_reported_and_stops_no_other(execute, tmp_path, capsys):
+    paths = [chapter(tmp_path, "01-broken", "1 / 0"), chapter(tmp_path, "02-whole", "print(6 * 7)")]
+    cache, reports = tmp_path / ".jupyter_cache", tmp_path / "reports"
+    assert run(execute, paths, tmp_path) == ["01-broken"]
+    assert "ZeroDivisionError" in (reports / "01-broken.log").read_text()
+    assert "01-broken" in capsys.readouterr().out
+    assert execute.waiting(paths, cache) == [paths[0]]
+    _, kept = get_cache(cache).merge_match_into_notebook(nbformat.read(paths[1], 4))
+    assert kept.cells[0].outputs[0].text == "42\n"
+    # Mended, it leaves nothing to do and no report; words may change without a new run, code may not.
+    chapter(tmp_path, "01-broken", "1 / 1")
+    assert run(execute, paths, tmp_path) == []
+    assert execute.waiting(paths, cache) == [] and not list(reports.glob("*.log"))
+
+
+def test_a_kernel_that_dies_is_a_failure(execute, tmp_path):
+    path = chapter(tmp_path, "03-dies", "import os; os._exit(1)")
+    assert run(execute, [path], tmp_path) == ["03-dies"]
+    assert "DeadKernel" in (tmp_path / "reports" / "03-dies.log").read_text()
+
+
+def test_values_change_what_is_shown_and_not_what_is_read(execute, tmp_path):
+    path = chapter(tmp_path, "04-values", "n: int = 1  # how many")
+    notebook = nbformat.read(path, 4)
+    notebook.cells[0].metadata["tags"] = ["parameters"]
+    notebook.cells.append(nbformat.v4.new_code_cell("print(n)"))
+    nbformat.write(notebook, path)
+    (tmp_path / "04-values.yml").write_text("n: 5\n")
+    assert run(execute, [path], tmp_path, params=tmp_path) == []
+    _, kept = get_cache(tmp_path / ".jupyter_cache").merge_match_into_notebook(nbformat.read(path, 4))
+    assert [cell.source for cell in kept.cells] == ["n: int = 1  # how many", "print(n)"]
+    assert kept.cells[1].outputs[0].text == "5\n"
+
+
+def test_the_longest_chapters_go_first(execute, tmp_path):
+    names = ["01-one", "06-six", "08-eight", "laboratory"]
+    paths = [chapter(tmp_path, name, f"{number}") for number, name in enumerate(names)]
+    assert [path.stem for path in execute.waiting(paths, tmp_path / ".jupyter_cache")] == [
+        "08-eight",
+        "06-six",
+        "01-one",
+        "laboratory",
+    ]
+
+
+def test_every_chapter_called_long_is_there(execute):
+    assert all(list(BOOK.glob(f"{number}-*.ipynb")) for number in execute.LONGEST)
