@@ -26,6 +26,9 @@ PREVIEW := runs/preview/_build
 # A notebook draws with its kernel's own backend; one inherited from the shell would leave the figures out.
 unexport MPLBACKEND
 
+# A file of tests after another on each of a few processors, each with one thread.
+TESTING := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile
+
 # $(call step,WHAT,COMMAND) says what starts, runs it, and says how long it took.
 step = @printf '\n==> %s\n' '$(1)'; t=$$(date +%s); ( $(2) ) || exit; printf '    %s: %d s\n' '$(1)' $$(($$(date +%s) - t))
 # Notebooks are kept without outputs; only where a cell is tagged keep_output do its output and its count stay.
@@ -92,11 +95,11 @@ test: $(INSTALLED)
 	$(call step,Checking style,$(BIN)/ruff check -q $(CODE) && $(BIN)/ruff format -q --check $(CODE) && \
 	  $(BIN)/codespell $(CODE) $(wildcard *.md))
 	$(call step,Checking that notebooks are stripped,$(call stripping,--verify))
-	$(call step,Running the tests,MPLBACKEND=Agg $(BIN)/python -m pytest -q tests)
+	$(call step,Running the tests,MPLBACKEND=Agg $(TESTING) tests)
 	@rm -rf $(SMALL) && mkdir -p $(SMALL)
 	$(call step,Preparing the chapters,for n in $(basename $(notdir $(CHAPTERS))); do $(BIN)/papermill --prepare-only --log-level ERROR \
 	  book/$$n.ipynb $(SMALL)/$$n.ipynb -f book/params/smoke/$$n.yml || exit; done)
-	$(call step,Running the chapters small and cell by cell,$(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout 300 $(SMALL))
+	$(call step,Running the chapters small and cell by cell,$(TESTING) --nbval-lax --nbval-current-env --nbval-cell-timeout 300 $(SMALL))
 
 smoke: $(INSTALLED)
 	@mkdir -p runs/smoke

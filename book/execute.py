@@ -9,11 +9,12 @@ so that it has only pages left to build. A chapter that fails stops no other; it
 """
 
 import argparse
-import asyncio
 import os
+import subprocess
 import sys
+import tempfile
 import time
-import traceback
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import joblib
@@ -22,9 +23,6 @@ import yaml
 from badges import notebooks
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
-from nbclient import NotebookClient
-from papermill.iorw import load_notebook_node
-from papermill.parameterize import parameterize_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = ("08", "09", "06", "07")
@@ -42,49 +40,47 @@ def waiting(paths: list[Path], cache: Path) -> list[Path]:
     return sorted(unknown, key=lambda path: (LONGEST + (path.name[:2],)).index(path.name[:2]))
 
 
-def with_values(path: Path, values: Path | None) -> nbformat.NotebookNode:
-    """The notebook as it stands, or with a cell more that sets the values of a YAML file."""
-    if values is None:
-        return nbformat.read(path, 4)
-    return parameterize_notebook(load_notebook_node(str(path)), yaml.safe_load(values.read_text(encoding="utf-8")))
-
-
-async def execute(path: Path, values: Path | None, timeout: int) -> tuple[nbformat.NotebookNode, float, str]:
+def execute(path: Path, values: Path | None, timeout: int) -> tuple[nbformat.NotebookNode, float, str]:
     """A notebook executed in its folder, the seconds it took, and the report of what stopped it, or an empty text."""
-    notebook, run, started, report = nbformat.read(path, 4), with_values(path, values), time.perf_counter(), ""
-    try:
-        await NotebookClient(run, timeout=timeout, resources={"metadata": {"path": str(path.parent)}}).async_execute()
-    except Exception:  # a cell that raised or took too long, a kernel that died: the other chapters go on
-        report = traceback.format_exc()
-    # The cache knows a notebook by its code and its cells' metadata, so what it gets is what was read.
-    cells = [cell for cell in run.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
-    for cell, done in zip(notebook.cells, cells, strict=True):
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = done.outputs, done.execution_count
-    notebook.metadata |= {name: run.metadata[name] for name in ("language_info", "widgets") if name in run.metadata}
-    return notebook, time.perf_counter() - started, report
+    notebook, started = nbformat.read(path, 4), time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "papermill", path, Path(folder) / path.name, "--cwd", path.parent]
+        command += ["--no-progress-bar", "--execution-timeout", str(timeout), *(("-f", values) if values else ())]
+        ran = subprocess.run(command, capture_output=True, text=True)
+        if ran.returncode == 0:
+            run = nbformat.read(Path(folder) / path.name, 4)
+            # The cache knows a notebook by its code and its cells' metadata, so what it gets is what was read.
+            cells = [cell for cell in run.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+            for cell, done in zip(notebook.cells, cells, strict=True):
+                if cell.cell_type == "code":
+                    cell.outputs, cell.execution_count = done.outputs, done.execution_count
+            kept = {name: run.metadata[name] for name in ("language_info", "widgets") if name in run.metadata}
+            notebook.metadata |= kept
+    return notebook, time.perf_counter() - started, ran.stderr if ran.returncode else ""
 
 
-async def execute_all(
-    paths: list[Path], build: Path, timeout: int, at_once: int, params: Path | None = None
-) -> list[str]:
+def execute_all(paths: list[Path], build: Path, timeout: int, at_once: int, params: Path | None = None) -> list[str]:
     """Execute what waits and put the outputs into the cache below a folder; the names of those that failed."""
-    cache, reports, free, failed = build / ".jupyter_cache", build / "reports", asyncio.Semaphore(at_once), []
-
-    async def one(path: Path) -> None:
-        async with free:
-            notebook, seconds, report = await execute(path, params and params / f"{path.stem}.yml", timeout)
-        (reports / f"{path.stem}.log").unlink(missing_ok=True)
-        if report:
-            failed.append(path.stem)
-            reports.mkdir(parents=True, exist_ok=True)
-            (reports / f"{path.stem}.log").write_text(report, encoding="utf-8")
-        else:
-            bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds})
-            get_cache(cache).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
-        print(f"    {path.stem}: {seconds:.0f} s{', failed' if report else ''}", flush=True)
-
-    await asyncio.gather(*map(one, waiting(paths, cache)))
+    cache, reports, failed = build / ".jupyter_cache", build / "reports", []
+    pool = ThreadPoolExecutor(at_once)
+    jobs = {
+        pool.submit(execute, path, params and params / f"{path.stem}.yml", timeout): path
+        for path in waiting(paths, cache)
+    }
+    try:
+        for job in as_completed(jobs):
+            path, (notebook, seconds, report) = jobs[job], job.result()
+            (reports / f"{path.stem}.log").unlink(missing_ok=True)
+            if report:
+                failed.append(path.stem)
+                reports.mkdir(parents=True, exist_ok=True)
+                (reports / f"{path.stem}.log").write_text(report, encoding="utf-8")
+            else:
+                bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds})
+                get_cache(cache).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+            print(f"    {path.stem}: {seconds:.0f} s{', failed' if report else ''}", flush=True)
+    finally:  # after Ctrl-C, which also stops the chapters that run, no other begins
+        pool.shutdown(cancel_futures=True)
     return sorted(failed)
 
 
@@ -101,7 +97,7 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", share)
     os.environ.setdefault("LOKY_MAX_CPU_COUNT", share)
     paths = [ROOT / f"{name}.ipynb" for name in notebooks()]
-    failed = asyncio.run(execute_all(paths, asked.build, timeout, at_once, asked.params))
+    failed = execute_all(paths, asked.build, timeout, at_once, asked.params)
     if failed:
         sys.exit(f"These chapters failed: {', '.join(failed)}. What stopped each is in {asked.build / 'reports'}.")
 

@@ -1,6 +1,5 @@
 """book/execute.py: chapters run side by side, what they gave is kept, and a failure stops no other."""
 
-import asyncio
 import sys
 from pathlib import Path
 
@@ -22,7 +21,7 @@ def execute(monkeypatch):
 
 
 def run(execute, paths, folder, params=None):
-    return asyncio.run(execute.execute_all(paths, folder, 60, at_once=2, params=params))
+    return execute.execute_all(paths, folder, 60, at_once=2, params=params)
 
 
 def chapter(folder, name, code):
