@@ -173,7 +173,8 @@ BACKBONES: dict[str, Callable[[int, int], nn.Module]] = {
     "unet": _builder(),
     "resunet": _builder(block=ResidualBlock),
 }
-"""Builders by name: ``BACKBONES[name](ndim, width)``. Any module with the same shapes can stand in their place."""
+"""Builders by name, as in ``BACKBONES[name](ndim, width)``. Any module with the same shapes
+can stand in their place."""
 
 
 def build(backbone: str | nn.Module, ndim: int, width: int) -> nn.Module:

@@ -20,7 +20,7 @@ from .model import Localization, Model
 from .tasks import Task, area_cm2
 
 HIGHEST_LOG = 10.0
-"""Values end at exp(10) softenings, about 440 times the typical value: beyond, a step of training would overflow."""
+"""Values end at exp(10) softenings, about 440 times the typical value; beyond, a step of training would overflow."""
 
 
 class DirectRegressor(Model):

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 TISSUE_HU = -400.0
-"""Above this a voxel holds more tissue than air: half way between lung (-850) or air (-1000) and fat (-100)."""
+"""Above this a voxel holds more tissue than air, half way between lung (-850) or air (-1000) and fat (-100)."""
 
 CALCIUM_HU = 130.0
 """Lowest value of calcium (Agatston et al. 1990)."""
 
 LARGEST_CALCIUM_MM3 = 1500.0
-"""Largest part of an image above :data:`CALCIUM_HU` that may be calcium: a piece of an artery 8 cm long and 5 mm thick,
+"""Largest part of an image above :data:`CALCIUM_HU` that may be calcium, a piece of an artery 8 cm long and 5 mm thick,
 blur included. Ours; a rib is ten times as large. (SlicerCIP's scorer stops at 500 mm3.)"""
 
 

@@ -56,8 +56,8 @@ ITEMS = {
     43: ("other", "availability of software, model and data"),
     44: ("other", "funding"),
 }
-"""Section and matter of each item of the 2024 update, in our words: the checklist's own are in Tejani et al., Radiol.
-Artif. Intell. 6 (2024) e240300."""
+"""Section and matter of each item of the 2024 update, in our words (the checklist's own are in Tejani et al., Radiol.
+Artif. Intell. 6 (2024) e240300)."""
 
 _TRAINING = ("epochs", "batch_size", "lr", "value_scale", "decide", "smooth")
 
@@ -71,8 +71,8 @@ def table(record: Mapping[str, Any]) -> pd.DataFrame:
         record: From :func:`biomark.records.read`.
 
     Returns:
-        One row an item: ``section``, ``asks``, ``answer`` and ``source``, which is ``"record"``, ``"record, in part"``
-        or :data:`AUTHORS`.
+        One row an item, with ``section``, ``asks``, ``answer`` and ``source``, which is ``"record"``,
+        ``"record, in part"`` or :data:`AUTHORS`.
 
     Raises:
         ValueError: It is no run's record.

@@ -164,8 +164,8 @@ def coverage(low: ArrayLike, high: ArrayLike, known: ArrayLike, *, strata: int =
         strata: Number of groups of about equal size.
 
     Returns:
-        One row for all cases and one for each stratum: smallest and largest known value, ``n``, the share ``covered``
-        with its 95 % interval (Clopper and Pearson 1934) and the mean ``width``.
+        One row for all cases and one for each stratum, with smallest and largest known value, ``n``, the share
+        ``covered`` with its 95 % interval (Clopper and Pearson 1934) and the mean ``width``.
     """
     low, high, known = columns(low, high, known)
     inside = (low <= known) & (known <= high)

@@ -51,7 +51,8 @@ def name(device: torch.device) -> str:
     """The device in words, for records."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{device.type}, {threads} thread{'s' * (threads > 1)}"
 
 
 def start(device: str, precision: str) -> lf.Fabric:

@@ -25,7 +25,7 @@ from .tasks import Task
 from .version import __version__
 
 STRATA = 3
-"""Small, middling and large values have their intervals calibrated apart. Ours: see :mod:`biomark.conformal`."""
+"""Small, middling and large values have their intervals calibrated apart. Ours, see :mod:`biomark.conformal`."""
 
 _FILE = "inspector.json"
 _SCHEMA = 1

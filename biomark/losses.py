@@ -15,7 +15,7 @@ def aggregate(map: Tensor, weights: Tensor) -> Tensor:
         weights: What each voxel would add, in the biomarker's unit, ``(N, *S)``.
 
     Returns:
-        Values ``(N,)``, float32. The sum is taken in float32 whatever the map's precision: in half precision a sum
+        Values ``(N,)``, float32. The sum is taken in float32 whatever the map's precision; in half precision a sum
         over thousands of voxels loses its last digits or overflows.
     """
     if map.shape != weights.shape:
@@ -28,7 +28,7 @@ SOFTENING = 0.02
 :func:`value_loss`; without it, the step from 0 to the smallest lesion would outweigh all others. Ours."""
 
 FAR = 5.0
-"""Difference, in typical values, beyond which ``"squared"`` of :func:`value_loss` goes on as a straight line: one giant
+"""Difference, in typical values, beyond which ``"squared"`` of :func:`value_loss` goes on as a straight line; one giant
 tumour must not outweigh all other images of a batch. Ours."""
 
 _ON_SCALE = {
@@ -90,7 +90,7 @@ def indecision(map: Tensor, weights: Tensor, scale: Tensor | float) -> Tensor:
 
 
 ALIKE_HU = 40.0
-"""Difference in HU at which two neighbours stop counting as alike in :func:`outline`: above the noise between two
+"""Difference in HU at which two neighbours stop counting as alike in :func:`outline`, above the noise between two
 pixels (10 to 25 HU in the scans that this book looked at), far below the step from fat to muscle (150 HU)."""
 
 

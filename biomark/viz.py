@@ -25,7 +25,7 @@ COLOURS = {
 }
 WIDE, HALF = (9.0, 3.2), (4.4, 3.2)
 SOFT_TISSUE_HU = (-200.0, 250.0)
-"""Display window: level 25, width 450, in which fat is dark grey and muscle light grey."""
+"""Display window of level 25, width 450, in which fat is dark grey and muscle light grey."""
 
 
 def use_style() -> None:
@@ -175,9 +175,12 @@ def lesions_3d(ax: Axes, case: Case, found: Localization) -> Axes:
     depth, height, width = case.image.shape
     ax.set(xlim=(0, width * dx), ylim=(height * dy, 0), zlim=(0, depth * dz))
     ax.set(xlabel="to the left [mm]", ylabel="to the back [mm]", zlabel="to the head [mm]")
-    ax.set_box_aspect((width * dx, height * dy, depth * dz))
+    ax.set_box_aspect((width * dx, height * dy, depth * dz), zoom=0.85)
+    for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
+        axis.set_major_locator(MaxNLocator(3))
+        axis.labelpad = 8
     ax.view_init(20, -70)
-    ax.legend(loc="upper left", fontsize=8)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
     return ax
 
 

@@ -24,7 +24,7 @@ except ImportError:
     ipywidgets = None
 
 QUALITY = 80
-"""Of WebP, 0 to 100. Ours: letters stay sharp, and a slice with its map takes about 10 kB."""
+"""Of WebP, 0 to 100. Ours; letters stay sharp, and a slice with its map takes about 10 kB."""
 
 
 def frames(
@@ -47,7 +47,7 @@ def frames(
         dpi: Pixels per inch of the figures.
 
     Returns:
-        What a notebook displays: a widget, or HTML.
+        What a notebook displays, a widget or HTML.
 
     Raises:
         ValueError: No slider or more than two, one without values, or a start that is no position.

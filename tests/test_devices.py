@@ -26,5 +26,7 @@ def test_what_is_not_there_is_said(call, words):
         call()
 
 
-def test_a_cpu_says_how_many_threads():
-    assert devices.name(torch.device("cpu")) == f"cpu, {torch.get_num_threads()} threads"
+@pytest.mark.parametrize(("threads", "said"), [(1, "cpu, 1 thread"), (3, "cpu, 3 threads")])
+def test_a_cpu_says_how_many_threads(monkeypatch, threads, said):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert devices.name(torch.device("cpu")) == said

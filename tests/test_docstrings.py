@@ -1,8 +1,12 @@
 """The examples in docstrings give what they say."""
 
+import ast
 import doctest
 import importlib
+import itertools
 import pkgutil
+import re
+from pathlib import Path
 
 import pytest
 
@@ -24,3 +28,22 @@ def test_there_are_examples():
         for test in finder.find(importlib.import_module(name)):
             examples += sum(doctest.SKIP not in example.options for example in test.examples)
     assert examples > 15
+
+
+def first_lines():
+    """Of what Sphinx would take for a type if a colon stood in it: words on a constant, and on what is returned."""
+    for path in sorted(Path(biomark.__file__).parent.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                yield from re.findall(r"^ *(?:Returns|Yields):\n +(.*)", ast.get_docstring(node) or "", re.MULTILINE)
+            elif isinstance(node, (ast.Module, ast.ClassDef)):
+                for named, said in itertools.pairwise(node.body):
+                    if isinstance(named, (ast.Assign, ast.AnnAssign)) and isinstance(said, ast.Expr):
+                        yield said.value.value.partition("\n")[0]
+
+
+def test_no_colon_is_taken_for_a_type():
+    lines = list(first_lines())
+    assert len(lines) > 100
+    assert [line for line in lines if re.search(r":(\s|$)", line)] == []

@@ -184,7 +184,7 @@ def test_one_file_is_one_slice_of_unknown_spacing(tmp_path):
     assert scan.hu.shape == (1, 48, 48)
     assert np.isnan(scan.spacing_mm[0]) and scan.spacing_mm[1:] == (7.0, 7.0)
     assert np.isfinite(scan.affine).all() and scan.z_mm.tolist() == [-12]
-    assert scan.findings == ("This is one slice alone, so the distance between slices (nan here) is unknown.",)
+    assert scan.findings == ("This is one slice alone, so the distance between slices is unknown.",)
     assert "spacing unknown x 7 x 7 mm" in str(scan)
 
 

@@ -11,12 +11,12 @@ from ..tasks import TASKS
 from . import chest, heart, liver
 
 SIZE = {"pma": 128, "sfa": 128, "liver": 96, "cac": 80}
-"""Pixels on a side when ``size`` is not given: about 3 mm a pixel in the chest, 4 mm in the abdomen and 1.8 mm
+"""Pixels on a side when ``size`` is not given, about 3 mm a pixel in the chest, 4 mm in the abdomen and 1.8 mm
 in the heart box."""
 
 _CHEST = ("female", "half_width_mm", "muscularity", "adipose_mm")
 GIVEN = {"pma": _CHEST, "sfa": _CHEST, "liver": (), "cac": ("calcium",)}
-"""What :func:`draw` takes instead of drawing it, by task: see ``chest.draw_body`` and ``heart.draw_volume``."""
+"""What :func:`draw` takes instead of drawing it, by task; see ``chest.draw_body`` and ``heart.draw_volume``."""
 
 
 def draw(key: str, n: int, seed: int, *, size: int | None = None, workers: int | None = None, **given: float) -> Cohort:
@@ -37,7 +37,7 @@ def draw(key: str, n: int, seed: int, *, size: int | None = None, workers: int |
             names by key.
 
     Returns:
-        A cohort with values and masks. Areas are analytic: the painted area, counted on a grid three times finer
+        A cohort with values and masks. Areas are analytic, the painted area, counted on a grid three times finer
         than the pixels; a mask holds the pixels that are covered by more than half. A calcium score is what a reader
         who knows all painted coronary calcium would click on the finished image (``heart.lesions``).
 

@@ -40,7 +40,7 @@ def scan(
         circle: Whether what lies outside the reconstruction circle is padding.
 
     Returns:
-        Hounsfield units ``(size, size)``, float32, and the pixels that were reconstructed: what lies in the padding was
+        Hounsfield units ``(size, size)``, float32, and the pixels that were reconstructed; what lies in the padding was
         not seen, so it must not be counted either.
     """
     pixel_mm = canvas.fov_mm / canvas.size

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from .heart import Heart
 
 STEP_MM = 0.6
-"""Distance of the points that stand for an artery: a third of a default pixel. Calcium has two thirds of it."""
+"""Distance of the points that stand for an artery, a third of a default pixel. Calcium has two thirds of it."""
 
 SHARE_OF_LESIONS = {"LAD": 0.42, "RCA": 0.26, "LCX": 0.20, "LM": 0.12}
-"""Where plaques lie: most in the left anterior descending artery. Ours."""
+"""Where plaques lie, most in the left anterior descending artery. Ours."""
 
 
 @dataclass(frozen=True)

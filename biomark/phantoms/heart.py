@@ -19,7 +19,7 @@ from . import calcifications, coronaries, mediastinum
 from .volume import Ellipsoid, Scanner, Tube, Volume, union
 
 SLICES = 32
-"""Slices of the box. With the box's height they lie 2.9 to 4.4 mm apart: scores are defined on 3 mm, and routine chest
+"""Slices of the box. With the box's height they lie 2.9 to 4.4 mm apart; scores are defined on 3 mm, and routine chest
 CT is read at 2.5 to 5 mm."""
 
 
@@ -173,7 +173,7 @@ def _draw_scanner(rng: np.random.Generator, spacing_mm: tuple[float, float, floa
 
 
 EXPLAINED_HU = 40.0
-"""How much coronary calcium must add to a voxel for it to be called calcified: about half of the way from muscle
+"""How much coronary calcium must add to a voxel for it to be called calcified, about half of the way from muscle
 (45 HU) to 130 HU. Below, the far tail of the blur would claim noise. Ours."""
 
 

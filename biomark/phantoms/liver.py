@@ -72,7 +72,7 @@ def regions(n: int, seed: int, size: int) -> NDArray[np.bool_]:
         size: Pixels on a side.
 
     Returns:
-        Boolean array ``(n, size, size)``: pixels of which more than half is liver.
+        Boolean array ``(n, size, size)``, true in pixels of which more than half is liver.
     """
     return np.stack([draw_slice(np.random.default_rng([seed, i]), size)[2] > 0.5 for i in range(n)])
 

@@ -14,10 +14,10 @@ from biomark.scans.scan import Scan, ScanError
 from biomark.tasks import Task
 
 LUNG_HU = -500.0
-"""Below this a voxel inside the body is lung or airway: half way between lung (-850) and soft tissue."""
+"""Below this a voxel inside the body is lung or airway, half way between lung (-850) and soft tissue."""
 
 HEIGHT_MM = 130.0
-"""Height of the box: an adult heart with the roots of its great vessels is 100 to 120 mm high. Ours."""
+"""Height of the box; an adult heart with the roots of its great vessels is 100 to 120 mm high. Ours."""
 
 MARGIN_MM = 15.0
 """What is added on either side of the heart, and before the lungs' front edge. Ours."""

@@ -29,7 +29,7 @@ class ManifestError(ValueError):
     """A spreadsheet with problems, or one of which no scan could be read.
 
     Attributes:
-        problems: One row a problem: ``row`` as a spreadsheet program counts, ``id``, ``column`` and ``problem``.
+        problems: One row a problem, with ``row`` as a spreadsheet program counts, ``id``, ``column`` and ``problem``.
     """
 
     def __init__(self, sentence: str, problems: pd.DataFrame) -> None:
@@ -65,8 +65,8 @@ def check_manifest(
         progress: Show a bar.
 
     Returns:
-        One row a problem: ``row`` as a spreadsheet program counts (the column names are row 1), ``id``, ``column`` and
-        ``problem``; empty when nothing is wrong.
+        One row a problem, with ``row`` as a spreadsheet program counts (the column names are row 1), ``id``,
+        ``column`` and ``problem``; empty when nothing is wrong.
     """
     return checked(csv, task, root, plausible, allow_outside, progress)[1]
 

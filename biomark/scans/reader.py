@@ -23,7 +23,7 @@ def read(path: str | Path, *, series: str | None = None, slice: int | None = Non
         slice: Read this slice alone, from 0 at the feet: of a DICOM folder many times as fast as all of them.
 
     Returns:
-        The scan: `hu` float32 of shape (D, H, W), slices from feet to head, rows from front to back, columns
+        The scan, with `hu` float32 of shape (D, H, W), slices from feet to head, rows from front to back, columns
         from the patient's right to the left; `spacing_mm` (dz, dy, dx); `affine`; `meta`; `findings`.
 
     Raises:

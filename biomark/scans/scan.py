@@ -240,7 +240,7 @@ def _geometry(affine: NDArray[np.float64], spacing: tuple[float, ...], meta: dic
     """Findings about how the volume lies in the scanner."""
     notes = []
     if np.isnan(spacing).any():
-        notes.append("This is one slice alone, so the distance between slices (nan here) is unknown.")
+        notes.append("This is one slice alone, so the distance between slices is unknown.")
     if meta["orientation"] != "axial":
         notes.append(f"The source slices are {meta['orientation']}; the axes were permuted to axial slices.")
     if np.count_nonzero(affine[:3, :3]) == 3:

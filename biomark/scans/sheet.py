@@ -42,7 +42,7 @@ def read_sheet(path: Path, required: tuple[str, ...] = REQUIRED) -> tuple[pd.Dat
         required: The columns that it must have.
 
     Returns:
-        One row a case, without empty ones: ``row``, the number of the row in the file, and those of the columns in
+        One row a case, without empty ones, with ``row``, the number of the row in the file, and those of the columns in
         ``REQUIRED`` and ``OPTIONAL`` that the sheet has, as text without blanks around it; and the problems with
         columns and lines.
 

@@ -3,9 +3,32 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const entry of document.querySelectorAll(".citation-list > .citation")) entry.setAttribute("role", "listitem");
 });
 
-// A table that pandas was told how to format looks like all the others.
+// Tables of pandas, also those that it was told how to format, look alike: numbers stand to the right and words to the
+// left, each below its head; the names of rows stand in the line of heads; and a table that is too wide gets smaller
+// letters before it has to be scrolled.
 document.addEventListener("DOMContentLoaded", () => {
-  for (const table of document.querySelectorAll(".cell_output table[id^=T_]")) table.classList.add("dataframe");
+  const text = cell => cell.textContent.trim();
+  const number = /^(nan|none|[<>]?\s*[-+\u2212]?[\d.,]+(e[-+]?\d+)?\s?%?|-|\u00b7)?$/i;
+  for (const table of document.querySelectorAll(".cell_output :is(table.dataframe, table[id^=T_])")) {
+    table.classList.add("dataframe");
+    const heads = [...(table.tHead?.rows ?? [])];
+    const [above, names] = heads.slice(-2);
+    const apart = names && above.cells.length === names.cells.length;
+    if (apart && [...names.cells].every((cell, i) => !text(cell) || !text(above.cells[i]))) {
+      [...names.cells].forEach((cell, i) => { if (text(cell)) above.cells[i].innerHTML = cell.innerHTML; });
+      heads.pop();
+      names.remove();
+    }
+    const rows = [...table.tBodies].flatMap(body => [...body.rows]).map(row => [...row.querySelectorAll("td")]);
+    const wide = Math.max(0, ...rows.map(cells => cells.length));
+    for (let k = 1; k <= wide; k++) {  // from the right, because names of rows may span several
+      const column = rows.map(cells => cells.at(-k)).filter(Boolean);
+      if (column.every(cell => number.test(text(cell)))) continue;
+      for (const cell of [...column, heads.at(-1)?.cells[heads.at(-1).cells.length - k]]) cell?.classList.add("words");
+    }
+    const room = table.closest(".cell_output").clientWidth / table.scrollWidth;
+    if (room < 1 && window.innerWidth > 600) table.style.fontSize = `${Math.max(0.75, 0.98 * room)}em`;
+  }
 });
 
 // The handle of a slider made by ipywidgets has a role and no name: give it the name and the value that stand beside it,
