@@ -21,10 +21,12 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     const rows = [...table.tBodies].flatMap(body => [...body.rows]).map(row => [...row.querySelectorAll("td")]);
     const wide = Math.max(0, ...rows.map(cells => cells.length));
+    const head = [...(heads.at(-1)?.cells ?? [])];
+    for (const cell of head.slice(0, head.length - wide)) cell.classList.add("words");
     for (let k = 1; k <= wide; k++) {  // from the right, because names of rows may span several
       const column = rows.map(cells => cells.at(-k)).filter(Boolean);
       if (column.every(cell => number.test(text(cell)))) continue;
-      for (const cell of [...column, heads.at(-1)?.cells[heads.at(-1).cells.length - k]]) cell?.classList.add("words");
+      for (const cell of [...column, head.at(-k)]) cell?.classList.add("words");
     }
     const room = table.closest(".cell_output").clientWidth / table.scrollWidth;
     if (room < 1 && window.innerWidth > 600) table.style.fontSize = `${Math.max(0.75, 0.98 * room)}em`;
