@@ -176,9 +176,7 @@ def lesions_3d(ax: Axes, case: Case, found: Localization) -> Axes:
     ax.set(xlim=(0, width * dx), ylim=(height * dy, 0), zlim=(0, depth * dz))
     ax.set(xlabel="to the left [mm]", ylabel="to the back [mm]", zlabel="to the head [mm]")
     ax.set_box_aspect((width * dx, height * dy, depth * dz), zoom=0.85)
-    for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
-        axis.set_major_locator(MaxNLocator(3))
-        axis.labelpad = 8
+    ax.locator_params(nbins=3)
     ax.view_init(20, -70)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
     return ax
