@@ -62,11 +62,10 @@ def execute(path: Path, values: Path | None, timeout: int) -> tuple[nbformat.Not
 def execute_all(paths: list[Path], build: Path, timeout: int, at_once: int, params: Path | None = None) -> list[str]:
     """Execute what waits and put the outputs into the cache below a folder; the names of those that failed."""
     cache, reports, failed = build / ".jupyter_cache", build / "reports", []
-    pool = ThreadPoolExecutor(at_once)
-    jobs = {
-        pool.submit(execute, path, params and params / f"{path.stem}.yml", timeout): path
-        for path in waiting(paths, cache)
-    }
+    todo, pool = waiting(paths, cache), ThreadPoolExecutor(at_once)
+    if todo:
+        print(f"    {len(todo)} chapters, {at_once} at a time, the longest first; a line as each is done", flush=True)
+    jobs = {pool.submit(execute, path, params and params / f"{path.stem}.yml", timeout): path for path in todo}
     try:
         for job in as_completed(jobs):
             path, (notebook, seconds, report) = jobs[job], job.result()
