@@ -1,6 +1,8 @@
 // What the list of references says of its entries is not what it says of itself: make each an item of the list.
 document.addEventListener("DOMContentLoaded", () => {
   for (const entry of document.querySelectorAll(".citation-list > .citation")) entry.setAttribute("role", "listitem");
+  // Parameters that have a line each are written as a list of definitions without terms: to a reader they are text.
+  for (const part of document.querySelectorAll(".sig > dl, .sig > dl > dd")) part.setAttribute("role", "presentation");
 });
 
 // Tables of pandas, also those that it was told how to format, look alike: numbers stand to the right and words to the
