@@ -74,26 +74,21 @@ class Comparison:
         return pd.DataFrame.from_dict(rows, orient="index")
 
     def __str__(self) -> str:
-        wide = max(10, *map(len, self.names)) + 2
+        rows = {"r": (self.r, 4), f"MAE [{self.unit}]": (self.mae, 2), "Dice": (self.dice, 3)}
+        rows = {title: row for title, row in rows.items() if not np.isnan(row[0].difference)}
+        first, *wide = max(map(len, rows)), *(max(8, len(name)) + 2 for name in self.names)
         lines = [
             f"{self.names[0]} against {self.names[1]} on {self.n} unseen cases of {self.task}",
-            f"{'':<15}{self.names[0]:>{wide}}{self.names[1]:>{wide}}   difference (95 % CI)              p",
+            f"{'':<{first}}{self.names[0]:>{wide[0]}}{self.names[1]:>{wide[1]}}   {'difference (95 % CI)':<29}{'p':>7}",
         ]
-        for title, contrast, digits in (
-            ("r", self.r, 4),
-            (f"MAE [{self.unit}]", self.mae, 2),
-            ("Dice", self.dice, 3),
-        ):
-            if np.isnan(contrast.difference):
-                continue
+        for title, (contrast, digits) in rows.items():
             d = contrast.difference
             between = f"{d.value:+.{digits}f} ({d.low:+.{digits}f} to {d.high:+.{digits}f})"
-            p = "< 0.0001" if contrast.pvalue < 1e-4 else f"{contrast.pvalue:.4f}"
-            lines.append(
-                f"{title:<15}{contrast.a:>{wide}.{digits}f}{contrast.b:>{wide}.{digits}f}   {between:<32}{p:>10}"
-                f"  {contrast.test}"
-            )
-        return "\n".join(lines)
+            p = "<0.0001" if contrast.pvalue < 1e-4 else f"{contrast.pvalue:.4f}"
+            both = f"{contrast.a:>{wide[0]}.{digits}f}{contrast.b:>{wide[1]}.{digits}f}"
+            lines.append(f"{title:<{first}}{both}   {between:<29}{p:>7}")
+        tests = (f"{title.split()[0]} {contrast.test}" for title, (contrast, _) in rows.items())
+        return "\n".join([*lines, f"tests: {', '.join(tests)}"])
 
 
 def compare(report_a: Report, report_b: Report, *, names: tuple[str, str] = ("A", "B"), seed: int = 0) -> Comparison:

@@ -104,8 +104,9 @@ def test_a_comparison_is_plain_data_and_a_small_table(values):
     frame = result.to_frame()
     assert list(frame.index) == ["r", "mae", "dice"] and frame.loc["dice", "a"] == pytest.approx(0.8)
     lines = str(result).splitlines()
-    assert "one" in lines[1] and "two" in lines[1] and len(lines) == 5
-    assert "< 0.0001" in lines[2] and "Williams" in lines[2] and "MAE [cm2]" in lines[3]
+    assert "one" in lines[1] and "two" in lines[1] and len(lines) == 6
+    assert "<0.0001" in lines[2] and "MAE [cm2]" in lines[3]
+    assert lines[5] == "tests: r Williams, MAE permutation, Dice Wilcoxon"
     assert bm.statistics.holm(frame.pvalue)[0] >= result.r.pvalue
 
 
