@@ -79,14 +79,14 @@ class Comparison:
         first, *wide = max(map(len, rows)), *(max(8, len(name)) + 2 for name in self.names)
         lines = [
             f"{self.names[0]} against {self.names[1]} on {self.n} unseen cases of {self.task}",
-            f"{'':<{first}}{self.names[0]:>{wide[0]}}{self.names[1]:>{wide[1]}}   {'difference (95 % CI)':<29}{'p':>7}",
+            f"{'':<{first}}{self.names[0]:>{wide[0]}}{self.names[1]:>{wide[1]}}  {'difference (95 % CI)':<29}{'p':>7}",
         ]
         for title, (contrast, digits) in rows.items():
             d = contrast.difference
             between = f"{d.value:+.{digits}f} ({d.low:+.{digits}f} to {d.high:+.{digits}f})"
             p = "<0.0001" if contrast.pvalue < 1e-4 else f"{contrast.pvalue:.4f}"
             both = f"{contrast.a:>{wide[0]}.{digits}f}{contrast.b:>{wide[1]}.{digits}f}"
-            lines.append(f"{title:<{first}}{both}   {between:<29}{p:>7}")
+            lines.append(f"{title:<{first}}{both}  {between:<29}{p:>7}")
         tests = (f"{title.split()[0]} {contrast.test}" for title, (contrast, _) in rows.items())
         return "\n".join([*lines, f"tests: {', '.join(tests)}"])
 
