@@ -220,9 +220,10 @@ def main() -> int:
 
 
 def shoot(page: Page, path: Path) -> None:
-    """Take a picture of the whole page."""
+    """Take a picture of the whole page at rest: from its top, nothing in focus, no sidebar on its way out."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=path, full_page=True)
+    page.evaluate("document.activeElement?.blur(); window.scrollTo(0, 0)")
+    page.screenshot(path=path, full_page=True, animations="disabled")
 
 
 if __name__ == "__main__":
