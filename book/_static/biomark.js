@@ -31,7 +31,10 @@ document.addEventListener("DOMContentLoaded", () => {
       for (const cell of [...column, head.at(-k)]) cell?.classList.add("words");
     }
     const room = table.closest(".cell_output").clientWidth / table.scrollWidth;
-    if (room < 1 && window.innerWidth > 600) table.style.fontSize = `${Math.max(0.75, 0.98 * room)}em`;
+    if (room >= 1 || window.innerWidth <= 600) continue;
+    const [now, around] = [table, table.parentElement].map(part => parseFloat(getComputedStyle(part).fontSize));
+    // Letters of three quarters are small enough, and those that the cell itself made smaller get a little smaller.
+    table.style.fontSize = `${Math.max(0.98 * room * now, Math.min(0.75 * around, 0.93 * now))}px`;
   }
 });
 
