@@ -19,6 +19,7 @@ from . import conformal, novelty
 from .baselines import Segmenter, SizeConstrained
 from .cohort import Case, Cohort
 from .ensemble import Ensemble
+from .files import whole
 from .localizer import Localizer
 from .losses import SOFTENING
 from .tasks import Task
@@ -174,9 +175,8 @@ class Inspector:
             "intervals": dataclasses.asdict(self.intervals),
             "usual": dataclasses.asdict(self.usual),
         }
-        partial = folder / f".{_FILE}.{os.getpid()}.partial"
-        partial.write_text(json.dumps(about, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(partial, folder / _FILE)
+        with whole(folder / _FILE) as partial:
+            partial.write_text(json.dumps(about, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
     @classmethod
     def load(

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from .backbones import BACKBONES
 from .cohort import Cohort
+from .files import whole
 from .tasks import TASKS, Task
 from .version import __version__
 
@@ -76,11 +77,10 @@ class Model(nn.Module):
             "width": self.width,
             "kind": type(self).__name__,
         }
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, partial, {"biomark": json.dumps(about)})
-        os.replace(partial, target)
+        weights = {name: values.contiguous() for name, values in self.state_dict().items()}
+        with whole(path) as partial:
+            # Not `save_file`: its files may be read by their owner alone, and a model is there to be handed on.
+            partial.write_bytes(save(weights, {"biomark": json.dumps(about)}))
 
     @classmethod
     def load(cls, path: str | os.PathLike, *, task: Task | None = None, backbone: nn.Module | None = None) -> Self:

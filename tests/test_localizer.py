@@ -87,6 +87,13 @@ def test_saved_and_loaded_predicts_the_same_bits(model, cohort, tmp_path):
         assert json.loads(file.metadata()["biomark"])["task"] == "sfa"
 
 
+def test_others_may_read_a_saved_model(model, tmp_path):
+    """It is there to be handed on: it gets the permissions that any new file gets."""
+    model.save(tmp_path / "model.safetensors")
+    (tmp_path / "any").touch()
+    assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
 def test_files_that_are_no_model(tmp_path):
     with pytest.raises(FileNotFoundError, match="no model file"):
         bm.Localizer.load(tmp_path / "missing")
