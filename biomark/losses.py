@@ -44,8 +44,8 @@ def value_loss(predicted: Tensor, known: Tensor, scale: Tensor | float, value_sc
     """Mean absolute difference of values, on a linear, square root or logarithmic scale; or the squared difference.
 
     An area varies by a factor of two or three between people, a calcium score from 0 to thousands: on a linear scale
-    a few very high scores are all that training hears. On a square root a count's noise, on a logarithm a product's,
-    is as large for high values as for low ones.
+    training mostly hears the hearts with the most, whose candidates weigh most. On a square root a count's noise, on a
+    logarithm a product's, is as large for high values as for low ones.
 
     Where many images hold nothing and a few hold much, as with tumours, the absolute difference is satisfied by their
     median long before anything is located; the square listens to the few, which say most about what to look for.
