@@ -4,8 +4,8 @@ a part of ``import biomark``; say ``from biomark import delivery``.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,13 +23,16 @@ from . import page, records, scans, windows
 from .cohort import Case
 from .files import whole
 from .inspection import Inspection, Inspector
-from .scans import cache, check
+from .scans import cache, check, outcome
+from .scans.anonymous import anonymous
 from .scans.prepare import Prepared, Taken, take
+from .scans.sheet import identifier
 from .tasks import Task
 
-FORMATS = ("nifti", "page", "dicom")
+FORMATS = tuple(outcome.FILES)
 """What can be written of each scan, beside its value."""
 
+_USED = ("id", "image", "slice", "value")
 _COLUMNS = (
     *("id", "value", "unit", "low", "high", "coverage", "unlike", "known", "slice", "findings", "problem"),
     *("reading_s", "network_s", "writing_s"),
@@ -41,7 +44,7 @@ def deliver(
     csv: str | os.PathLike,
     folder: str | os.PathLike,
     *,
-    write: Sequence[str] = ("nifti", "page"),
+    write: str | Sequence[str] = ("nifti", "page"),
     root: str | os.PathLike | None = None,
     grid: scans.Grid | None = None,
     crop: bool = True,
@@ -60,15 +63,18 @@ def deliver(
       and the seconds that reading, the network and writing took. The next scan is read meanwhile, so that a scan takes
       about as long as the longer of reading and the rest, and two are in memory at a time.
 
-    One bad scan does not stop the others. What is done is not done again, unless the scan, the model, the library or
-    the settings have changed: a call that was interrupted goes on where it stopped, and a scan that failed is tried
-    again. Nothing of the patient is written but what the sheet calls ``id``.
+    One bad scan does not stop the others. What is done is not done again, unless the scan, its slice or value in the
+    sheet, the model, the library or the settings have changed, or a file is gone: a call that was interrupted goes on
+    where it stopped, and a scan that failed is tried again. Files of an earlier call never stay beside another value:
+    those of a scan that is measured anew, or can no longer be read, are removed. Nothing of the patient is written but
+    what the sheet calls ``id``.
 
     Args:
         model: A trained model, or an :class:`~biomark.Inspector`, which adds intervals and says what is unusual.
-        csv: As for :func:`biomark.scans.read_manifest`; the column ``value`` may be missing or have empty cells.
+        csv: As for :func:`biomark.scans.read_manifest`, but of its columns only ``id``, ``image``, ``slice`` and
+            ``value`` are looked at. A value may be missing; a wrong one is left out, and a finding says so.
         folder: Made if missing.
-        write: Some of :data:`FORMATS`.
+        write: Some of :data:`FORMATS`, or one of them.
         root: Where the paths begin; the spreadsheet's folder by default.
         grid: The grid that the model was trained on.
         crop: Whether ``cac`` looks for the heart.
@@ -82,49 +88,62 @@ def deliver(
         What ``values.csv`` holds.
 
     Raises:
-        ValueError: A format that there is not, or a window that does not fit the task; or the sheet is no table, or
-            lacks a column (then of :class:`~biomark.scans.ManifestError`).
+        ValueError: A format that there is not, a window or grid that does not fit the task, or a model without maps;
+            or the sheet is no table, or lacks a column (then of :class:`~biomark.scans.ManifestError`).
         ImportError: ``dicom`` is wanted and highdicom is not installed.
+        OSError: The folder cannot be written to.
     """
+    write = (write,) if isinstance(write, str) else tuple(write)
     if unknown := set(write) - set(FORMATS):
         raise ValueError(f"no format is named {unknown.pop()!r}: choose from {', '.join(FORMATS)}.")
     if "dicom" in write:
         scans.derived.highdicom()  # better missed now than after the first scan
-    answer = model.inspect if isinstance(model, Inspector) else _Plain(model)
-    task = model.model.task if isinstance(model, Inspector) else model.task
+    network = model.model if isinstance(model, Inspector) else model
+    if not hasattr(network, "locate"):
+        raise ValueError(f"a {type(network).__name__} has no map to write: give a localizer or an ensemble of some.")
+    answer, task = model.inspect if isinstance(model, Inspector) else _Plain(model), network.task
     if window is not None:
         windows.check(window, task.ndim)
-    grid, folder = grid or scans.Grid.usual(task.ndim), Path(folder)
-    rows, problems = check.checked(csv, task, root, None, allow_outside, progress, required=("id", "image"))
+    grid, folder = grid or scans.Grid.usual(task.ndim), Path(folder).expanduser().absolute()
+    if len(grid.shape) != task.ndim:
+        raise ValueError(f"task {task.key!r} has images in {task.ndim}-D: a grid of {grid.shape} does not fit.")
+    outcome.open_folder(folder)
+    rows, problems = check.checked(csv, task, root, None, allow_outside, progress, ("id", "image"), _USED)
     if len(problems) and problems["row"].min() == 1:
         raise scans.ManifestError(f"{csv} cannot be read:", problems[problems["row"] == 1])
-    reasons = problems.groupby("row")["problem"].agg(" ".join).to_dict()
+    reasons, remarks, table = check.judged(rows, problems)
     settings = cache.settings(task, grid, crop) + repr(
         (sorted(write), identify, window and tuple(window), records.code_digest(), _digest(model))
     )
-    table: dict[int, dict[str, Any]] = {}
 
-    def looked(row: Any) -> _Read | dict[str, Any] | str:
+    def looked(row: Any) -> _Read | dict[str, Any]:
         if row.row in reasons:
-            return reasons[row.row]
-        key = cache.key(row.image, None, row.slice, settings)
-        return _kept(folder / row.id, key) or _read(row, key, task, grid, crop)
+            raise scans.ScanError(reasons[row.row])
+        remark = remarks.get(row.row)
+        key = cache.key(row.image, None, row.slice, settings + repr((row.value, remark)))
+        return outcome.kept(folder / row.id, key) or _read(row, remark, key, task, grid, crop)
 
     todo = list(rows.itertuples(index=False))
     try:
         for row, ahead in tqdm(_one_ahead(looked, todo), "measuring", len(todo), unit="scan", disable=not progress):
-            table[row.row] = {"id": row.id, "problem": None}
+            table[row.row], place = {"id": row.id, "problem": None}, folder / row.id
             try:
                 found = ahead.result()
                 if isinstance(found, _Read):
-                    found = _measured(row, folder / row.id, found, answer, task, window, write, identify)
-                table[row.row] |= found if isinstance(found, dict) else {"problem": _anonymous(found, row.image)}
+                    outcome.clear(place)
+                    found = _measured(row, place, found, answer, task, window, write, identify)
+                table[row.row] |= found
             # One scan among thousands, whatever is wrong with it, must not stop the others.
             except Exception as error:
                 reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-                table[row.row]["problem"] = _anonymous(reason, row.image)
+                table[row.row]["problem"] = anonymous(reason, row.image).replace(str(folder), "the folder")
+                # What the sheet gets wrong, or a drive that is not there today, says nothing against earlier results.
+                # An id that is none could name any place; and one that cannot be cleared stops no other scan either.
+                if row.row not in reasons:
+                    with contextlib.suppress(OSError, scans.ScanError):
+                        outcome.clear(folder / identifier(row.id))
     finally:
-        values = pd.DataFrame(list(table.values()), columns=list(_COLUMNS))
+        values = pd.DataFrame([table[row] for row in sorted(table)], columns=list(_COLUMNS))
         with whole(folder / "values.csv") as partial:
             values.to_csv(partial, index=False)
     return values
@@ -148,15 +167,16 @@ class _Read:
 
     taken: Taken
     on_grid: Prepared
+    remark: str | None
     key: str
     seconds: float
 
 
-def _read(row: Any, key: str, task: Task, grid: scans.Grid, crop: bool) -> _Read:
+def _read(row: Any, remark: str | None, key: str, task: Task, grid: scans.Grid, crop: bool) -> _Read:
     start = perf_counter()
     # The whole of it, for the map lies on all of its voxels.
     taken = take(scans.read(row.image), task, grid, slice=row.slice, crop=crop)
-    return _Read(taken, taken.prepared(native=grid.spacing_mm is None), key, perf_counter() - start)
+    return _Read(taken, taken.prepared(native=grid.spacing_mm is None), remark, key, perf_counter() - start)
 
 
 class _Plain:
@@ -187,10 +207,13 @@ def _measured(
     case = Case(row.id, on_grid.image, on_grid.weights, None, None, on_grid.spacing_mm)
     found = answer(case, findings=taken.findings, window=window)
     answered = perf_counter()
+    if not np.isfinite(found.value):
+        raise ValueError("The model gives no finite value for this scan: train it again, or look at its weights.")
     map = taken.back(found.map)
     if "nifti" in write:
         scans.write_nifti(place / "map.nii.gz", taken.whole(map), taken.scan)
-    findings = found.unusual + found.findings
+    findings, files = found.unusual + found.findings, [name for kind in write for name in outcome.FILES[kind]]
+    findings += (read.remark,) if read.remark else ()
     if "dicom" in write:
         if taken.scan.meta["source"] == "DICOM":
             scans.write_segmentation(
@@ -198,10 +221,13 @@ def _measured(
             )
             scans.write_parametric_map(place / "map.dcm", taken.whole(map), row.image, task, identify=identify)
         else:
+            files = [name for name in files if name not in outcome.FILES["dicom"]]
             findings += ("The scan is no DICOM series, so no DICOM object refers to it.",)
     if "page" in write:
         with whole(place / "page.html") as partial:
-            partial.write_text(page.render(found, taken.case, map, taken.slice, row.value), encoding="utf-8")
+            partial.write_text(
+                page.render(found, taken.case, map, taken.slice, row.value, read.remark), encoding="utf-8"
+            )
     result = {
         **{name: getattr(found, name) for name in ("value", "unit", "low", "high", "coverage")},
         "unlike": found.unlike if np.isfinite(found.coverage) else None,
@@ -213,26 +239,8 @@ def _measured(
         "writing_s": round(perf_counter() - answered, 3),
     }
     result = {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in result.items()}
-    # Written last: where it is, all else is.
-    with whole(place / "result.json") as partial:
-        partial.write_text(json.dumps({"key": read.key} | result, indent=2) + "\n", encoding="utf-8")
+    outcome.keep(place, read.key, result, files)
     return result
-
-
-def _anonymous(reason: str, image: Path | None) -> str:
-    """A reason without paths: a folder may be named after the patient."""
-    if image is None:
-        return "The row cannot be used: check_manifest says why."
-    return reason.replace(str(image), "the image")
-
-
-def _kept(place: Path, key: str) -> dict[str, Any] | None:
-    """What an earlier call found with the same scan, model and settings."""
-    try:
-        result = json.loads((place / "result.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    return result if result.pop("key", None) == key else None
 
 
 def _digest(model: nn.Module | Inspector) -> str:

@@ -25,7 +25,14 @@ img { width: 100%; } figcaption, footer { color: #666; font-size: .85rem; } figu
 """
 
 
-def render(found: Inspection, case: Case, map: NDArray, slice: int | None = None, known: float | None = None) -> str:
+def render(
+    found: Inspection,
+    case: Case,
+    map: NDArray,
+    slice: int | None = None,
+    known: float | None = None,
+    remark: str | None = None,
+) -> str:
     """The page as HTML that needs no other file.
 
     Args:
@@ -34,6 +41,7 @@ def render(found: Inspection, case: Case, map: NDArray, slice: int | None = None
         map: Membership on the same voxels.
         slice: Which slice of the scan the case is, if it is one.
         known: The value that is known already.
+        remark: A sentence on that value, such as why there is none.
     """
     text = html.escape
     lines = [f"<h1>{text(found.id)}: {text(found.name)}</h1>"]
@@ -47,6 +55,8 @@ def render(found: Inspection, case: Case, map: NDArray, slice: int | None = None
         lines += ["<p>No interval is known: the model came without an inspector.</p>"]
     if known is not None:
         lines += [f"<p>In the spreadsheet: {known:.4g} {text(found.unit)}.</p>"]
+    if remark:
+        lines += [f"<p>{text(remark)}</p>"]
     if found.unusual:
         items = "".join(f"<li>{text(sentence)}</li>" for sentence in found.unusual)
         lines += [

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
+import subprocess
+import sys
 import threading
 
 import nibabel as nib
@@ -11,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from dicom_files import PERSON, body_hu, named, personal
+from dicom_files import PERSON, body_hu, ct_slice, named, personal, save, series
 
 import biomark as bm
 from biomark import delivery, page, scans
@@ -104,6 +107,127 @@ def test_what_is_done_is_not_done_again_unless_something_changed(model, sheet, t
     assert len(run(other, write=["nifti"])[1]) == 4
 
 
+@pytest.fixture
+def single(tmp_path):
+    """Deliver one scan, with other cells or another model: its row, and the files in its folder."""
+    series(tmp_path / "in" / "GRAUBNER_1")
+
+    def run(model, cells=None, **more):
+        row = {"id": "a", "image": "GRAUBNER_1"} | (cells or {})
+        pd.DataFrame([row]).to_csv(tmp_path / "in" / "sheet.csv", index=False)
+        values = delivery.deliver(
+            model, tmp_path / "in" / "sheet.csv", tmp_path / "out", grid=GRID, progress=False, **more
+        )
+        place = tmp_path / "out" / "a"
+        return values.iloc[-1], sorted(p.name for p in place.iterdir()) if place.is_dir() else []
+
+    return run
+
+
+def another(seed):
+    torch.manual_seed(seed)
+    model = bm.Localizer("pma", width=2)
+    model.trained_spacing_mm.fill_(8.0)
+    return model.eval()
+
+
+def test_a_known_value_that_was_corrected_is_shown(model, single, tmp_path):
+    page = tmp_path / "out" / "a" / "page.html"
+    for value, known, words in (("30", 30, "spreadsheet: 30"), ("45", 45, "spreadsheet: 45"), ("", None, None)):
+        row, _ = single(model, {"value": value})
+        assert row["known"] == known if known else pd.isna(row["known"])
+        assert (words or "In the spreadsheet") in page.read_text() or words is None
+        assert words or "In the spreadsheet" not in page.read_text()
+
+
+def test_no_file_stays_beside_another_value(model, single, tmp_path):
+    _, files = single(model)
+    assert files == ["map.nii.gz", "page.html", "result.json"]
+    row, files = single(another(1), write=["page"])
+    assert files == ["page.html", "result.json"] and row["value"] > 0
+    (tmp_path / "out" / "a" / "page.html").unlink()
+    assert "page.html" in single(another(1), write=["page"])[1], "what is gone is written again"
+    dicom = tmp_path / "in" / "GRAUBNER_1" / "2.dcm"
+    dicom.write_bytes(dicom.read_bytes()[:-700])
+    row, files = single(another(1), write=["page"])
+    assert "truncated" in row["problem"] and files == []
+
+
+def test_only_the_case_s_own_files_are_removed(model, single, tmp_path):
+    single(model)
+    (tmp_path / "out" / "a" / "notes.txt").write_text("mine")
+    (tmp_path / "map.nii.gz").write_text("outside")
+    values, files = single(model, {"id": "..", "image": "none"})
+    assert values["problem"] and "map.nii.gz" in files and (tmp_path / "map.nii.gz").exists()
+    assert "map.nii.gz" in single(model, {"image": "none"})[1], "a drive that is not there today takes nothing away"
+    dicom = tmp_path / "in" / "GRAUBNER_1" / "2.dcm"
+    dicom.write_bytes(dicom.read_bytes()[:-700])
+    assert single(model)[1] == ["notes.txt"]
+
+
+def test_leftovers_of_processes_that_died_are_removed(model, single, tmp_path):
+    died = subprocess.Popen([sys.executable, "-c", ""])
+    died.wait()
+    (tmp_path / "out" / "a").mkdir(parents=True)
+    dead, lives = f".partial-{died.pid}-map.nii.gz", f".partial-{os.getppid()}-page.html"
+    for place in (tmp_path / "out", tmp_path / "out" / "a"):
+        for name in (dead, lives, f".partial-{os.getpid()}-x", ".partial-mine"):
+            (place / name).touch()
+    single(model)
+    for place in (tmp_path / "out", tmp_path / "out" / "a"):
+        assert {p.name for p in place.glob(".*")} == {lives, ".partial-mine"}
+
+
+def test_cells_that_are_not_used_keep_no_scan_from_being_measured(model, sheet, tmp_path):
+    whole = pd.read_csv(sheet, dtype=str).iloc[:3]
+    sound = delivery.deliver(model, sheet, tmp_path / "out", write=[], grid=GRID, progress=False)
+    odd = whole.assign(group=["p", "", "P"], split=["train", "", "Train"], mask=["GRAUBNER/none.nii", "", ""], slit="x")
+    odd["value"] = ["31,5", "Holter", "3050"]
+    odd.to_csv(sheet, index=False)
+    values = delivery.deliver(model, sheet, tmp_path / "out", write=["page"], grid=GRID, progress=False)
+    assert values["problem"].isna().all() and values["known"].isna().all()
+    np.testing.assert_array_equal(values["value"], sound["value"][:3])
+    pages = [(tmp_path / "out" / name / "page.html").read_text() for name in "abc"]
+    for text, page_text, words in zip(
+        values["findings"], pages, ("has a comma", "value is not a number", "100 times too large"), strict=True
+    ):
+        assert "The spreadsheet's value is left out: " in text and words in text and words in page_text
+        assert "plausible" not in text and "Holter" not in text
+
+
+def test_a_line_with_too_many_cells_is_listed(model, sheet, tmp_path):
+    sheet.write_text(sheet.read_text() + "GRAUBNER, ILSE,c.nii.gz,0,30\n")
+    values = delivery.deliver(model, sheet, tmp_path / "out", write=[], grid=GRID, progress=False)
+    assert len(values) == 6 and pd.isna(values["id"][5])
+    assert values["problem"][5].startswith("Row 7 of the sheet has 5 cells, but there are 4 columns")
+
+
+def test_a_problem_names_no_file(model, single, tmp_path):
+    """Files of a series are often named after the patient, and so is what lies beside it."""
+    image = tmp_path / "in" / "GRAUBNER_1"
+    for k in range(4):
+        (image / f"{k}.dcm").rename(image / f"GRAUBNER ILSE {k}.dcm")
+    save(ct_slice(body_hu(), (-168.0, -168.0, 2.0)), image / "HOLTER")
+    (tmp_path / "in" / "GRAUBNER_2").mkdir()
+    told = [single(model)[0]["problem"], single(model, {"image": "GRAUBNER_3"})[0]["problem"]]
+    told.append(single(model, {"slice": "of GRAUBNER"})[0]["problem"])
+    (image / "HOLTER").write_bytes((image / "HOLTER").read_bytes()[:500])
+    told.append(single(model)[0]["problem"])
+    assert "file 2 of the image and file 5 of the image lie at the same position" in told[0]
+    assert "check_manifest says why" in told[1] and "the slice is not a number" in told[2]
+    assert told[3].startswith("file 5 of the image")
+    for sentence in told:
+        assert not re.search("GRAUBNER|HOLTER", sentence) and str(tmp_path) not in sentence
+
+
+def test_a_value_that_is_not_finite_is_a_problem(single, tmp_path):
+    broken = another(0)
+    with torch.no_grad():
+        next(p for p in broken.parameters()).fill_(torch.nan)
+    row, files = single(broken)
+    assert "no finite value" in row["problem"] and pd.isna(row["value"]) and files == []
+
+
 def test_the_next_scan_is_read_while_one_is_measured_and_no_more(model, sheet, tmp_path, monkeypatch):
     """The network of the first scan waits for the reading of the second, which could not be if they took turns."""
     reading, looked, ahead = threading.Event(), [], []
@@ -151,14 +275,32 @@ def test_nothing_names_the_patient(model, sheet, tmp_path):
     assert PERSON["PatientID"].encode() in (tmp_path / "named" / "a" / "map.dcm").read_bytes()
 
 
-def test_an_unknown_format_a_wrong_window_and_a_sheet_without_images_are_refused(model, sheet, tmp_path):
+def test_what_cannot_go_well_is_refused_before_a_scan_is_read(model, sheet, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="no format is named 'pdf'"):
         delivery.deliver(model, sheet, tmp_path / "out", write=["pdf"])
+    with pytest.raises(ValueError, match="a DirectRegressor has no map to write"):
+        delivery.deliver(bm.DirectRegressor("pma", width=2), sheet, tmp_path / "out")
+    with pytest.raises(ValueError, match="images in 2-D: a grid of .* does not fit"):
+        delivery.deliver(model, sheet, tmp_path / "out", grid=scans.Grid.usual(3))
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").touch()
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="file cannot be written to .*: give another"):
+        patch.setattr(delivery.check, "checked", None)  # would be called
+        delivery.deliver(model, sheet, tmp_path / "file")
     with pytest.raises(ValueError, match="give 2 sides of 32 voxels"):
         delivery.deliver(model, sheet, tmp_path / "out", window=(48, 128, 128))
     (tmp_path / "bare.csv").write_text("id,value\na,3\n")
     with pytest.raises(scans.ManifestError, match="no column 'image'"):
         delivery.deliver(model, tmp_path / "bare.csv", tmp_path / "out", progress=False)
+
+
+def test_one_format_may_be_named_alone_and_the_folder_from_home_on(model, single, sheet, tmp_path, monkeypatch):
+    assert single(model, write="page")[1] == ["page.html", "result.json"]
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    delivery.deliver(model, sheet, "~/found", write="page", grid=GRID, progress=False)
+    assert (tmp_path / "home" / "found" / "values.csv").is_file() and not (tmp_path / "~").exists()
 
 
 def test_a_page_says_what_an_inspector_says_and_needs_no_other_file():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from pydicom.uid import (
 
 from biomark import scans
 from biomark.scans import ScanError
+from biomark.scans.preview import preview
 from biomark.tasks import TASKS
 
 
@@ -464,6 +467,28 @@ def test_a_file_named_dicom_that_is_none_is_named(tmp_path, content):
     assert refusal(tmp_path) == f"{tmp_path / '2.dcm'} is named as DICOM but is damaged or empty; copy it again."
 
 
+def test_companions_of_macos_are_no_slices(tmp_path):
+    series(tmp_path)
+    for k in range(4):
+        (tmp_path / f"._{k}.dcm").write_bytes(b"\0\5\x16\7" + bytes(200))
+    scan = scans.read(tmp_path)
+    assert len(scan) == 4 and scan.findings == ()
+    assert preview(tmp_path).slices == 4
+
+
+@pytest.mark.parametrize("name", ["2.dcm", "IM2"])
+@pytest.mark.parametrize("meta", [True, False])
+def test_a_file_without_the_preamble_is_told_what_it_lacks(tmp_path, name, meta):
+    series(tmp_path)
+    whole = (tmp_path / "2.dcm").read_bytes()
+    (tmp_path / "2.dcm").unlink()
+    # With the group of elements that should follow it, or from the data set on.
+    start = 132 if meta else whole.index(b"\x08\0\x08\0")
+    (tmp_path / name).write_bytes(whole[start:])
+    sentence = refusal(tmp_path)
+    assert sentence.startswith(f"{tmp_path / name} lacks the 128 bytes and the letters DICM") and "dcmconv" in sentence
+
+
 def test_damaged_compressed_pixels_are_named(tmp_path):
     data = ct_slice(body_hu(), (0, 0, 0))
     data.compress(RLELossless)
@@ -716,9 +741,42 @@ def test_what_does_not_fit_is_not_written(tmp_path):
         scans.write_dicom(tmp_path / "a", np.array([[0, np.nan]]), (1, 1, 1))
     with pytest.raises(ValueError, match="above zero"):
         scans.write_dicom(tmp_path / "a", body_hu(), (1, 0, 1))
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="spacing_mm must hold finite numbers"):
+            scans.write_dicom(tmp_path / "a", body_hu(), (1, bad, 1))
+        for name in ("slope", "intercept", "thickness_mm"):
+            with pytest.raises(ValueError, match=f"{name} must hold finite numbers"):
+                scans.write_dicom(tmp_path / "a", body_hu(), (1, 1, 1), **{name: bad})
+        with pytest.raises(ValueError, match="origin_mm must hold finite numbers"):
+            scans.write_dicom(tmp_path / "a", body_hu(), (1, 1, 1), origin_mm=(0, 0, bad))
+    assert not (tmp_path / "a").exists()
     series(tmp_path / "b")
     with pytest.raises(FileExistsError, match="not empty"):
         scans.write_dicom(tmp_path / "b", body_hu(), (1, 1, 1))
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_series_is_there_whole_or_not_at_all(tmp_path, exists):
+    """A process that is killed cannot tidy up; what it leaves must not be read as a shorter scan."""
+    if exists:
+        (tmp_path / "out").mkdir(mode=0o700)
+    code = f"""
+import os
+import numpy as np
+from biomark import scans
+from biomark.scans import export
+made = export._slice
+export._slice = lambda seed, k: made(seed, k) if k < 3 else os._exit(9)
+hu = np.random.default_rng(0).integers(-1000, 100, (6, 40, 40))
+scans.write_dicom({str(tmp_path / "out")!r}, hu, (2, 7, 7))
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 9
+    with pytest.raises(ScanError, match="is empty" if exists else "does not exist"):
+        scans.read(tmp_path / "out")
+    hu = np.stack([body_hu(k) for k in range(6)])
+    assert len(scans.read(scans.write_dicom(tmp_path / "out", hu, (2, 7, 7)))) == 6
+    if exists:
+        assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700, "a folder keeps its permissions"
 
 
 # --- real scans ------------------------------------------------------------------------------------------

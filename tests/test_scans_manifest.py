@@ -20,7 +20,8 @@ from pydicom.pixels import apply_modality_lut
 
 import biomark as bm
 from biomark.rows import Rows
-from biomark.scans import Grid, ManifestError, check_manifest, manifest, read_manifest
+from biomark.scans import Grid, ManifestError, ScanError, check_manifest, manifest, read_manifest
+from biomark.scans.anonymous import anonymous
 
 PMA = bm.TASKS["pma"]
 # RAS millimetres of index (column, row, slice), as radiologists see it.
@@ -307,6 +308,65 @@ def test_sound_rows_go_on_without_the_faulty_ones(scans):
         cohort_of(scans, [row[:2] for row in ROWS], COLUMNS[:2], strict=False)
 
 
+@pytest.mark.parametrize("second", ["link.nii.gz", "folder/../a.nii.gz", "./a.nii.gz"])
+def test_the_same_file_by_another_path_is_the_same_image(scans, second):
+    (scans / "link.nii.gz").symlink_to("a.nii.gz")
+    (scans / "folder").mkdir()
+    rows = [("one", "a.nii.gz", 30, 1, "train"), ("two", second, 30, 2, "test")]
+    columns = ("id", "image", "value", "slice", "split")
+    problems = check_manifest(sheet(scans / "m.csv", rows, columns), "pma", progress=False)
+    assert list(problems["row"]) == [2, 3] and problems["problem"].str.contains("another split").all()
+    rows = [(*row[:3], 1, "train") for row in rows]
+    problems = check_manifest(sheet(scans / "m.csv", rows, columns), "pma", progress=False)
+    assert list(problems["row"]) == [2, 3] and problems["problem"].str.contains("same image and slice").all()
+
+
+@pytest.mark.parametrize("image, middle", [("a.nii.gz", 2), ("b", 2), ("c.dcm", 0)])
+def test_an_empty_slice_is_the_middle_one(scans, image, middle):
+    (scans / "b" / "note.txt").write_text("not a slice, so that the middle is told by the slices alone")
+    for slice, count in ((middle, 2), (middle + 1, 0)):
+        rows = [("one", image, 30, ""), ("two", image, 30, slice)]
+        problems = check_manifest(sheet(scans / "m.csv", rows, COLUMNS[:4]), "pma", progress=False)
+        assert problems["problem"].str.contains("same image and slice").sum() == count
+
+
+def test_a_group_written_in_two_ways_is_one(scans):
+    rows = [("one", "a.nii.gz", 30, "train", "P1"), ("two", "b", 30, "test", "p1"), ("three", "c.dcm", 30, "test", "q")]
+    columns = ("id", "image", "value", "split", "group")
+    problems = check_manifest(sheet(scans / "m.csv", rows, columns), "pma", progress=False)
+    assert [(p.row, p.column) for p in problems.itertuples()] == [(2, "split"), (3, "group"), (3, "split")]
+    assert "the group 'p1' is written 'P1' in row 2" in problems["problem"][1]
+
+
+def test_a_workbook_with_the_columns_in_two_tabs_is_refused(scans):
+    pytest.importorskip("openpyxl")
+    table = pd.DataFrame(ROWS, columns=["id", "image", "value"])
+    with pd.ExcelWriter(scans / "m.xlsx") as book:
+        table.to_excel(book, sheet_name="first centre", index=False)
+        pd.DataFrame({"note": ["x"]}).to_excel(book, sheet_name="notes", index=False)
+    assert check_manifest(scans / "m.xlsx", "pma", progress=False).empty
+    with pd.ExcelWriter(scans / "m.xlsx", mode="a") as book:
+        table.to_excel(book, sheet_name="second", index=False)
+    with pytest.raises(ValueError, match="in the tabs 'first centre', 'second': keep one of them") as caught:
+        check_manifest(scans / "m.xlsx", "pma", progress=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_reason_names_no_file_however_it_was_written(tmp_path):
+    image = series(tmp_path / "DOE")
+    (image / "0.dcm").rename(image / "JANE DOE 1950.dcm")
+    (image / "1.dcm").rename(image / "X4711")
+    mask = nifti(tmp_path / "DOE.nii")
+    reason = f"{image / 'JANE DOE 1950.dcm'} and X4711 differ; {mask} and {tmp_path}/other, 3 files, {image}/new"
+    assert anonymous(reason, image, mask) == (
+        "file 3 of the image and file 4 of the image differ; the mask and a folder/other, 3 files, a file of the image"
+    )
+    mask.unlink()
+    assert anonymous(f"{mask} does not exist; you perhaps meant 'JANE.nii'", image, mask).startswith("the mask can no")
+    image = image.rename(tmp_path / "DOE\x07")
+    assert anonymous(str(ScanError(f"{image} is empty")), image) == "the image is empty"
+
+
 # --- one bad scan ----------------------------------------------------------------------------------------
 
 
@@ -342,7 +402,8 @@ def test_no_patient_s_name_gets_out(scans):
     cut.write_bytes(cut.read_bytes()[:-100])
     cohort = cohort_of(scans, [("p1", "d.dcm", 30), ("p2", "DOE_JANE/e.dcm", 30), ("p3", "DOE_JANE", 30)])
     assert list(cohort.set_aside["id"]) == ["p2", "p3"]
-    assert cohort.set_aside["problem"].str.startswith("the image").all()
+    assert cohort.set_aside["problem"][0].startswith("the image has")
+    assert cohort.set_aside["problem"][1].startswith("file 1 of the image has"), "nor is the file's own name told"
     out = repr(cohort) + cohort.about.to_csv() + cohort.set_aside.to_csv() + repr(cohort.ids)
     kept = b"".join(p.read_bytes() + p.name.encode() for p in (scans / "cache").iterdir())
     for secret in ("DOE", "JANE", "X4711", "19500102"):

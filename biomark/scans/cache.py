@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import marshal
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from biomark.fingerprints import rule
 from biomark.scans.grid import Grid
 from biomark.scans.prepare import Prepared
 from biomark.tasks import Task
@@ -47,7 +47,7 @@ def key(image: Path, mask: Path | None, slice: int | None, settings: str) -> str
 
 def settings(task: Task, grid: Grid, crop: bool) -> str:
     """What decides, beside the files, what a scan becomes: the task's rules, the grid and the library's code."""
-    rules = [(field.name, _rule(getattr(task, field.name))) for field in fields(task) if field.name != "plausible"]
+    rules = [(field.name, rule(getattr(task, field.name))) for field in fields(task) if field.name != "plausible"]
     return repr((rules, grid, crop, _code()))
 
 
@@ -94,15 +94,6 @@ class Stored(Sequence):
 
 def _files(path: Path) -> Iterator[Path]:
     yield from sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else (path,)
-
-
-def _rule(value: Any) -> str:
-    """A setting as text that is the same in every process; of a function its name and code."""
-    code = getattr(value, "__code__", None)
-    if code is None:
-        return repr(value)
-    # Version 2 of the format holds no reference counts, which differ from run to run.
-    return f"{value.__module__}.{value.__qualname__} {hashlib.sha256(marshal.dumps(code, 2)).hexdigest()}"
 
 
 @cache

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm.auto import tqdm
 
+from biomark.scans import between
 from biomark.scans.nifti import is_nifti
 from biomark.scans.preview import Preview, preview
 from biomark.scans.reader import missing
 from biomark.scans.scan import ScanError
-from biomark.scans.sheet import REQUIRED, Problem, identifier, number, read_sheet
+from biomark.scans.sheet import COLUMNS, REQUIRED, Problem, identifier, number, read_sheet
 from biomark.tasks import TASKS, Task
 
 _SUGGESTIONS = 20  # searching a folder of thousands for a similar name takes a while, and the first few tell the story
@@ -30,14 +32,46 @@ def checked(
     allow_outside: bool,
     progress: bool,
     required: tuple[str, ...] = REQUIRED,
+    known: tuple[str, ...] = COLUMNS,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The sheet's rows, and its problems by row; arguments as for :func:`biomark.scans.read_manifest`."""
+    """The sheet's rows, and its problems by row.
+
+    Arguments are as for :func:`biomark.scans.read_manifest`, and ``required`` and ``known`` as for
+    :func:`~biomark.scans.sheet.read_sheet`.
+    """
     task, path = TASKS[task] if isinstance(task, str) else task, Path(csv).expanduser()
-    root = path.parent if root is None else Path(root).expanduser()
-    table, found = read_sheet(path, required)
+    # Absolute, so that no path is so short that it could be part of a word.
+    root = (path.parent if root is None else Path(root).expanduser()).absolute()
+    table, found = read_sheet(path, required, known)
     checker = Checker(task, root, allow_outside, plausible or task.plausible, found, required)
     rows = checker.check(table, progress)
     return rows, pd.DataFrame(sorted(checker.found), columns=Problem._fields)
+
+
+def judged(
+    rows: pd.DataFrame, problems: pd.DataFrame
+) -> tuple[dict[int, str], dict[int, str], dict[int, dict[str, Any]]]:
+    """What a sheet's problems mean to whoever measures its scans, in words that may be shown with an id.
+
+    A value is there for comparison only, so that a wrong one keeps no scan from being measured.
+
+    Returns:
+        By row why it cannot be measured, what is wrong with its value, and what to list for a line that is no row.
+    """
+    images = dict(zip(rows["row"], rows["image"], strict=True))
+    reasons: dict[int, list[str]] = {}
+    remarks, lines = {}, {}
+    for problem in problems.itertuples(index=False):
+        # What stands in a cell instead of a number could be a name.
+        sentence = re.sub(r"^(the \w+) (['\"]).*\2 is not a number", r"\1 is not a number", problem.problem)
+        if problem.row not in images:
+            # In such a line no cell is surely the id.
+            lines[problem.row] = {"id": None, "problem": f"Row {problem.row} of the sheet {sentence}"}
+        elif problem.column == "value":
+            remarks[problem.row] = f"The spreadsheet's value is left out: {sentence}"
+        else:
+            reasons.setdefault(problem.row, []).append(sentence)
+    return {row: " ".join(several) for row, several in reasons.items()}, remarks, lines
 
 
 @dataclass
@@ -74,21 +108,17 @@ class Checker:
                 table.itertuples(index=False), "checking", len(table), disable=not progress, unit="row", leave=False
             )
         ]
-        self._repeats(rows, "id", lambda row: row["id"] or None, "the id {0!r} is also that of {1}")
-        self._repeats(
-            rows,
-            "image",
-            lambda row: (row["image"], row["cell"] if row["slice"] is None else row["slice"]) if row["image"] else None,
-            "the same image and slice as in {1}: keep one of them",
-        )
+        self.found += between.repeats(rows, self._sizes, self.task.ndim)
         self._columns(rows)
-        self._leaks(rows)
+        self.found += between.unlike(rows)
+        self.found += between.leaks(rows)
         names = ["row", "id", "image", "value", "slice", "mask", "split", "group"]
         return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in names})
 
     def _row(self, cells: dict) -> dict:
         def problem(column: str, sentence: str) -> None:
-            self.found.append(Problem(cells["row"], cells.get("id", ""), column, sentence.rstrip(".") + "."))
+            end = "" if sentence.endswith(("?", ".")) else "."
+            self.found.append(Problem(cells["row"], cells.get("id", ""), column, sentence + end))
 
         def tried(column: str, reader: Callable, *more: object) -> object:
             """What ``reader`` makes of a cell; None, and a problem, where it cannot."""
@@ -108,6 +138,7 @@ class Checker:
             "row": cells["row"],
             "id": tried("id", identifier) or cells.get("id", ""),
             "image": image,
+            "real": image and image.resolve(),
             "value": tried("value", self._value),
             "slice": tried("slice", self._slice, size),
             "cell": cells.get("slice", ""),
@@ -157,7 +188,8 @@ class Checker:
                 sentence += f" and would be usual if it were {factor:g} times too {way}"
                 sentence += f": is it in {unit} instead of {self.task.unit}?" if unit else ": check its unit"
                 raise ScanError(sentence)
-        raise ScanError(f"{sentence}: check it, or give plausible=(lowest, highest)")
+        # Who can do without values is not asked what is plausible.
+        raise ScanError(f"{sentence}: check it" + ", or give plausible=(lowest, highest)" * ("value" in self.required))
 
     def _slice(self, text: str, size: Preview | None) -> int:
         index = number(text, "slice")
@@ -170,13 +202,6 @@ class Checker:
             raise ScanError(f"there is no slice {text}: the image {most} {size.slices}, counted from 0 (feet)")
         return int(index)
 
-    def _repeats(self, rows: list[dict], column: str, key: Callable[[dict], Hashable], sentence: str) -> None:
-        """A problem for every row that shares a key with another."""
-        for value, group in _grouped(rows, key):
-            for row in group if len(group) > 1 else []:
-                others = _listed(other["row"] for other in group if other is not row)
-                self.found.append(Problem(row["row"], row["id"], column, sentence.format(value, others) + "."))
-
     def _columns(self, rows: list[dict]) -> None:
         """What is wrong with a column as a whole."""
         for column in ("mask", "split", "group"):
@@ -188,24 +213,6 @@ class Checker:
                     if row["row"] not in told:
                         sentence = f"no {column} is given, though other rows have one: all rows need one, or none."
                         self.found.append(Problem(row["row"], row["id"], column, sentence))
-        for _, group in _grouped(rows, lambda row: (row["split"] or "").casefold() or None):
-            usual = group[0]["split"]
-            for row in group:
-                if row["split"] != usual:
-                    sentence = (
-                        f"the split {row['split']!r} is written {usual!r} in row {group[0]['row']}: write it alike."
-                    )
-                    self.found.append(Problem(row["row"], row["id"], "split", sentence))
-
-    def _leaks(self, rows: list[dict]) -> None:
-        """A patient, or where no groups are given an image, in several splits."""
-        for _, group in _grouped(rows, lambda row: row["group"] or row["image"]):
-            splits = {(row["split"] or "").casefold() for row in group} - {""}
-            for row in group if len(splits) > 1 else []:
-                others = _listed(o["row"] for o in group if (o["split"] or "").casefold() != row["split"].casefold())
-                what = f"the group {row['group']!r}" if row["group"] else "the image"
-                sentence = f"{what} is in {row['split']!r} here and in another split in {others}: keep it in one."
-                self.found.append(Problem(row["row"], row["id"], "split", sentence))
 
 
 def _fits(mask: Path, image: Preview | None) -> bool:
@@ -224,17 +231,3 @@ def _fits(mask: Path, image: Preview | None) -> bool:
             f"{plane}: draw it on that image"
         )
     return True
-
-
-def _grouped(rows: Iterable[dict], key: Callable[[dict], Hashable]) -> list[tuple[Hashable, list[dict]]]:
-    groups = defaultdict(list)
-    for row in rows:
-        if (value := key(row)) is not None:
-            groups[value].append(row)
-    return list(groups.items())
-
-
-def _listed(rows: Iterable[int]) -> str:
-    numbers = list(rows)
-    more = f" and {len(numbers) - 3} more" if len(numbers) > 3 else ""
-    return f"row{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers[:3]))}{more}"

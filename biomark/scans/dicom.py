@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from biomark.scans.header import Header, open_header
+from biomark.scans.header import Header, files_of, open_header
 from biomark.scans.scan import Scan, ScanError, assemble, check_slice, orientation
 from biomark.scans.slices import check, read_pixels
 from biomark.scans.stack import stack
@@ -64,7 +64,7 @@ def _alone(path: Path, *, pixels: bool = False) -> Header:
 def _chosen(folder: Path, series: str | None) -> tuple[list[Header], list[str]]:
     """The headers of the series in a folder, and findings."""
     try:
-        files = sorted(p for p in folder.iterdir() if p.is_file())
+        files = files_of(folder)
     except OSError as error:
         raise ScanError(f"{folder} may not be listed; change its permissions.") from error
     headers = [header for path in files if (header := open_header(path)) is not None]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -61,7 +63,7 @@ def write_dicom(
     arguments give the same files, byte for byte. The patient is 'PHANTOM'.
 
     Args:
-        folder: Folder to write to; made if missing, and empty if not.
+        folder: Folder to write to, whole or not at all; made if missing, and empty if not.
         hu: Hounsfield units, shape (D, H, W), in the orientation of `Scan.hu`; (H, W) is one slice.
         spacing_mm: Spacing (dz, dy, dx).
         slope: RescaleSlope, one number or one a slice.
@@ -73,8 +75,8 @@ def write_dicom(
         The folder.
 
     Raises:
-        ValueError: The volume is no finite 3-D array, a spacing or slope is not above zero, or a value does
-            not fit into 16 bits with this slope and intercept.
+        ValueError: The volume is no finite 3-D array, another argument is not finite, a spacing or slope is not above
+            zero, or a value does not fit into 16 bits with this slope and intercept.
         FileExistsError: The folder is not empty.
     """
     volume = np.asarray(hu, dtype=np.float64)
@@ -83,6 +85,11 @@ def write_dicom(
         raise ValueError(f"hu must be a finite array of shape (D, H, W), not {np.shape(hu)} or with NaN.")
     slopes = np.broadcast_to(np.asarray(slope, dtype=np.float64), len(volume))
     intercepts = np.broadcast_to(np.asarray(intercept, dtype=np.float64), len(volume))
+    given = {"spacing_mm": spacing_mm, "slope": slopes, "intercept": intercepts, "origin_mm": origin_mm}
+    given |= {} if thickness_mm is None else {"thickness_mm": thickness_mm}
+    for name, numbers in given.items():
+        if not np.isfinite(numbers).all():
+            raise ValueError(f"{name} must hold finite numbers, not NaN or infinity.")
     if len(spacing_mm) != 3 or not min(spacing_mm) > 0 or not slopes.min() > 0:
         raise ValueError(f"spacing_mm {spacing_mm} must be three lengths above zero, and every slope above zero.")
     stored = np.rint((volume - intercepts[:, None, None]) / slopes[:, None, None])
@@ -90,17 +97,42 @@ def write_dicom(
         raise ValueError(
             f"{volume.min():g} to {volume.max():g} HU does not fit into 16 bits with this slope and intercept."
         )
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
+    if Path(folder).exists() and any(Path(folder).iterdir()):
         raise FileExistsError(f"{folder} is not empty; name a new folder, so that no series are mixed.")
+    target = Path(folder).resolve()
+    # A part of a series would be read as a shorter one.
+    partial = target.with_name(f".partial-{os.getpid()}-{target.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        thickness_mm = spacing_mm[0] if thickness_mm is None else thickness_mm
+        _write(partial, stored, slopes, intercepts, spacing_mm, origin_mm, thickness_mm)
+        if target.exists():
+            shutil.copymode(target, partial)
+            target.rmdir()  # Windows renames over no folder, not even an empty one
+        os.replace(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Path(folder)
+
+
+def _write(
+    folder: Path,
+    stored: NDArray[np.float64],
+    slopes: NDArray[np.float64],
+    intercepts: NDArray[np.float64],
+    spacing_mm: tuple[float, float, float],
+    origin_mm: tuple[float, float, float],
+    thickness_mm: float,
+) -> None:
+    """Write the files of a series."""
 
     # UIDs made from the content keep the files the same from run to run.
     digest = hashlib.sha256(repr((spacing_mm, origin_mm, slopes.tolist(), intercepts.tolist())).encode())
     digest.update(stored.tobytes())
     for k, plane in enumerate(stored.astype("<i2")):
         data = _slice(digest.hexdigest(), k)
-        data.SliceThickness = _decimal(spacing_mm[0] if thickness_mm is None else thickness_mm)
+        data.SliceThickness = _decimal(thickness_mm)
         data.PixelSpacing = [_decimal(mm) for mm in spacing_mm[1:]]
         data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
         right, front, head = origin_mm
@@ -109,7 +141,6 @@ def write_dicom(
         data.RescaleSlope, data.RescaleIntercept = _decimal(slopes[k]), _decimal(intercepts[k])
         data.PixelData = plane.tobytes()
         data.save_as(folder / f"{k:04d}.dcm", enforce_file_format=True)
-    return folder
 
 
 def _slice(seed: str, k: int) -> FileDataset:

@@ -43,6 +43,8 @@ _OF_IMAGE = (
 _TAG_OF = {keyword: BaseTag(tag_for_keyword(keyword)) for keyword in _OF_IMAGE}
 TAGS = list(_TAG_OF.values())
 _KIND_OF = {tag: dictionary_VR(tag) for tag in TAGS}
+# With what a file begins that lacks the 128 bytes and the letters DICM: group 2 or 8, and soon the kind of object.
+_GROUPS, _KINDS = (b"\x02\0", b"\x08\0"), b"1.2.840.10008."
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +156,11 @@ class Header:
         return (*self.numbers("RescaleSlope", 1), *self.numbers("RescaleIntercept", 1))
 
 
+def files_of(folder: Path) -> list[Path]:
+    """The files of a folder by name, without the companions (``._0.dcm``) that macOS leaves beside copied ones."""
+    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("._"))
+
+
 def open_header(path: Path, *, pixels: bool = False) -> Header | None:
     """The header of a DICOM file; None when the file is no DICOM and does not claim to be.
 
@@ -165,14 +172,21 @@ def open_header(path: Path, *, pixels: bool = False) -> Header | None:
     Raises:
         ScanError: The file is damaged or may not be read.
     """
+    start = b""
     try:
         with open(path, "rb") as file:
+            start = file.peek(1024)
             _refuse_a_bomb(file)
             # pydicom asks a file where it stands at every element, which memory answers faster.
             slice_at_most = pixels and os.fstat(file.fileno()).st_size <= _LARGEST_BYTES
             source = io.BytesIO(file.read()) if slice_at_most else file
             return Header(path, pydicom.dcmread(source, stop_before_pixels=not pixels, specific_tags=TAGS))
     except InvalidDicomError as error:
+        if start[:2] in _GROUPS and _KINDS in start:
+            raise ScanError(
+                f"{path} lacks the 128 bytes and the letters DICM with which a DICOM file begins; write it anew with a "
+                "DICOM tool, such as dcmconv of DCMTK."
+            ) from error
         if path.suffix.lower() in _DICOM_SUFFIXES:
             raise ScanError(f"{path} is named as DICOM but is damaged or empty; copy it again.") from error
         return None

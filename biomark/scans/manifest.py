@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from biomark.cohort import Cohort
 from biomark.rows import Rows
 from biomark.scans import cache as kept
+from biomark.scans.anonymous import anonymous
 from biomark.scans.cache import cache_folder
 from biomark.scans.check import checked
 from biomark.scans.grid import Grid
@@ -194,10 +195,7 @@ def _prepare(job: _Job, task: Task, grid: Grid, crop: bool) -> tuple[int, str | 
     # One scan among thousands, whatever is wrong with it, must not stop the others.
     except Exception as error:
         reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        # A folder may be named after the patient.
-        for path, what in ((job.image, "the image"), (job.mask, "the mask")):
-            reason = reason.replace(str(path), what) if path else reason
-        return job.index, reason
+        return job.index, anonymous(reason, job.image, job.mask)
     kept.save(job.target, case)
     return job.index, None
 

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.orientations import io_orientation, ornt_transform
 
-from biomark.scans.header import Header, open_header
+from biomark.scans.header import Header, files_of, open_header
 from biomark.scans.nifti import is_nifti
 from biomark.scans.scan import ORIENTATION, ScanError
 from biomark.scans.slices import check
@@ -53,7 +53,7 @@ def preview(path: Path) -> Preview:
 
 
 def _folder(path: Path) -> Preview:
-    files = sorted(p for p in path.iterdir() if p.is_file())
+    files = files_of(path)
     for file in files:
         header = open_header(file)
         if header is not None and header.is_image and not header.is_scout:

@@ -16,6 +16,7 @@ from biomark.scans.scan import ScanError
 
 REQUIRED = ("id", "image", "value")
 OPTIONAL = ("slice", "mask", "split", "group")
+COLUMNS = (*REQUIRED, *OPTIONAL)
 
 
 class Problem(NamedTuple):
@@ -34,32 +35,34 @@ class Problem(NamedTuple):
     problem: str
 
 
-def read_sheet(path: Path, required: tuple[str, ...] = REQUIRED) -> tuple[pd.DataFrame, list[Problem]]:
+def read_sheet(
+    path: Path, required: tuple[str, ...] = REQUIRED, known: tuple[str, ...] = COLUMNS
+) -> tuple[pd.DataFrame, list[Problem]]:
     """Read the rows of a CSV or Excel file.
 
     Args:
         path: The file.
         required: The columns that it must have.
+        known: The columns that are read; all others are as if they were not there.
 
     Returns:
-        One row a case, without empty ones, with ``row``, the number of the row in the file, and those of the columns in
-        ``REQUIRED`` and ``OPTIONAL`` that the sheet has, as text without blanks around it; and the problems with
-        columns and lines.
+        One row a case, without empty ones, with ``row``, the number of the row in the file, and those of the known
+        columns that the sheet has, as text without blanks around it; and the problems with columns and lines.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no table, or Excel of before 2007.
+        ValueError: It is no table, Excel of before 2007, or has the columns in several tabs.
         ImportError: It is Excel and openpyxl is not installed.
     """
     if not path.is_file():
         raise FileNotFoundError(
             f"there is no file {path}: give the CSV or Excel file with the columns id, image, value."
         )
-    lines = _excel(path) if path.suffix.lower() in (".xlsx", ".xlsm", ".xls") else _csv(path)
+    lines = _excel(path, required) if path.suffix.lower() in (".xlsx", ".xlsm", ".xls") else _csv(path)
     lines = [[cell.strip() for cell in line] for line in lines]
     if not lines or not any(lines[0]):
         raise ValueError(f"{path} does not begin with a row of column names: write id, image, value there.")
-    names, found = _names(lines[0], required)
+    names, found = _names(lines[0], required, known)
     rows = []
     for number, line in enumerate(lines[1:], start=2):
         if not any(line):
@@ -110,15 +113,16 @@ def number(text: str, what: str) -> float:
     return value
 
 
-def _names(header: list[str], required: tuple[str, ...]) -> tuple[dict[str, int], list[Problem]]:
+def _names(
+    header: list[str], required: tuple[str, ...], known: tuple[str, ...]
+) -> tuple[dict[str, int], list[Problem]]:
     """Where each known column stands, whatever its capitals; and what is wrong with the names."""
-    known, found = (*REQUIRED, *OPTIONAL), []
-    lower = [name.lower() for name in header]
+    lower, found = [name.lower() for name in header], []
     names = {name: lower.index(name) for name in known if name in lower}
     for name in names:
         if lower.count(name) > 1:
             found.append(Problem(1, "", name, f"there are {lower.count(name)} columns {name!r}: keep one of them."))
-    strange = [name for name in header if name and name.lower() not in known]
+    strange = [name for name in header if name and name.lower() not in COLUMNS]
     for name in known:
         if name in names:
             continue
@@ -147,15 +151,28 @@ def _csv(path: Path) -> list[list[str]]:
         raise ValueError(f"{path} is no proper CSV ({error}): save the sheet again, as CSV or .xlsx.") from error
 
 
-def _excel(path: Path) -> list[list[str]]:
+def _excel(path: Path, required: tuple[str, ...]) -> list[list[str]]:
     if path.suffix.lower() == ".xls":
         raise ValueError(f"{path} is Excel of before 2007: save it as .xlsx or as CSV.")
     try:
-        table = pd.read_excel(path, header=None, dtype=str, na_filter=False, engine="openpyxl")
+        tabs = pd.read_excel(path, sheet_name=None, header=None, dtype=str, na_filter=False, engine="openpyxl")
     except ImportError as error:
         raise ImportError(
             'reading Excel needs openpyxl: run pip install "biomark[excel]", or save the sheet as CSV.'
         ) from error
     except Exception as error:  # a damaged archive can make the parser raise nearly anything
         raise ValueError(f"{path} cannot be read as Excel ({error}): save it again, as .xlsx or CSV.") from error
-    return [["" if pd.isna(cell) else str(cell) for cell in line] for line in table.itertuples(index=False)]
+    tables = {
+        name: [["" if pd.isna(cell) else str(cell) for cell in line] for line in table.itertuples(index=False)]
+        for name, table in tabs.items()
+    }
+    # Only one is read, and rows of another would be missed by nobody.
+    whole = [name for name, lines in tables.items() if lines and _holds(lines[0], required)]
+    if len(whole) > 1:
+        listed = ", ".join(map(repr, whole))
+        raise ValueError(f"{path} has the columns {', '.join(required)} in the tabs {listed}: keep one of them.")
+    return next(iter(tables.values()))
+
+
+def _holds(header: list[str], required: tuple[str, ...]) -> bool:
+    return set(required) <= {name.strip().lower() for name in header}

@@ -1,0 +1,56 @@
+"""Say what is wrong with a scan without its paths: a folder or a file may be named after the patient."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+
+def anonymous(reason: str, image: Path | None, mask: Path | None = None) -> str:
+    """A reason in which no path of a scan is left.
+
+    A folder's files are told by their place in the order of their names: "file 3 of the image".
+
+    Args:
+        reason: Why the scan cannot be used.
+        image: The scan, a file or a folder. None where the sheet gives no path that could be opened.
+        mask: Its mask, if it has one.
+    """
+    if image is None:
+        return "The row cannot be used: check_manifest says why."
+    paths, names = {}, {}
+    for path, what in ((image, "the image"), (mask, "the mask")):
+        if path is None:
+            continue
+        # Whoever looks for a path that is gone names its neighbours.
+        if not os.path.exists(path):
+            return f"{what} can no longer be opened: see whether it was moved or closed, then try again."
+        inside = _inside(path, what)
+        for own in {path, path.absolute(), path.resolve()}:
+            folders = own.parents if own.is_absolute() else ()
+            paths |= {str(folder): "a folder" for folder in folders if folder != folder.parent}
+            paths |= {str(own): what} | {str(own / name): words for name, words in inside.items()}
+        # A lone letter and a short number name nobody, and stand in sentences for something else.
+        names |= {name: words for name, words in inside.items() if not re.fullmatch(r".|\d{1,3}", name)}
+    # As ScanError writes them.
+    paths |= {"".join(c if c.isprintable() else "?" for c in path): what for path, what in paths.items()}
+    alone = {f"(?<![\\w./-]){re.escape(name)}": words for name, words in names.items()}
+    words = {re.escape(path): what for path, what in paths.items()} | alone
+    # The longest first, for a folder's path begins that of its files.
+    longest = sorted(words, key=len, reverse=True)
+    pattern = re.compile("|".join(f"({part})(?![\\w-])" for part in longest))
+    reason = pattern.sub(lambda found: words[longest[found.lastindex - 1]], reason)
+    return re.sub(r"(the image|the mask)/[^\s'\"]+", r"a file of \1", reason)
+
+
+def _inside(path: Path, what: str) -> dict[str, str]:
+    """What a folder holds, by name."""
+    try:
+        names = sorted(os.listdir(path)) if path.is_dir() else []
+    except OSError:
+        return {}
+    return {
+        name: f"{'folder' if (path / name).is_dir() else 'file'} {number} of {what}"
+        for number, name in enumerate(names, start=1)
+    }
