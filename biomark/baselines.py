@@ -73,9 +73,15 @@ class DirectRegressor(Model):
         return Localization(torch.expm1(above) * SOFTENING * self.scale, None)
 
     def prepare(self, cohort: Cohort, *, prior: bool = True) -> None:
-        """Take the typical value and the spacing from the training set; with ``prior``, start near that value."""
+        """Take the typical value and the spacing from the training set; with ``prior``, start near that value.
+
+        A model that was trained before has learned values in units of its typical value, and keeps both.
+        """
+        trained, scale = not self.trained_spacing_mm.isnan().any(), self.scale.clone()
         super().prepare(cohort)
-        if prior:
+        if trained:
+            self.scale.copy_(scale)
+        elif prior:
             nn.init.constant_(self.head[-1].bias, math.log(1 / SOFTENING))  # softplus hardly changes it
 
     def loss(

@@ -12,7 +12,9 @@ from typing import Any
 import lightning_fabric as lf
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
+from .fingerprints import rule
 from .rows import Rows, parts
 
 
@@ -25,31 +27,36 @@ class Checkpoint:
         fabric: What trains; on several processes, the first writes and all read.
         state: ``model``, ``optimizer``, ``schedule``, and ``history``, a mapping with lists ``loss`` and ``seconds``.
         call: Fingerprint of the training, by :func:`digest`.
+        start: Fingerprint of the weights that it began from, by :func:`of_weights`.
     """
 
     path: str | os.PathLike
     fabric: lf.Fabric
     state: dict[str, Any]
     call: str
+    start: str
 
     def keep(self) -> None:
         """Write the state, whole or not at all."""
         target = Path(self.path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.partial")
-        self.fabric.save(partial, self.state | {"call": self.call})
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")  # one process writes, the first
+        self.fabric.save(partial, self.state | {"call": self.call, "start": self.start})
         if self.fabric.is_global_zero:
             os.replace(partial, target)
         self.fabric.barrier()
 
-    def resume(self) -> None:
+    def resume(self) -> bool:
         """Take the state from the file, if there is one.
 
+        Returns:
+            Whether the training in the file began from other weights than this one.
+
         Raises:
-            ValueError: It cannot be read, or is of other data or settings.
+            ValueError: It cannot be read, or is of another model, other data or settings.
         """
         if not Path(self.path).exists():
-            return
+            return False
         try:
             kept = self.fabric.load(self.path)
         except Exception as error:
@@ -58,11 +65,13 @@ class Checkpoint:
             ) from error
         if kept.get("call") != self.call:
             raise ValueError(
-                f"the checkpoint {self.path} belongs to other data or settings: remove it, or give another file."
+                f"the checkpoint {self.path} belongs to another model, other data or settings: remove it, or give "
+                "another file."
             )
         for name in ("model", "optimizer", "schedule"):
             self.state[name].load_state_dict(kept[name])
         self.state["history"].update({k: kept["history"][k] for k in ("loss", "seconds")})
+        return kept.get("start", self.start) != self.start
 
 
 def digest(arrays: Iterable[NDArray | Rows], *settings: object) -> str:
@@ -71,4 +80,25 @@ def digest(arrays: Iterable[NDArray | Rows], *settings: object) -> str:
     for array in arrays:
         for part in parts(array):
             found.update(np.ascontiguousarray(part))
+    return found.hexdigest()
+
+
+def of_model(model: nn.Module) -> str:
+    """A fingerprint of what a model is beside its weights: its classes, plain attributes such as the task, and shapes.
+
+    An attribute that cannot be told, such as an open file, is left out.
+    """
+    told = [repr([(name, tuple(values.shape)) for name, values in model.state_dict().items()])]
+    for name, part in model.named_modules():
+        for key, value in [("", type(part)), *sorted(vars(part).items())]:
+            if not key.startswith("_") and key != "training" and (said := rule(value)) == rule(value):
+                told.append(f"{name}.{key} {said}")
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+
+def of_weights(model: nn.Module) -> str:
+    """A fingerprint of a model's weights."""
+    found = hashlib.sha256()
+    for name, values in model.state_dict().items():
+        found.update(name.encode() + values.detach().cpu().contiguous().float().numpy().tobytes())
     return found.hexdigest()

@@ -64,6 +64,14 @@ class Cohort:
     set_aside: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
+        # Whoever makes one by hand may come with columns of a table, other types of numbers or views of arrays.
+        plain = {"values": np.asarray(self.values, float), "spacing_mm": np.asarray(self.spacing_mm, float)}
+        plain |= {"ids": tuple(map(str, self.ids)), "images": _numbers(self.images), "weights": _numbers(self.weights)}
+        plain["masks"] = _booleans(self.masks)
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+        if self.values.ndim != 1:
+            raise ValueError(f"values have shape {self.values.shape}: give one number a case, such as values[:, 0].")
         n, shape = len(self.values), np.shape(self.images)
         if len(shape) != self.task.ndim + 1 or shape[0] != n or shape != np.shape(self.weights):
             raise ValueError(f"images {shape}, weights {np.shape(self.weights)} and {n} values do not belong together.")
@@ -71,6 +79,9 @@ class Cohort:
             raise ValueError(f"masks have shape {np.shape(self.masks)}, but the images {shape}.")
         if np.shape(self.spacing_mm) != (n, self.task.ndim) or len(self.ids) != n:
             raise ValueError(f"a cohort of {n} cases needs {n} spacings of {self.task.ndim} numbers and {n} ids.")
+        if not (np.isfinite(self.spacing_mm) & (self.spacing_mm > 0)).all():
+            first = self.ids[int(np.argmin((self.spacing_mm > 0).all(1) & np.isfinite(self.spacing_mm).all(1)))]
+            raise ValueError(f"case {first!r} has a voxel spacing that is no length: give millimetres above 0.")
         if self.about is not None and len(self.about) != n:
             raise ValueError(f"the table about {n} cases has {len(self.about)} rows: give it one a case.")
         if not np.isfinite(self.values).all():
@@ -162,6 +173,34 @@ class Cohort:
         return replace(self, masks=None)
 
 
+def refuse_broken(cohort: Cohort) -> None:
+    """Name the first case with voxels that are no numbers. It reads every voxel: for when a loss became no number.
+
+    Raises:
+        ValueError: There is one.
+    """
+    for what, rows in (("image", cohort.images), ("weights", cohort.weights)):
+        for i, row in enumerate(rows):
+            if not np.isfinite(row).all():
+                raise ValueError(
+                    f"the {what} of case {cohort.ids[i]!r} holds values that are no numbers: leave it out."
+                )
+
+
 def _some(array: NDArray | Rows, rows: NDArray) -> NDArray | Rows:
     """Rows of an array; what lies on disk stays there."""
     return Rows(array, rows) if on_disk(array) else array[rows]
+
+
+def _numbers(array: NDArray | Rows) -> NDArray[np.float32] | Rows:
+    """As torch reads it: float32 in this machine's order of bytes and without gaps. What lies on disk stays there."""
+    return array if on_disk(array) else np.ascontiguousarray(array, np.float32)
+
+
+def _booleans(masks: NDArray | Rows | None) -> NDArray[np.bool_] | Rows | None:
+    if masks is None or on_disk(masks) or np.asarray(masks).dtype == bool:
+        return masks if masks is None or on_disk(masks) else np.ascontiguousarray(masks)
+    masks = np.asarray(masks)
+    if not np.isin(masks, (0, 1)).all():
+        raise ValueError(f"masks hold {masks.min()} to {masks.max()}, not true and false: give such as masks > 0.")
+    return masks.astype(bool)

@@ -14,6 +14,7 @@ from torch import nn
 
 from . import metrics, records, statistics
 from .cohort import Cohort
+from .model import refuse_other_task
 from .tasks import Task
 
 
@@ -134,7 +135,17 @@ class Report:
 def predict(
     model: nn.Module, cohort: Cohort, batch_size: int = 32, *, maps: bool = True
 ) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
-    """Values ``(N,)`` and maps ``(N, *S)`` of a cohort; no maps from a model that has none, or when not asked for."""
+    """Values ``(N,)`` and maps ``(N, *S)`` of a cohort; no maps from a model that has none, or when not asked for.
+
+    Every case is looked at on its own grid, as in training. A cohort of quite other voxel spacings than the training
+    set's belongs on that grid first (``scans.Grid``), or to :meth:`biomark.Localizer.locate`, which sees to it.
+
+    Raises:
+        ValueError: The cohort has no cases, or is of another task.
+    """
+    refuse_other_task(model, cohort)
+    if not len(cohort):
+        raise ValueError("a cohort without cases gives nothing to predict: see what selected them.")
     device = next(model.parameters()).device
     training, values, kept = model.training, [], []
     model.eval()
@@ -154,7 +165,7 @@ def evaluate(model: nn.Module, cohort: Cohort) -> Report:
 
     Args:
         model: A localizer or a rival.
-        cohort: Cases that training did not see.
+        cohort: Cases that training did not see, at about its voxel spacing (:func:`predict`).
 
     Returns:
         A report; ``print`` it, or take ``to_dict`` and ``to_frame``.

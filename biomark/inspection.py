@@ -22,6 +22,7 @@ from .ensemble import Ensemble
 from .files import whole
 from .localizer import Localizer
 from .losses import SOFTENING
+from .model import Model, refuse_other_task
 from .tasks import Task
 from .version import __version__
 
@@ -111,10 +112,7 @@ class Inspector:
             raise ValueError(
                 f"a {type(model).__name__} has no map to inspect: give a localizer or an ensemble of some."
             )
-        if model.task.key != cohort.task.key:
-            raise ValueError(
-                f"the model measures {model.task.key!r} and the cohort {cohort.task.key!r}: give one task."
-            )
+        refuse_other_task(model, cohort)
         # Case by case, as new cases will be: a promise for one way of looking does not hold for another.
         found = [model.locate(case) for case in cohort]
         predicted = np.array([f.value for f in found])
@@ -180,7 +178,12 @@ class Inspector:
 
     @classmethod
     def load(
-        cls, folder: str | os.PathLike, *, task: Task | None = None, backbone: nn.Module | None = None
+        cls,
+        folder: str | os.PathLike,
+        *,
+        task: Task | None = None,
+        backbone: nn.Module | None = None,
+        kind: type[Model] | None = None,
     ) -> Inspector:
         """Read what :meth:`save` wrote. Nothing in the files is executed.
 
@@ -188,6 +191,7 @@ class Inspector:
             folder: The folder.
             task: The task, where it is not one of ``TASKS``.
             backbone: A module of the saved shapes, where the backbone was not one of ``BACKBONES``.
+            kind: The model's class, where it is one of your own.
 
         Raises:
             FileNotFoundError: There is no inspector.
@@ -200,11 +204,14 @@ class Inspector:
             about = json.loads(path.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is not readable JSON ({error}): save the inspector again.") from error
-        if about.get("schema") != _SCHEMA or about.get("kind") not in _KINDS:
+        if about.get("schema") != _SCHEMA:
             raise ValueError(
-                f"{path} is of schema {about.get('schema')!r} and kind {about.get('kind')!r}, which this "
-                f"biomark cannot read: use biomark {about.get('biomark')}."
+                f"{path} is of schema {about.get('schema')!r}, which this biomark cannot read: use biomark "
+                f"{about.get('biomark')}."
             )
+        kind = kind or _KINDS.get(about.get("kind"))
+        if kind is None:
+            raise ValueError(f"{path} is of a {about.get('kind')}, no class of biomark's: pass it as kind=.")
         models = []
         for name, digest in about["models"].items():
             file = path.parent / Path(name).name
@@ -213,7 +220,7 @@ class Inspector:
                     f"{file} is not the model that {path} was calibrated for: copy the whole folder again."
                 )
             # Each member its own: loading fills the module that it is given.
-            models.append(_KINDS[about["kind"]].load(file, task=task, backbone=copy.deepcopy(backbone)))
+            models.append(kind.load(file, task=task, backbone=copy.deepcopy(backbone)))
         inspector = cls.__new__(cls)
         inspector.model = Ensemble(models) if len(models) > 1 else models[0]
         inspector.softening = about["softening"]

@@ -50,7 +50,13 @@ class Localizer(Model):
 
     def logits(self, images_hu: Tensor) -> Tensor:
         """The map before its sigmoid, float32: ``(N, 1, *S) -> (N, *S)``."""
-        return self.backbone(self.normalised(images_hu))[:, 0].float() + self.bias
+        found = self.backbone(self.normalised(images_hu))
+        if found.shape != images_hu.shape:
+            raise ValueError(
+                f"the backbone gives {tuple(found.shape)} for images {tuple(images_hu.shape)}: one logit a voxel is "
+                "needed."
+            )
+        return found[:, 0].float() + self.bias
 
     def measured(self, map: Tensor, weights: Tensor) -> Tensor:
         """The values ``(N,)`` of maps ``(N, *S)``: here the weighted sum. A rival may measure otherwise."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from .backbones import BACKBONES
 from .cohort import Cohort
 from .files import whole
+from .fingerprints import rule
 from .tasks import TASKS, Task
 from .version import __version__
 
@@ -76,6 +77,7 @@ class Model(nn.Module):
             "backbone": self.backbone_name,
             "width": self.width,
             "kind": type(self).__name__,
+            "rules": _rules(self.task),
         }
         weights = {name: values.contiguous() for name, values in self.state_dict().items()}
         with whole(path) as partial:
@@ -114,7 +116,17 @@ class Model(nn.Module):
             raise ValueError(
                 f"{path} was trained with a backbone of its own, {about['backbone']}: pass such a module as backbone=."
             )
-        model = cls(task or TASKS[about["task"]], backbone or about["backbone"], about["width"])
+        if task is None and about.get("rules", "") not in ("", _rules(TASKS[about["task"]])):
+            raise ValueError(
+                f"{path} was trained for a task {about['task']!r} with other rules than biomark's: pass it as task=."
+            )
+        try:
+            model = cls(task=task or TASKS[about["task"]], backbone=backbone or about["backbone"], width=about["width"])
+        except TypeError as error:
+            raise ValueError(
+                f"a {cls.__name__} is not built from task, backbone and width ({error}): build it yourself and give "
+                "its restore what safetensors.torch.load_file reads."
+            ) from error
         try:
             return model.restore(state)
         except RuntimeError as error:
@@ -135,8 +147,27 @@ class Model(nn.Module):
 
         The layout decides the last bit of a sum, so that trained and restored models must have the same.
         """
-        self.to(memory_format={2: torch.channels_last, 3: torch.channels_last_3d}[self.task.ndim])
+        formats = {4: torch.channels_last, 5: torch.channels_last_3d}
         for weight in self.parameters():
+            # By the weight's own axes: a network for volumes may read them slice by slice.
+            if weight.ndim in formats:
+                weight.data = weight.data.to(memory_format=formats[weight.ndim])
             # A kernel of one voxel is in order either way; gradients, and so their exchange, come in the plain one.
             if weight.ndim > 2 and weight[0, 0].numel() == 1:
                 weight.data = weight.data.as_strided(weight.shape, (weight.shape[1], *[1] * (weight.ndim - 1)))
+
+
+def refuse_other_task(model: nn.Module, cohort: Cohort) -> None:
+    """Stop before a model reads the cases of another task; a module that knows no task may read any.
+
+    Raises:
+        ValueError: They are of two tasks.
+    """
+    task = getattr(model, "task", cohort.task)
+    if task.key != cohort.task.key:
+        raise ValueError(f"the model measures {task.key!r} and the cohort {cohort.task.key!r}: give one task.")
+
+
+def _rules(task: Task) -> str:
+    """What decides which voxels a task's model sees and counts."""
+    return rule((task.hu_window, task.input_hu, task.region, task.worth))

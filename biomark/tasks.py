@@ -64,6 +64,12 @@ class Task:
     mirrored: bool = True
     plausible: tuple[float, float] = (0.0, np.inf)
 
+    def __post_init__(self) -> None:
+        if self.ndim == 3 and self.worth is area_cm2:
+            raise ValueError(
+                f"task {self.key!r} is of volumes, and the default worth is an area: say what a voxel adds."
+            )
+
     def candidates(self, image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.bool_]:
         """Voxels that could belong: those that would add something.
 
@@ -90,7 +96,7 @@ class Task:
             float32 array of shape ``S``.
 
         Raises:
-            ValueError: The image or spacing does not fit the task.
+            ValueError: The image or spacing does not fit the task, or a rule of its own answers what no rule may.
 
         >>> body_hu = np.full((40, 40), -1000.0)
         >>> body_hu[10:30, 10:30] = 50  # muscle, in air
@@ -101,8 +107,18 @@ class Task:
         100.0
         """
         image_hu, spacing_mm = self._checked(image_hu, spacing_mm)
-        inside = candidates.window(image_hu, self.hu_window) & self.region(image_hu, spacing_mm)
-        return inside * self.worth(image_hu, spacing_mm)
+        region = np.asarray(self.region(image_hu, spacing_mm))
+        if region.shape != image_hu.shape:
+            raise ValueError(
+                f"the region of task {self.key!r} has shape {region.shape} on an image of {image_hu.shape}: one answer "
+                "a voxel is needed."
+            )
+        # Labels of parts, 1 and 2 and so on, are all inside.
+        inside = candidates.window(image_hu, self.hu_window) & (region > 0)
+        weights = np.where(inside, self.worth(image_hu, spacing_mm), 0).astype(np.float32, copy=False)
+        if not (np.isfinite(weights).all() and weights.min(initial=0) >= 0):
+            raise ValueError(f"the worth of task {self.key!r} is negative or no number in a candidate: mend the rule.")
+        return weights
 
     def measure(self, image_hu: NDArray, mask: NDArray, spacing_mm: Sequence[float]) -> float:
         """The biomarker of a drawn mask: the sum of the weights inside it.
@@ -146,44 +162,51 @@ class Task:
         return image_hu, spacing
 
 
-TASKS: dict[str, Task] = {
-    # Window: the lean-muscle range of the paper's own laboratory (ChestImagingPlatform,
-    # body_composition_phenotypes.py).
-    # Plausible: means of 24 to 38 cm2 are reported, with a SD of 7 (434 healthy adults, men and women with lung
-    # cancer: PMC5116279); a fifth of the least and four times the largest mean, ours.
-    "pma": Task("pma", "pectoralis muscle area", "cm2", hu_window=(-50.0, 90.0), plausible=(4.0, 150.0)),
-    # Window: subcutaneous fat in the same laboratory's SlicerCIP (BodyCompositionParameters.py).
-    # Plausible: from half a millimetre of fat around a chest of 1 m to 8 cm around one of 1.5 m, ours.
-    "sfa": Task("sfa", "subcutaneous fat area", "cm2", hu_window=(-200.0, 0.0), plausible=(5.0, 1200.0)),
-    # Window: from necrotic or mucinous tumour to just below liver in the portal-venous phase (100 to 120 HU).
-    # Plausible: up to a slice through a large liver, all of it tumour. Both ours.
-    "liver": Task(
-        "liver",
-        "liver tumour area",
-        "cm2",
-        hu_window=(10.0, 110.0),
-        # Narrow, so that the 20 to 60 HU between tumour and liver are a large difference to the network. Ours.
-        input_hu=(0.0, 150.0),
-        mirrored=False,
-        plausible=(0.0, 300.0),
-    ),
-    # The network is shown what tells an artery from a valve or a bone: fat (-100 HU) beside muscle (45 HU) and the
-    # brightness of calcium, whose density factors end at 400 HU; metal (2000 HU) still differs at 800. Ours.
-    "cac": Task(
-        "cac",
-        "coronary calcium score",
-        "Agatston",
-        hu_window=(candidates.CALCIUM_HU, np.inf),
-        ndim=3,
-        input_hu=(-200.0, 800.0),
-        region=candidates.calcium,
-        worth=agatston_dz3,
-        # None, minimal, mild, moderate, severe: the commonest grouping (agatston.RISK_SCHEMES has others).
-        risk_groups=(0.0, 10.0, 100.0, 400.0),
-        lesions=True,
-        mirrored=False,
-        # Scores above 10,000 are rare; ours.
-        plausible=(0.0, 20000.0),
-    ),
-}
+class _Tasks(dict):
+    def __missing__(self, key: str) -> Task:
+        raise KeyError(f"no task is called {key!r}: take one of {', '.join(self)}, or make a Task of your own.")
+
+
+TASKS: dict[str, Task] = _Tasks(
+    {
+        # Window: the lean-muscle range of the paper's own laboratory (ChestImagingPlatform,
+        # body_composition_phenotypes.py).
+        # Plausible: means of 24 to 38 cm2 are reported, with a SD of 7 (434 healthy adults, men and women with lung
+        # cancer: PMC5116279); a fifth of the least and four times the largest mean, ours.
+        "pma": Task("pma", "pectoralis muscle area", "cm2", hu_window=(-50.0, 90.0), plausible=(4.0, 150.0)),
+        # Window: subcutaneous fat in the same laboratory's SlicerCIP (BodyCompositionParameters.py).
+        # Plausible: from half a millimetre of fat around a chest of 1 m to 8 cm around one of 1.5 m, ours.
+        "sfa": Task("sfa", "subcutaneous fat area", "cm2", hu_window=(-200.0, 0.0), plausible=(5.0, 1200.0)),
+        # Window: from necrotic or mucinous tumour to just below liver in the portal-venous phase (100 to 120 HU).
+        # Plausible: up to a slice through a large liver, all of it tumour. Both ours.
+        "liver": Task(
+            "liver",
+            "liver tumour area",
+            "cm2",
+            hu_window=(10.0, 110.0),
+            # Narrow, so that the 20 to 60 HU between tumour and liver are a large difference to the network. Ours.
+            input_hu=(0.0, 150.0),
+            mirrored=False,
+            plausible=(0.0, 300.0),
+        ),
+        # The network is shown what tells an artery from a valve or a bone: fat (-100 HU) beside muscle (45 HU) and the
+        # brightness of calcium, whose density factors end at 400 HU; metal (2000 HU) still differs at 800. Ours.
+        "cac": Task(
+            "cac",
+            "coronary calcium score",
+            "Agatston",
+            hu_window=(candidates.CALCIUM_HU, np.inf),
+            ndim=3,
+            input_hu=(-200.0, 800.0),
+            region=candidates.calcium,
+            worth=agatston_dz3,
+            # None, minimal, mild, moderate, severe: the commonest grouping (agatston.RISK_SCHEMES has others).
+            risk_groups=(0.0, 10.0, 100.0, 400.0),
+            lesions=True,
+            mirrored=False,
+            # Scores above 10,000 are rare; ours.
+            plausible=(0.0, 20000.0),
+        ),
+    }
+)
 """The biomarkers of this book by key."""

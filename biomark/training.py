@@ -7,6 +7,7 @@ import json
 import math
 import os
 import time
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from . import checkpoints, devices, records
-from .cohort import Cohort
+from .cohort import Cohort, refuse_broken
+from .fingerprints import rule
 from .losses import terms
+from .model import refuse_other_task
 from .order import steps
 from .rows import Rows, held
 
@@ -119,11 +122,13 @@ def fit(
     if min(epochs, batch_size, accumulate, len(cohort)) < 1:
         given = f"{epochs}, {batch_size}, {accumulate} and {len(cohort)}"
         raise ValueError(f"training needs epochs, batch_size, accumulate and cases >= 1, got {given}.")
+    refuse_other_task(model, cohort)
     arrays = _read(model, cohort)
     device = devices.available(device)
     precision = devices.arithmetic(precision, device)
     fabric = devices.start(device, precision)
     # Of several processes the first reads all weights for the prior; the others get its start when they are joined.
+    before = (checkpoints.of_model(model), checkpoints.of_weights(model)) if checkpoint else ("", "")
     model.prepare(cohort, **({} if prior and fabric.is_global_zero else {"prior": False}))
     if device == "mps":  # which is no faster with channels last
         model.to(memory_format=torch.contiguous_format)
@@ -140,9 +145,14 @@ def fit(
     call = (epochs, batch_size, lr, seed, prior, value_scale, decide, smooth, shares, precision)
     kept = None
     if checkpoint:
-        mark = fabric.broadcast(checkpoints.digest(arrays, *call) if fabric.is_global_zero else "")
-        kept = checkpoints.Checkpoint(checkpoint, fabric, state, mark)
-        kept.resume()
+        mark = checkpoints.digest(arrays, *call, before[0], rule(cohort.task)) if fabric.is_global_zero else ""
+        kept = checkpoints.Checkpoint(checkpoint, fabric, state, *fabric.broadcast((mark, before[1])))
+        if kept.resume() and len(history.loss) == epochs:
+            warnings.warn(
+                f"the training in {checkpoint} is finished and began from other weights than this model's: its result "
+                "is taken and nothing trained. Give each training a file of its own.",
+                stacklevel=2,
+            )
     model.train()
     # Only what differs from the plain loss is asked of a model, so that one with images, weights and values will do.
     how = {} if value_scale == "linear" else {"value_scale": value_scale}
@@ -180,6 +190,7 @@ def fit(
             bar.update()
         mean = fabric.all_reduce(total, reduce_op="sum").item() / len(cohort)
         if not math.isfinite(mean):
+            refuse_broken(cohort)
             raise ValueError(f"the loss became {mean} in epoch {epoch + 1}: lower lr (now {lr}) or use precision='32'.")
         history.loss.append(mean)
         history.seconds.append(time.perf_counter() - start)
@@ -206,12 +217,15 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
     Returns:
         The history of the training, now or then.
     """
+    if not (hasattr(model, "save") and hasattr(model, "restore")):
+        raise ValueError(
+            f"a {type(model).__name__} has no save and restore, as models of biomark have: train it by fit."
+        )
     # The printed model tells apart networks of like weights, such as two dilations.
     key = hashlib.sha256(records.code_digest().encode() + repr(model).encode())
+    key.update((checkpoints.of_model(model) + rule(cohort.task) + checkpoints.of_weights(model)).encode())
     told = sorted((k, v) for k, v in settings.items() if k != "progress")
     key.update(checkpoints.digest(_read(model, cohort), told).encode())
-    for name, tensor in model.state_dict().items():
-        key.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     place = Path(folder or records.runs_folder()) / "trained" / key.hexdigest()[:24]
     weights, story = place / "model.safetensors", place / "history.json"
     if weights.exists() and story.exists():
@@ -223,7 +237,7 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
         partial = story.with_suffix(".partial")
         partial.write_text(json.dumps(vars(history)))
         os.replace(partial, story)  # last: a folder with a history is complete
-        (place / "checkpoint.pt").unlink()
+        (place / "checkpoint.pt").unlink(missing_ok=True)  # another process may have been as fast
     devices.wait()
     return history
 

@@ -12,7 +12,12 @@ from torch import nn
 import biomark as bm
 from biomark.attribution import METHODS, explain, score
 
-TASK = dataclasses.replace(bm.TASKS["sfa"], hu_window=(-np.inf, np.inf), region=lambda image, spacing: image > -np.inf)
+TASK = dataclasses.replace(
+    bm.TASKS["sfa"],
+    hu_window=(-np.inf, np.inf),
+    region=lambda image, spacing: image > -np.inf,
+    worth=lambda image, spacing: np.float32(1),
+)
 
 
 class Part(nn.Module):

@@ -127,3 +127,14 @@ def test_a_known_size_is_an_area():
 def test_a_backbone_without_an_encoder_is_refused():
     with pytest.raises(ValueError, match="Conv2d has no attribute 'encoder'"):
         bm.DirectRegressor("sfa", torch.nn.Conv2d(1, 1, 3, padding=1))
+
+
+def test_a_regressor_that_was_trained_keeps_what_it_learned(cohort):
+    """Prepared for other patients, or trained on at no rate at all, it says what it said before."""
+    settings = {"batch_size": 8, "progress": False, "device": "cpu", "precision": "32"}
+    torch.manual_seed(0)
+    model = bm.DirectRegressor("sfa", width=4)
+    bm.fit(model, cohort, epochs=6, lr=1e-2, **settings)
+    before = bm.predict(model, cohort)[0]
+    model.prepare(cohort[np.argsort(cohort.values)[-8:]])
+    np.testing.assert_array_equal(bm.predict(model, cohort)[0], before)

@@ -3,7 +3,9 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 import biomark as bm
 
@@ -57,3 +59,37 @@ def test_without_masks(cohort):
 def test_what_does_not_belong_together_is_refused(cohort, change, words):
     with pytest.raises(ValueError, match=words):
         dataclasses.replace(cohort, **change)
+
+
+def test_columns_of_a_table_and_other_types_of_numbers(cohort):
+    """A shuffled column is read by position; what torch cannot read is turned into what it can."""
+    shuffled = pd.DataFrame({"value": cohort.values, "id": cohort.ids}).sample(frac=1, random_state=0)
+    order = shuffled.index.to_numpy()
+    made = dataclasses.replace(
+        cohort,
+        values=shuffled["value"],
+        ids=shuffled["id"],
+        images=cohort.images[order].astype(">f8")[:, ::-1],
+        weights=cohort.weights[order][:, ::-1],
+        masks=cohort.masks[order].astype(np.uint8),
+    )
+    assert [case.value for case in made] == list(cohort.values[order])
+    assert [case.id for case in made] == [cohort.ids[i] for i in order]
+    assert made.images.dtype == np.dtype(np.float32) and made.images.flags.c_contiguous and made.masks.dtype == bool
+    torch.as_tensor(made.images), torch.as_tensor(made.weights)
+    first, second = made.split(0.5)
+    assert all(case.value == cohort.values[cohort.ids.index(case.id)] for case in (*first, *second))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda c: {"values": c.values[:, None]}, r"values have shape \(10, 1\)"),
+        (lambda c: {"masks": c.masks.astype(np.uint8) * 255}, "masks hold 0 to 255"),
+        (lambda c: {"spacing_mm": c.spacing_mm * np.where(np.arange(10) == 3, np.nan, 1)[:, None]}, "case 'pma-1-3'"),
+        (lambda c: {"spacing_mm": c.spacing_mm * np.where(np.arange(10) == 4, -1, 1)[:, None]}, "case 'pma-1-4'"),
+    ],
+)
+def test_what_no_cohort_can_hold(cohort, change, says):
+    with pytest.raises(ValueError, match=says):
+        dataclasses.replace(cohort, **change(cohort))

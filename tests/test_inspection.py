@@ -136,3 +136,14 @@ def test_what_cannot_be_inspected(trained, cohort):
         bm.Inspector(trained, cohort[:24])
     with pytest.raises(ValueError, match="at least 49"):
         bm.Inspector(trained, cohort[:48], alarm=0.02)
+
+
+class Rival(bm.Localizer):
+    """A class of one's own."""
+
+
+def test_a_model_of_ones_own_class_comes_back(cohort, tmp_path):
+    bm.Inspector(prepared(cohort, kind=Rival), cohort[50:110]).save(tmp_path)
+    with pytest.raises(ValueError, match="of a Rival, no class of biomark's"):
+        bm.Inspector.load(tmp_path)
+    assert type(bm.Inspector.load(tmp_path, kind=Rival).model) is Rival

@@ -26,6 +26,7 @@ ROWS = [
         "calibration",
         "claim",
         "files",
+        "fingerprints",
         "rows",
         "windows",
     },

@@ -14,7 +14,14 @@ from torch import nn
 import biomark as bm
 from biomark.localizer import onto, resampled
 
-VOLUME = dataclasses.replace(bm.TASKS["sfa"], key="volume", ndim=3, region=lambda image, spacing: image > -500)
+VOLUME = dataclasses.replace(
+    bm.TASKS["sfa"],
+    key="volume",
+    unit="cm3",
+    ndim=3,
+    region=lambda image, spacing: image > -500,
+    worth=lambda image, spacing: np.float32(np.prod(spacing) / 1000),
+)
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +158,54 @@ def test_a_module_of_ones_own_must_be_given_again(tmp_path):
     with pytest.raises(ValueError, match="Conv2d: pass such a module as backbone="):
         bm.Localizer.load(tmp_path / "model")
     bm.Localizer.load(tmp_path / "model", backbone=nn.Conv2d(1, 1, 5, padding=2))
+
+
+def test_a_changed_task_is_not_forgotten(cohort, tmp_path):
+    """Else a file would be read by the rules of the task whose name it has."""
+    task = dataclasses.replace(bm.TASKS["sfa"], input_hu=(-1000.0, 1000.0))
+    changed = bm.Localizer(task, width=4)
+    changed.prepare(cohort)
+    changed.save(tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match="with other rules"):
+        bm.Localizer.load(tmp_path / "m.safetensors")
+    again = bm.Localizer.load(tmp_path / "m.safetensors", task=task)
+    assert again.locate(cohort[0]).value == changed.eval().locate(cohort[0]).value
+
+
+class Own(bm.Localizer):
+    def __init__(self, alpha):
+        super().__init__("sfa", "unet", 4)
+        self.alpha = alpha
+
+
+def test_a_class_that_load_cannot_build_says_so(cohort, tmp_path):
+    own = Own(0.3)
+    own.prepare(cohort)
+    own.save(tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match="not built from task, backbone and width"):
+        Own.load(tmp_path / "m.safetensors")
+
+
+class BySlice(nn.Module):
+    """A network for volumes that reads them slice by slice."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x):
+        n, _, d, *sides = x.shape
+        return self.conv(x.transpose(1, 2).reshape(n * d, 1, *sides)).reshape(n, d, 1, *sides).transpose(1, 2)
+
+
+def test_networks_for_volumes_may_have_parts_for_slices():
+    volumes = bm.phantoms.draw("cac", 2, seed=0, size=24)
+    model = bm.Localizer("cac", BySlice())
+    bm.fit(model, volumes, epochs=1, batch_size=1, progress=False, device="cpu", precision="32")
+    assert np.isfinite(model.locate(volumes[0]).value)
+
+
+def test_a_backbone_gives_one_logit_a_voxel(cohort):
+    images, weights = torch.as_tensor(cohort.images[:, None]), torch.as_tensor(cohort.weights)
+    with pytest.raises(ValueError, match="one logit a voxel"):
+        bm.Localizer("sfa", nn.Conv2d(1, 2, 3, padding=1))(images, weights)

@@ -153,3 +153,29 @@ def test_a_task_of_ones_own():
         bm.TASKS["sfa"], key="water", hu_window=(-10, 10), region=lambda image, spacing: image > -500
     )
     assert water.weigh(block(0.0), (1, 1)).sum() == pytest.approx(4)
+
+
+def test_rules_of_ones_own():
+    """Labels of parts are all inside, and what the worth says elsewhere does not matter."""
+    image = block(50.0)
+    labels = np.where(image > 0, 1, 0) + (np.arange(30) > 15) * (image > 0)
+    whole = dataclasses.replace(bm.TASKS["pma"], region=lambda image, spacing: image > 0)
+    for region in (labels, labels.astype(float)):
+        own = dataclasses.replace(whole, region=lambda image, spacing, region=region: region)
+        np.testing.assert_array_equal(own.weigh(image, (2, 2)), whole.weigh(image, (2, 2)))
+    worth = np.where(image > 0, 2.0, np.nan)
+    own = dataclasses.replace(whole, worth=lambda image, spacing: worth)
+    assert own.weigh(image, (2, 2)).sum() == 2 * (image > 0).sum() and own.weigh(image, (2, 2)).dtype == np.float32
+
+
+def test_what_no_rule_may_say():
+    image, task = block(50.0), bm.TASKS["pma"]
+    for worth in (np.nan, -1.0):
+        with pytest.raises(ValueError, match="negative or no number"):
+            dataclasses.replace(task, worth=lambda image, spacing, worth=worth: worth).weigh(image, (2, 2))
+    with pytest.raises(ValueError, match=r"region of task 'pma' has shape \(29, 30\)"):
+        dataclasses.replace(task, region=lambda image, spacing: image[1:] > 0).weigh(image, (2, 2))
+    with pytest.raises(ValueError, match="say what a voxel adds"):
+        dataclasses.replace(task, ndim=3)
+    with pytest.raises(KeyError, match="no task is called 'fat'"):
+        bm.TASKS["fat"]

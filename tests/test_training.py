@@ -53,7 +53,7 @@ def test_masks_are_read_where_a_model_learns_from_them(cohort, tmp_path):
     inverted.load_state_dict(drawn.state_dict())
     other = dataclasses.replace(cohort, masks=~cohort.masks)
     bm.fit(drawn, cohort, **SETTINGS, checkpoint=tmp_path / "checkpoint.pt")
-    with pytest.raises(ValueError, match="belongs to other data"):
+    with pytest.raises(ValueError, match="belongs to another model, other data"):
         bm.fit(inverted, other, **SETTINGS, checkpoint=tmp_path / "checkpoint.pt")
     bm.fit(inverted, other, **SETTINGS)
     assert not torch.equal(drawn.bias, inverted.bias)
@@ -157,7 +157,7 @@ def test_stopped_and_resumed_equals_uninterrupted(cohort, tmp_path, monkeypatch,
 def test_a_checkpoint_of_another_run_is_refused(cohort, tmp_path):
     file = tmp_path / "checkpoint.pt"
     bm.fit(new(), cohort, **SETTINGS | {"epochs": 1}, checkpoint=file)
-    with pytest.raises(ValueError, match="belongs to other data or settings"):
+    with pytest.raises(ValueError, match="belongs to another model, other data or settings"):
         bm.fit(new(), cohort, **SETTINGS | {"epochs": 1, "lr": 1e-4}, checkpoint=file)
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(ValueError, match="cannot be read"):
@@ -296,3 +296,63 @@ def test_cuda_trains_like_the_cpu(cohort, precision):
     model, reference = new(), new()
     history = bm.fit(model, cohort, **SETTINGS | {"device": "cuda", "precision": precision})
     assert history.loss[0] == pytest.approx(bm.fit(reference, cohort, **SETTINGS).loss[0], rel=0.1)
+
+
+class Leaning(bm.Localizer):
+    """A rival with a setting of its own."""
+
+    def __init__(self, alpha):
+        super().__init__("sfa", width=4)
+        self.alpha = alpha
+
+    def loss(self, images_hu, weights, values, **terms):
+        return super().loss(images_hu, weights, values, **terms) + self.alpha * self(images_hu, weights).map.mean()
+
+
+def test_fit_once_tells_tasks_and_settings_of_ones_own_apart(cohort, tmp_path):
+    seen = []
+    unmirrored = dataclasses.replace(cohort, task=dataclasses.replace(cohort.task, mirrored=False))
+    for alpha, data in ((0.0, cohort), (5.0, cohort), (0.0, unmirrored), (0.0, cohort)):
+        torch.manual_seed(0)
+        model = Leaning(alpha)
+        bm.fit_once(model, data, folder=tmp_path, **SETTINGS)
+        seen.append(model.bias.item())
+    assert seen[0] == seen[3] and len(set(seen)) == 3
+
+
+def test_fit_once_asks_before_training_whether_the_model_can_be_kept(cohort, tmp_path):
+    with pytest.raises(ValueError, match="no save and restore"):
+        bm.fit_once(torch.nn.Linear(1, 1), cohort, folder=tmp_path, **SETTINGS)
+
+
+def test_a_checkpoint_knows_its_model(cohort, tmp_path):
+    file = tmp_path / "checkpoint.pt"
+    bm.fit(new(), cohort, **SETTINGS, checkpoint=file)
+    torch.manual_seed(0)
+    unmirrored = dataclasses.replace(cohort, task=dataclasses.replace(cohort.task, mirrored=False))
+    for model, data in (
+        (bm.SizeConstrained("sfa", width=4), cohort),
+        (bm.DirectRegressor("sfa", width=4), cohort),
+        (new(width=8), cohort),
+        (new(), unmirrored),
+    ):
+        with pytest.raises(ValueError, match="belongs to another model"):
+            bm.fit(model, data, **SETTINGS, checkpoint=file)
+    with pytest.warns(UserWarning, match="began from other weights"):
+        bm.fit(new(seed=1), cohort, **SETTINGS, checkpoint=file)
+
+
+def test_a_case_that_is_no_number_is_named(cohort):
+    broken = dataclasses.replace(cohort, images=cohort.images.copy())
+    broken.images[5, 3, 4] = np.nan
+    with pytest.raises(ValueError, match=f"image of case '{cohort.ids[5]}'"):
+        bm.fit(new(), broken, **SETTINGS)
+
+
+def test_a_model_of_another_task_is_refused(cohort):
+    torch.manual_seed(0)
+    for what in (lambda m: bm.fit(m, cohort, **SETTINGS), lambda m: bm.evaluate(m, cohort)):
+        with pytest.raises(ValueError, match="measures 'pma' and the cohort 'sfa'"):
+            what(bm.Localizer("pma", width=4))
+    with pytest.raises(ValueError, match="without cases"):
+        bm.evaluate(new(), cohort[:0])

@@ -1,0 +1,111 @@
+"""What computes the same has one fingerprint in any process; what differs has another."""
+
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+import biomark as bm
+from biomark.fingerprints import rule
+from biomark.scans import Grid, cache
+
+LIMIT = 0
+
+
+def made(source, limit=0, file="notebook"):
+    """A function as a script or a notebook of that name would make it."""
+    names = {"__name__": "__main__", "LIMIT": limit}
+    exec(compile(source, file, "exec"), names)
+    return names["above"]
+
+
+ABOVE = "def above(image, spacing):\n    return image > LIMIT\n"
+
+
+def test_where_code_stands_does_not_matter():
+    first = rule(made(ABOVE))
+    assert first == rule(made("# a comment\n\n" + ABOVE)) == rule(made(ABOVE, file="/tmp/ipykernel_77/1.py"))
+    assert first == rule(made(ABOVE, limit=0)) != rule(made(ABOVE, limit=42))
+    assert first != rule(made(ABOVE.replace(">", ">=")))
+
+
+def above(image, spacing, t=0):
+    return image > t
+
+
+def closing(t):
+    return lambda image, spacing: image > t
+
+
+class Rule:
+    def __init__(self, t):
+        self.t = t
+
+    def __call__(self, image, spacing):
+        return image > self.t
+
+
+@dataclass(frozen=True)
+class Frozen:
+    t: int
+
+    def __call__(self, image, spacing):
+        return image > self.t
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        closing,
+        Rule,
+        Frozen,
+        lambda t: partial(above, t=t),
+        lambda t: Rule(t).__call__,
+        lambda t: lambda image, spacing, t=t: image > t,
+        lambda t: lambda image, spacing: closing(t)(image, spacing),
+        lambda t: {"a": [np.full(3, t)], "b": {t}},
+        lambda t: replace(bm.TASKS["sfa"], region=closing(t)),
+        lambda t: replace(bm.TASKS["sfa"], input_hu=(-1000, t)),
+    ],
+)
+def test_what_a_rule_holds_is_told(make):
+    assert rule(make(0)) == rule(make(0)) != rule(make(42))
+
+
+def test_a_method_that_changes_changes_the_class():
+    class Other(Rule):
+        def __call__(self, image, spacing):
+            return image >= self.t
+
+    assert rule(Other(0)) != rule(Rule(0))
+
+
+def test_functions_that_call_themselves_and_objects_that_hold_themselves():
+    def down(n):
+        return down(n - 1) if n else 0
+
+    ring = []
+    ring.append(ring)
+    assert rule(down) == rule(down) and rule(ring) == rule(ring)
+
+
+def test_what_cannot_be_looked_into_is_never_the_same():
+    assert rule(object()) != rule(object()) and rule(iter([])) != rule(iter([]))
+
+
+def test_another_process_says_the_same():
+    program = "import biomark as bm; from biomark.fingerprints import rule; print(rule(bm.TASKS['cac']))"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+    assert told == rule(bm.TASKS["cac"])
+
+
+def test_prepared_scans_are_kept_apart_by_rules_of_ones_own():
+    """Else a cohort would get the weights of another rule."""
+
+    def kept(t):
+        return cache.settings(replace(bm.TASKS["sfa"], region=closing(t)), Grid((8, 8), (5.0, 5.0)), True)
+
+    assert kept(0) == kept(0) != kept(42)
