@@ -55,8 +55,8 @@ def deliver(
 ) -> pd.DataFrame:
     """Measure every scan of a spreadsheet and write what was found, in a folder a case named after its ``id``.
 
-    - ``nifti``: ``map.nii.gz``, on the voxels of the scan's own file: how much of a voxel belongs, 0 to 1. Multiplied
-      by the weights of these voxels it adds up to the value.
+    - ``nifti``: ``map.nii.gz``, on the voxels of the scan's own file: how much of a voxel belongs, 0 to 1. Of a
+      localizer, multiplied by the weights of these voxels, it adds up to the value; a rival measures otherwise.
     - ``dicom``: ``segmentation.dcm`` and ``map.dcm``, which refer to the series; of a scan that is DICOM.
     - ``page``: ``page.html``, one page with the picture, the value and the findings, whole in itself.
     - ``values.csv`` in the folder itself has a row a case, also of those that could not be measured, with the reason;

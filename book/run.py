@@ -65,7 +65,8 @@ def run(number: str, *arguments: str) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / source.name
         only = ["--prepare-only", "--log-level", "ERROR", "--no-progress-bar"]
-        subprocess.run([*papermill, str(prepared), *arguments, *only], check=True)
+        # Ours first: where a value was forgotten at the end, papermill must not take one of them for it.
+        subprocess.run([*papermill, str(prepared), *only, *arguments], check=True)
         given = bm.records.parameters(values(prepared))
     out = Path(given.get("out") or free_folder(ROOT / "runs" / "chapters" / source.stem)).resolve()
     out.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """Reports: perfect, wrong in place, and empty truths."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -138,6 +139,13 @@ def test_a_report_is_read_back_as_it_was_written(cohort, tmp_path):
         assert str(again) == str(report) and again.r.low == report.r.low
         np.testing.assert_equal(again.to_dict(), report.to_dict())
         pd.testing.assert_frame_equal(again.cases, report.cases)
+
+
+def test_names_that_look_like_nothing_are_names(cohort, tmp_path):
+    named = dataclasses.replace(cohort, ids=("NA", "None", "nan", *cohort.ids[3:]))
+    report = bm.evaluate(Told(cohort.masks), named)
+    bm.records.write(tmp_path, parameters={}, report=report)
+    assert list(bm.Report.read(tmp_path).cases.id[:3]) == ["NA", "None", "nan"]
 
 
 def test_a_record_without_a_report_is_not_read_as_one(tmp_path):

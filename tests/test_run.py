@@ -89,3 +89,9 @@ def test_on_the_command_line_it_is_one_sentence():
     result = subprocess.run([sys.executable, RUN, "99"], capture_output=True, text=True, timeout=300)
     assert result.returncode == 1 and result.stderr.startswith("which chapter is '99'? Say the number of one of 01-")
     assert "Traceback" not in result.stderr
+
+
+def test_a_value_that_was_forgotten_runs_nothing(book, tmp_path):
+    with pytest.raises(subprocess.CalledProcessError):
+        book("07", "-p", "epochs")
+    assert not (tmp_path / "runs").exists()
