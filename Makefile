@@ -48,7 +48,7 @@ help:
 	@echo 'make bench      time every hot path beside its best peer, into runs/bench (half an hour on a quiet machine)'
 	@echo 'make badges     rewrite the links in README.md and the Colab cells from _config.yml and _toc.yml'
 	@echo 'make hero       draw the picture of README and front page again'
-	@echo 'make laboratory train the small model of the laboratory page again'
+	@echo 'make laboratory train the small models of the laboratory page again'
 	@echo 'make tidy       format the code and strip the notebooks, as make test wants them'
 	@echo 'make clean      remove what was built; $(VENV), the trained models and your runs in runs stay'
 	@echo
@@ -134,7 +134,7 @@ hero: $(INSTALLED)
 	$(call step,Drawing the picture of the front page,$(BIN)/python book/hero.py)
 
 laboratory: $(INSTALLED)
-	$(call step,Training the model of the laboratory,$(BIN)/python book/laboratory.py)
+	$(call step,Training the models of the laboratory,$(BIN)/python book/laboratory.py)
 
 tidy: $(INSTALLED)
 	$(call step,Formatting the code,$(BIN)/ruff check -q --fix $(CODE); $(BIN)/ruff format -q $(CODE))

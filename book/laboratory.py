@@ -1,12 +1,14 @@
-"""Train the small model of the laboratory page. Run it as `make laboratory`, after a change of phantoms or networks.
+"""Train the small models of the laboratory page. Run it as `make laboratory`, after a change of phantoms or networks.
 
-It is an Inspector (model, intervals, what is usual) under `reference/laboratory/sfa`, its weights in half precision,
-with a run record and, of one unseen slice, the map after every epoch. Minutes on two CPU cores.
+Each is an Inspector (model, intervals, what is usual) under `reference/laboratory`, its weights in half precision, with
+a run record; with that of fat comes, of one unseen slice, the map after every epoch. Half an hour on two slow CPU
+cores. `python book/laboratory.py cac` trains one of them.
 """
 
 import copy
 import itertools
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,48 +16,53 @@ import torch
 
 import biomark as bm
 
-KEY = "sfa"
-FOLDER = Path(__file__).resolve().parent / "reference" / "laboratory" / KEY
-SIZE, N_TRAIN, N_CALIBRATE, N_TEST = 96, 800, 150, 100
-WIDTH, SEED = 8, 0
-SETTINGS = {"epochs": 7, "batch_size": 8, "decide": 0.1, "smooth": 0.2, "seed": SEED}
-WATCHED = 4  # number of the test phantom whose maps are kept
+HOME = Path(__file__).resolve().parent / "reference" / "laboratory"
+WIDTH, SEED, N_CALIBRATE, N_TEST = 8, 0, 150, 100
+PLANS = {  # the settings of each task's chapter; of fat with fewer and smaller phantoms
+    "sfa": {"size": 96, "n_train": 800, "epochs": 7, "batch_size": 8, "decide": 0.1, "smooth": 0.2},
+    "cac": {"size": 80, "n_train": 2000, "epochs": 4, "batch_size": 2, "decide": 0.3, "value_scale": "linear+log"},
+}
+WATCHED = {"sfa": 4}  # task: number of the test phantom whose maps are kept
 
 
-def main() -> None:
-    """Train, calibrate, judge and write the model."""
-    train = bm.phantoms.draw(KEY, N_TRAIN, seed=SEED, size=SIZE).without_masks()
-    test = bm.phantoms.draw(KEY, N_TEST, seed=SEED + 1000, size=SIZE)
+def train(key: str) -> None:
+    """Train, calibrate, judge and write the model of one task."""
+    size, n_train = (PLANS[key][name] for name in ("size", "n_train"))
+    settings = {name: value for name, value in PLANS[key].items() if name not in ("size", "n_train")} | {"seed": SEED}
+    cohort = bm.phantoms.draw(key, n_train, seed=SEED, size=size).without_masks()
+    test = bm.phantoms.draw(key, N_TEST, seed=SEED + 1000, size=size)
     torch.manual_seed(SEED)
-    model = bm.Localizer(KEY, backbone="unet", width=WIDTH)
+    model = bm.Localizer(key, backbone="unet", width=WIDTH)
 
-    weights, step, steps = [], itertools.count(), -(-N_TRAIN // SETTINGS["batch_size"])
+    weights, step, steps = [], itertools.count(), -(-n_train // settings["batch_size"])
 
     def keep(module: torch.nn.Module, inputs: object) -> None:
         if module.training and next(step) % steps == 0:
             weights.append(copy.deepcopy(module.state_dict()))
 
     hook = model.register_forward_pre_hook(keep)
-    history = bm.fit(model, train, device="cpu", **SETTINGS)
+    history = bm.fit(model, cohort, device="cpu", **settings)
     hook.remove()
     model.half().float()  # calibrated and judged as it is stored
-    watched = test[WATCHED]
-    maps = []
-    for state in [*weights, model.state_dict()]:
-        then = copy.deepcopy(model)
-        maps.append(np.round(255 * then.restore(state).locate(watched).map).astype(np.uint8))
-
-    inspector = bm.Inspector(model, bm.phantoms.draw(KEY, N_CALIBRATE, seed=SEED + 2000, size=SIZE))
+    inspector = bm.Inspector(model, bm.phantoms.draw(key, N_CALIBRATE, seed=SEED + 2000, size=size))
     report = bm.evaluate(model, test)
     print(report)
-    shutil.rmtree(FOLDER, ignore_errors=True)
+
+    folder = HOME / key
+    shutil.rmtree(folder, ignore_errors=True)
     inspector.model = copy.deepcopy(model).half()
-    inspector.save(FOLDER)
-    asked = {"size": SIZE, "n_train": N_TRAIN, "width": WIDTH, "n_calibrate": N_CALIBRATE} | SETTINGS
-    bm.records.write(FOLDER, parameters=asked, report=report, history=history)
-    (FOLDER / "predictions.csv").unlink()
-    np.savez_compressed(FOLDER / "epochs.npz", maps=np.stack(maps), case=WATCHED, seed=SEED + 1000, size=SIZE)
+    inspector.save(folder)
+    asked = {"size": size, "n_train": n_train, "width": WIDTH, "n_calibrate": N_CALIBRATE} | settings
+    bm.records.write(folder, parameters=asked, report=report, history=history)
+    (folder / "predictions.csv").unlink()
+    if key in WATCHED:
+        watched = test[WATCHED[key]]
+        states = [*weights, model.state_dict()]
+        maps = [np.round(255 * copy.deepcopy(model).restore(state).locate(watched).map) for state in states]
+        kept = {"case": WATCHED[key], "seed": SEED + 1000, "size": size}
+        np.savez_compressed(folder / "epochs.npz", maps=np.stack(maps).astype(np.uint8), **kept)
 
 
 if __name__ == "__main__":
-    main()
+    for key in sys.argv[1:] or PLANS:
+        train(key)

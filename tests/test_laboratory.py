@@ -1,26 +1,34 @@
-"""The laboratory's model, which ships with the library: it loads, locates, and stays small."""
+"""The laboratory's models, which ship with the library: they load, locate, and stay small."""
 
 import numpy as np
+import pytest
+from scipy import stats
 
 import biomark as bm
 
+HOME = bm.records.reference("laboratory")
 
-def test_the_model_that_ships_loads_and_locates():
-    folder = bm.records.reference("laboratory") / "sfa"
-    assert sum(file.stat().st_size for file in folder.iterdir()) < 1e6
-    inspector, asked = bm.Inspector.load(folder), bm.records.read(folder)["parameters"]
-    unseen = bm.phantoms.draw("sfa", 20, seed=31, size=asked["size"])
+
+def test_what_ships_is_small():
+    assert sum(file.stat().st_size for file in HOME.rglob("*")) < 1e6
+
+
+# Ranks, not values: among so few hearts a single stent that is taken for calcium decides a correlation of scores.
+@pytest.mark.parametrize(("key", "ranks_min", "dice_min"), [("sfa", 0.95, 0.75), ("cac", 0.6, 0.8)])
+def test_the_model_that_ships_loads_and_locates(key, ranks_min, dice_min):
+    inspector, asked = bm.Inspector.load(HOME / key), bm.records.read(HOME / key)["parameters"]
+    unseen = bm.phantoms.draw(key, 20, seed=31, size=asked["size"])
     said = [inspector.inspect(case) for case in unseen]
-    assert np.corrcoef(unseen.values, [one.value for one in said])[0, 1] > 0.95
+    assert stats.spearmanr(unseen.values, [one.value for one in said]).statistic > ranks_min
     maps = np.stack([one.map for one in said])
-    dice = np.mean(bm.metrics.dice((maps > 0.5) & (unseen.weights > 0), unseen.masks))
-    assert dice > 0.75 > np.mean(bm.metrics.dice(unseen.weights > 0, unseen.masks))
+    dice = np.nanmean(bm.metrics.dice((maps > 0.5) & (unseen.weights > 0), unseen.masks))
+    assert dice > dice_min > np.nanmean(bm.metrics.dice(unseen.weights > 0, unseen.masks)) + 0.05
     inside = [one.low <= known <= one.high for one, known in zip(said, unseen.values, strict=True)]
     assert np.mean(inside) > 0.6  # nine in ten are promised; twenty may fall short
 
 
 def test_the_maps_of_its_training_end_where_the_model_is():
-    folder = bm.records.reference("laboratory") / "sfa"
+    folder = HOME / "sfa"
     with np.load(folder / "epochs.npz") as kept:
         maps = kept["maps"] / 255
         case = bm.phantoms.draw("sfa", int(kept["case"]) + 1, seed=int(kept["seed"]), size=int(kept["size"]))[-1]
