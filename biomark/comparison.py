@@ -105,7 +105,7 @@ def compare(report_a: Report, report_b: Report, *, names: tuple[str, str] = ("A"
         model's number is the higher one: better for r and Dice, worse for the error.
 
     Raises:
-        ValueError: The reports are of different tasks or cases.
+        ValueError: The reports are of different tasks or cases, or of fewer than four.
     """
     a, b = report_a.cases, report_b.cases
     same = report_a.task == report_b.task and list(a.id) == list(b.id)
@@ -114,6 +114,8 @@ def compare(report_a: Report, report_b: Report, *, names: tuple[str, str] = ("A"
             f"a report on {len(a)} cases of {report_a.task} and one on {len(b)} of {report_b.task} do not hold the "
             "same ids and known values in the same order: evaluate both models on one cohort."
         )
+    if len(a) < 4:  # where the interval of a correlation begins
+        raise ValueError(f"{len(a)} cases cannot tell two models apart: compare them on four or more.")
     known, (of_a, of_b) = a.known.to_numpy(), (frame.predicted.to_numpy() for frame in (a, b))
     errors = np.abs(of_a - known), np.abs(of_b - known)
     return Comparison(

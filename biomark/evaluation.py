@@ -218,8 +218,8 @@ def evaluate(model: nn.Module, cohort: Cohort) -> Report:
 
 
 def _kappa(task: Task, predicted: NDArray, known: NDArray) -> float:
-    """Agreement on risk groups, beyond chance; nan without groups, or when all cases are in one."""
-    if not task.risk_groups:
+    """Agreement on risk groups, beyond chance; nan without groups, of a value that is none, or when all are in one."""
+    if not (task.risk_groups and np.isfinite(predicted).all()):
         return float("nan")
     return statistics.kappa(task.group(predicted), task.group(known), weights="linear")
 

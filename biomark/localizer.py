@@ -127,8 +127,12 @@ class Localizer(Model):
             Value and map as a float and a numpy array of the case's shape.
 
         Raises:
-            ValueError: The window has another number of sides than the case, or one below 32 voxels.
+            ValueError: The case has other dimensions than the task, or the window another number of sides than the
+                case, or one below 32 voxels.
         """
+        if np.ndim(case.image) != self.task.ndim:
+            shape = np.shape(case.image)
+            raise ValueError(f"the model reads {self.task.ndim}-D images, but case {case.id!r} has shape {shape}.")
         zoom = np.asarray(case.spacing_mm) / self.trained_spacing_mm.cpu().numpy()
         if np.isnan(zoom).any() or np.all((zoom > 0.8) & (zoom < 1.25)):
             zoom = np.ones_like(zoom)

@@ -115,3 +115,9 @@ def test_a_constant_prediction_has_no_r_to_compare(values):
     result = bm.compare(report(good, known), report(np.full(120, 80.0), known))
     assert np.isnan(result.r.pvalue) and result.mae.pvalue < 0.01
     assert "MAE" in str(result)
+
+
+def test_a_few_cases_tell_nothing(values):
+    known, good, worse = values
+    with pytest.raises(ValueError, match="3 cases cannot tell two models apart"):
+        bm.compare(report(good[:3], known[:3]), report(worse[:3], known[:3]))

@@ -209,3 +209,9 @@ def test_a_backbone_gives_one_logit_a_voxel(cohort):
     images, weights = torch.as_tensor(cohort.images[:, None]), torch.as_tensor(cohort.weights)
     with pytest.raises(ValueError, match="one logit a voxel"):
         bm.Localizer("sfa", nn.Conv2d(1, 2, 3, padding=1))(images, weights)
+
+
+def test_a_case_of_other_dimensions_is_refused(model):
+    volume = bm.phantoms.draw("cac", 1, seed=0, size=24)[0]
+    with pytest.raises(ValueError, match="reads 2-D images, but case 'cac-0-0'"):
+        model.locate(volume)
