@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import sysconfig
+import threading
 import types
 import uuid
 from collections.abc import Mapping
@@ -17,7 +18,14 @@ import torch
 
 _LIBRARIES = (str(Path(__file__).parent), *{sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib")})
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), np.generic, np.dtype, Path)
-_PLAIN += (torch.dtype, torch.device, torch.layout, torch.memory_format)
+_PLAIN += (torch.dtype, torch.device, torch.layout, torch.memory_format, types.GenericAlias, types.UnionType)
+# Known by their names, or all alike.
+_NAMED = (types.ModuleType, types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
+_NAMED += (types.MemberDescriptorType, types.GetSetDescriptorType, types.MethodWrapperType, np.ufunc)
+_LOCKS = (type(threading.Lock()), type(threading.RLock()))
+# Of a class: documentation and Python's bookkeeping.
+_DULL = {"__doc__", "__module__", "__dict__", "__weakref__", "__annotations__", "__annotate_func__", "_abc_impl"}
+_DULL |= {"__annotations_cache__", "__firstlineno__", "__static_attributes__", "__abstractmethods__"}
 
 
 def rule(value: Any) -> str:
@@ -33,7 +41,7 @@ def rule(value: Any) -> str:
 
 
 def _told(value: Any, seen: dict[int, tuple[int, Any]]) -> list[str]:
-    if isinstance(value, _PLAIN):
+    if isinstance(value, _PLAIN) or type(value).__module__ == "typing":
         return [f"{type(value).__name__} {value!r}"]
     if id(value) in seen:  # a function that calls itself, an object that holds itself
         return [f"again {seen[id(value)][0]}"]
@@ -59,8 +67,10 @@ def _told(value: Any, seen: dict[int, tuple[int, Any]]) -> list[str]:
         return [type(value).__name__, *_told(value.__func__, seen)]
     if isinstance(value, property):
         return ["property", *_told((value.fget, value.fset), seen)]
-    if isinstance(value, (types.ModuleType, types.BuiltinFunctionType, np.ufunc)):
-        return [f"named {getattr(value, '__module__', None)} {value.__name__}"]
+    if isinstance(value, _NAMED):
+        return [f"named {getattr(value, '__module__', None)} {getattr(value, '__qualname__', value.__name__)}"]
+    if isinstance(value, _LOCKS):
+        return ["lock"]
     if isinstance(value, types.FunctionType):
         return _of_function(value, seen)
     if isinstance(value, type):
@@ -115,9 +125,7 @@ def _of_class(cls: type, seen: dict[int, tuple[int, Any]]) -> list[str]:
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     if cls.__module__ == "builtins" or (file and _installed(file)):
         return [f"class {name}"]
-    # Of the rest only what may change what it does: no documentation, no bookkeeping of Python's.
-    dull = ("__doc__", "__module__", "__dict__", "__weakref__", "__firstlineno__", "__static_attributes__")
-    own = {key: value for key, value in vars(cls).items() if key not in dull}
+    own = {key: value for key, value in vars(cls).items() if key not in _DULL}
     return [f"class {cls.__qualname__}", *_told(cls.__bases__, seen), *_told(own, seen)]
 
 

@@ -2,8 +2,9 @@
 
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import pytest
@@ -56,12 +57,43 @@ class Frozen:
         return image > self.t
 
 
+class Slotted:
+    """With what Python keeps for itself in a class: slots, an abstract base, a property that is kept, types."""
+
+    __slots__ = ("t",)
+    kinds: list[int] | None
+
+    def __init__(self, t: int | None):
+        self.t = t
+
+
+class Abstract(ABC):
+    limit: float | None = None
+
+    def __init__(self, t):
+        self.t = t
+
+    @abstractmethod
+    def __call__(self, image, spacing): ...
+
+
+class Concrete(Abstract):
+    def __call__(self, image, spacing):
+        return image > self.t
+
+    @cached_property
+    def twice(self):
+        return 2 * self.t
+
+
 @pytest.mark.parametrize(
     "make",
     [
         closing,
         Rule,
         Frozen,
+        Slotted,
+        Concrete,
         lambda t: partial(above, t=t),
         lambda t: Rule(t).__call__,
         lambda t: lambda image, spacing, t=t: image > t,
