@@ -22,7 +22,7 @@ from .ensemble import Ensemble
 from .files import whole
 from .localizer import Localizer
 from .losses import SOFTENING
-from .model import Model, refuse_other_task
+from .model import refuse_other_task
 from .tasks import Task
 from .version import __version__
 
@@ -183,7 +183,7 @@ class Inspector:
         *,
         task: Task | None = None,
         backbone: nn.Module | None = None,
-        kind: type[Model] | None = None,
+        kind: type[Localizer] | None = None,
     ) -> Inspector:
         """Read what :meth:`save` wrote. Nothing in the files is executed.
 
