@@ -13,13 +13,15 @@ def test_what_ships_is_small():
     assert sum(file.stat().st_size for file in HOME.rglob("*")) < 1e6
 
 
-# Ranks, not values: among so few hearts a single stent that is taken for calcium decides a correlation of scores.
-@pytest.mark.parametrize(("key", "ranks_min", "dice_min"), [("sfa", 0.95, 0.75), ("cac", 0.6, 0.8)])
-def test_the_model_that_ships_loads_and_locates(key, ranks_min, dice_min):
+# Of hearts the ranks, not the values: among so few, one stent taken for calcium decides a correlation of scores.
+@pytest.mark.parametrize(
+    ("key", "measure", "least", "dice_min"), [("sfa", stats.pearsonr, 0.95, 0.75), ("cac", stats.spearmanr, 0.6, 0.8)]
+)
+def test_the_model_that_ships_loads_and_locates(key, measure, least, dice_min):
     inspector, asked = bm.Inspector.load(HOME / key), bm.records.read(HOME / key)["parameters"]
     unseen = bm.phantoms.draw(key, 20, seed=31, size=asked["size"])
     said = [inspector.inspect(case) for case in unseen]
-    assert stats.spearmanr(unseen.values, [one.value for one in said]).statistic > ranks_min
+    assert measure(unseen.values, [one.value for one in said]).statistic > least
     maps = np.stack([one.map for one in said])
     dice = np.nanmean(bm.metrics.dice((maps > 0.5) & (unseen.weights > 0), unseen.masks))
     assert dice > dice_min > np.nanmean(bm.metrics.dice(unseen.weights > 0, unseen.masks)) + 0.05
