@@ -21,10 +21,10 @@ from .calibration import Reliability, reliability
 from .cohort import Case, Cohort
 from .comparison import Comparison, compare
 from .ensemble import Consensus, Ensemble
-from .evaluation import Report, evaluate, predict
+from .evaluation import Report, evaluate
 from .inspection import Inspection, Inspector
 from .localizer import Localizer
-from .model import Localization
+from .model import Localization, predict
 from .tasks import TASKS, Task
 from .training import History, fit, fit_once
 from .version import __version__

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .masks import booleans
+
 
 @dataclass(frozen=True)
 class Reliability:
@@ -59,7 +61,8 @@ def reliability(maps: NDArray, truth: NDArray, weights: NDArray, *, bins: int = 
         bins: Number of bins.
 
     Raises:
-        ValueError: The shapes differ, there is no bin, or a candidate's map value lies outside [0, 1].
+        ValueError: The shapes differ, there is no bin, a candidate's map value lies outside [0, 1], or the truth
+            is no mask.
     """
     if not np.shape(maps) == np.shape(truth) == np.shape(weights):
         shapes = ", ".join(str(np.shape(a)) for a in (maps, truth, weights))
@@ -67,7 +70,7 @@ def reliability(maps: NDArray, truth: NDArray, weights: NDArray, *, bins: int = 
     if bins < 1:
         raise ValueError(f"a curve needs at least one bin, not {bins}.")
     candidates = np.asarray(weights) > 0
-    m, t, w = (np.asarray(a)[candidates].astype(float) for a in (maps, truth, weights))
+    m, t, w = (np.asarray(a)[candidates].astype(float) for a in (maps, booleans(truth, "the truth"), weights))
     if m.size and not (m.min() >= 0 and m.max() <= 1):
         raise ValueError(f"map values run from {m.min():g} to {m.max():g}, not within 0 and 1: give maps, not logits.")
     edges = np.linspace(0, 1, bins + 1)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .masks import booleans
 from .rows import Rows, on_disk
 from .tasks import Task
 
@@ -198,9 +199,8 @@ def _numbers(array: NDArray | Rows) -> NDArray[np.float32] | Rows:
 
 
 def _booleans(masks: NDArray | Rows | None) -> NDArray[np.bool_] | Rows | None:
-    if masks is None or on_disk(masks) or np.asarray(masks).dtype == bool:
-        return masks if masks is None or on_disk(masks) else np.ascontiguousarray(masks)
-    masks = np.asarray(masks)
-    if not np.isin(masks, (0, 1)).all():
-        raise ValueError(f"masks hold {masks.min()} to {masks.max()}, not true and false: give such as masks > 0.")
-    return masks.astype(bool)
+    if masks is None:
+        return None
+    if on_disk(masks) and masks.dtype != bool:
+        raise ValueError(f"the masks on disk are of type {masks.dtype}: write them as booleans, such as masks > 0.")
+    return masks if on_disk(masks) else np.ascontiguousarray(booleans(masks, "the masks"))

@@ -76,7 +76,7 @@ class Comparison:
     def __str__(self) -> str:
         rows = {"r": (self.r, 4), f"MAE [{self.unit}]": (self.mae, 2), "Dice": (self.dice, 3)}
         rows = {title: row for title, row in rows.items() if not np.isnan(row[0].difference)}
-        first, *wide = max(map(len, rows)), *(max(8, len(name)) + 2 for name in self.names)
+        first, *wide = max(map(len, rows), default=0), *(max(8, len(name)) + 2 for name in self.names)
         lines = [
             f"{self.names[0]} against {self.names[1]} on {self.n} unseen cases of {self.task}",
             f"{'':<{first}}{self.names[0]:>{wide[0]}}{self.names[1]:>{wide[1]}}  {'difference (95 % CI)':<29}{'p':>7}",

@@ -76,7 +76,7 @@ def deliver(
         folder: Made if missing.
         write: Some of :data:`FORMATS`, or one of them.
         root: Where the paths begin; the spreadsheet's folder by default.
-        grid: The grid that the model was trained on.
+        grid: The grid that the model was trained on; by default the usual extent at the spacing that it was trained at.
         crop: Whether ``cac`` looks for the heart.
         allow_outside: Whether paths may lead out of the root.
         identify: Let DICOM objects name the patient, so that a PACS files them under him or her.
@@ -104,7 +104,9 @@ def deliver(
     answer, task = model.inspect if isinstance(model, Inspector) else _Plain(model), network.task
     if window is not None:
         windows.check(window, task.ndim)
-    grid, folder = grid or scans.Grid.usual(task.ndim), Path(folder).expanduser().absolute()
+    spacings = [b for name, b in network.named_buffers() if name.endswith("trained_spacing_mm") and not b.isnan().any()]
+    grid = grid or scans.Grid.usual(task.ndim, *spacings[:1])
+    folder = Path(folder).expanduser().absolute()
     if len(grid.shape) != task.ndim:
         raise ValueError(f"task {task.key!r} has images in {task.ndim}-D: a grid of {grid.shape} does not fit.")
     outcome.open_folder(folder)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import lightning_fabric as lf
+import numpy as np
 import torch
 import torch.distributed as dist
 from lightning_fabric.plugins import MixedPrecision
@@ -69,6 +72,14 @@ def start(device: str, precision: str) -> lf.Fabric:
     fabric = lf.Fabric(accelerator=device, devices=here, num_nodes=everywhere // here, plugins=plugins)
     fabric.launch()
     return fabric
+
+
+@contextmanager
+def draws(device: torch.device, *seed: int) -> Iterator[None]:
+    """Inside, torch draws what these seeds decide; afterwards it goes on where it was."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+        yield
 
 
 def first() -> bool:

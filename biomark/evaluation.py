@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from . import metrics, records, statistics
 from .cohort import Cohort
-from .model import refuse_other_task
+from .model import predict
 from .tasks import Task
 
 
@@ -39,14 +38,15 @@ class Report:
         dice: Mean Dice over cases with a truth, of (map > 1/2 and weight > 0); nan without masks.
         dice_candidates: The floor: the Dice of all candidates.
         energy_in_mask: Share of the predicted biomarker that lies inside the truth; nan without masks.
-        missed: Cases with a truth on which nothing was marked.
+        missed: Cases with a truth of which nothing was found: their Dice is 0.
         false_value: Mean value found on cases with an empty truth; nan where there are none.
         r_log1p: Pearson's r of log(1 + value), which a few very high values do not decide.
         lesion_f1: F1 over single lesions (:func:`biomark.metrics.lesions`); nan for a task without.
         lesions_missed: True lesions not found.
         lesions_false: Found lesions that are not true.
         kappa: Cohen's kappa over the task's risk groups, linearly weighted; nan for a task without.
-        zeros_kept: Share of the cases of value 0 on which less than 1 is found; nan where there are none.
+        zeros_kept: Share of the cases of value 0 on which less than the task's ``negligible`` is found; nan where there
+            are none, and for a task that neglects nothing.
         cases: One row a case: id, known, predicted, dice, and what its map adds inside the truth and in total.
     """
 
@@ -83,6 +83,65 @@ class Report:
     def to_frame(self) -> pd.DataFrame:
         """One row a case."""
         return self.cases.copy()
+
+    @classmethod
+    def of(cls, cohort: Cohort, predicted: ArrayLike, maps: NDArray | None = None) -> Report:
+        """Judge what any program has made of the cases of a cohort: another library's network, a reader, a rule.
+
+        Args:
+            cohort: The cases; their values and masks are the truth.
+            predicted: Values in the unit of the task, ``(N,)``.
+            maps: Memberships from 0 to 1 on the cohort's voxels, ``(N, *S)``; masks are such. None where there are
+                none; without masks in the cohort they are not looked at.
+
+        Raises:
+            ValueError: Values or maps are of other shapes than the cohort's, or maps are not within 0 and 1.
+        """
+        task, known, predicted = cohort.task, cohort.values, np.asarray(predicted, float)
+        if predicted.shape != known.shape:
+            raise ValueError(f"{len(known)} cases need a value each, and those given have shape {predicted.shape}.")
+        agreement = statistics.bland_altman(predicted, known)
+        overlap = floor = np.full(len(cohort), np.nan)
+        inside, total = np.full((2, len(cohort)), np.nan)
+        false_value, lesions = np.nan, metrics.together([])
+        if cohort.masks is not None:
+            candidates = cohort.weights > 0
+            floor = metrics.dice(candidates, cohort.masks)
+            empty = ~cohort.masks.reshape(len(cohort), -1).any(1)
+            false_value = float(predicted[empty].mean()) if empty.any() else np.nan
+            if maps is not None:
+                maps = _memberships(maps, cohort)
+                marked = (maps > 0.5) & candidates
+                overlap = metrics.dice(marked, cohort.masks)
+                inside, total = metrics.energy(maps * cohort.weights, cohort.masks)
+                if task.lesions:
+                    lesions = metrics.together([*map(metrics.lesions, marked, cohort.masks, cohort.weights)])
+        none = known == 0 if task.negligible else np.zeros(len(known), bool)
+        cases = {"id": cohort.ids, "known": known, "predicted": predicted}
+        cases |= {"dice": overlap, "inside": inside, "total": total}
+        return cls(
+            task=task.key,
+            unit=task.unit,
+            n=len(cohort),
+            r=statistics.pearson(predicted, known),
+            ccc=statistics.concordance(predicted, known),
+            icc=statistics.icc(predicted, known),
+            mae=statistics.mean(np.abs(predicted - known)),
+            bias=agreement.bias,
+            limits=(agreement.low, agreement.high),
+            dice=statistics.mean(_known(overlap)),
+            dice_candidates=statistics.mean(_known(floor)).value,
+            energy_in_mask=statistics.bootstrap(_ratio_of_sums, inside, total),
+            missed=int(np.sum(overlap == 0)),
+            false_value=false_value,
+            r_log1p=statistics.pearson(*(np.log1p(np.maximum(v, 0)) for v in (predicted, known))).value,
+            lesion_f1=lesions.f1,
+            lesions_missed=lesions.missed,
+            lesions_false=len(lesions.false_worth),
+            kappa=_kappa(task, predicted, known),
+            zeros_kept=statistics.mean((predicted < task.negligible)[none].astype(float)).value,
+            cases=pd.DataFrame(cases),
+        )
 
     @classmethod
     def read(cls, folder: str | os.PathLike) -> Report:
@@ -127,38 +186,9 @@ class Report:
             lines += [
                 f"r of log1p       {self.r_log1p:.4f}",
                 f"kappa            {self.kappa:.3f}  (risk groups, linear weights)",
-                f"zeros below 1    {self.zeros_kept:.3f}",
+                f"zeros kept       {self.zeros_kept:.3f}",
             ]
         return "\n".join(lines)
-
-
-@torch.no_grad()
-def predict(
-    model: nn.Module, cohort: Cohort, batch_size: int = 32, *, maps: bool = True
-) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
-    """Values ``(N,)`` and maps ``(N, *S)`` of a cohort; no maps from a model that has none, or when not asked for.
-
-    Every case is looked at on its own grid, as in training. A cohort of quite other voxel spacings than the training
-    set's belongs on that grid first (``scans.Grid``), or to :meth:`biomark.Localizer.locate`, which sees to it.
-
-    Raises:
-        ValueError: The cohort has no cases, or is of another task.
-    """
-    refuse_other_task(model, cohort)
-    if not len(cohort):
-        raise ValueError("a cohort without cases gives nothing to predict: see what selected them.")
-    device = next(model.parameters()).device
-    training, values, kept = model.training, [], []
-    model.eval()
-    for start in range(0, len(cohort), batch_size):
-        rows = slice(start, start + batch_size)
-        images = torch.as_tensor(cohort.images[rows, None], device=device)
-        out = model(images, torch.as_tensor(cohort.weights[rows], device=device))
-        values.append(out.value.cpu().double().numpy())
-        if maps and out.map is not None:
-            kept.append(out.map.cpu().numpy())
-    model.train(training)
-    return np.concatenate(values), np.concatenate(kept) if kept else None
 
 
 def evaluate(model: nn.Module, cohort: Cohort) -> Report:
@@ -166,55 +196,16 @@ def evaluate(model: nn.Module, cohort: Cohort) -> Report:
 
     Args:
         model: A localizer or a rival.
-        cohort: Cases that training did not see, at about its voxel spacing (:func:`predict`).
+        cohort: Cases that training did not see, at about its voxel spacing (:func:`biomark.predict`).
 
     Returns:
         A report; ``print`` it, or take ``to_dict`` and ``to_frame``.
+
+    Raises:
+        ValueError: The cohort has no cases or is of another task, or the model's maps are not within 0 and 1.
     """
     # Maps are judged by masks alone; those of ten thousand volumes would fill the memory.
-    predicted, maps = predict(model, cohort, maps=cohort.masks is not None)
-    agreement = statistics.bland_altman(predicted, cohort.values)
-    overlap = floor = np.full(len(cohort), np.nan)
-    inside, total = np.full((2, len(cohort)), np.nan)
-    missed, false_value = 0, np.nan
-    lesions = metrics.together([])
-    if cohort.masks is not None:
-        candidates = cohort.weights > 0
-        floor = metrics.dice(candidates, cohort.masks)
-        empty = ~cohort.masks.reshape(len(cohort), -1).any(1)
-        false_value = float(predicted[empty].mean()) if empty.any() else np.nan
-        if maps is not None:
-            overlap = metrics.dice((maps > 0.5) & candidates, cohort.masks)
-            inside, total = metrics.energy(maps * cohort.weights, cohort.masks)
-            missed = int(np.sum(overlap == 0))
-            if cohort.task.lesions:
-                marked = (maps > 0.5) & candidates
-                lesions = metrics.together([*map(metrics.lesions, marked, cohort.masks, cohort.weights)])
-    cases = {"id": cohort.ids, "known": cohort.values, "predicted": predicted}
-    cases |= {"dice": overlap, "inside": inside, "total": total}
-    return Report(
-        task=cohort.task.key,
-        unit=cohort.task.unit,
-        n=len(cohort),
-        r=statistics.pearson(predicted, cohort.values),
-        ccc=statistics.concordance(predicted, cohort.values),
-        icc=statistics.icc(predicted, cohort.values),
-        mae=statistics.mean(np.abs(predicted - cohort.values)),
-        bias=agreement.bias,
-        limits=(agreement.low, agreement.high),
-        dice=statistics.mean(_known(overlap)),
-        dice_candidates=statistics.mean(_known(floor)).value,
-        energy_in_mask=statistics.bootstrap(_ratio_of_sums, inside, total),
-        missed=missed,
-        false_value=false_value,
-        r_log1p=statistics.pearson(*(np.log1p(np.maximum(v, 0)) for v in (predicted, cohort.values))).value,
-        lesion_f1=lesions.f1,
-        lesions_missed=lesions.missed,
-        lesions_false=len(lesions.false_worth),
-        kappa=_kappa(cohort.task, predicted, cohort.values),
-        zeros_kept=statistics.mean((predicted < 1)[cohort.values == 0].astype(float)).value,
-        cases=pd.DataFrame(cases),
-    )
+    return Report.of(cohort, *predict(model, cohort, maps=cohort.masks is not None))
 
 
 def _kappa(task: Task, predicted: NDArray, known: NDArray) -> float:
@@ -222,6 +213,17 @@ def _kappa(task: Task, predicted: NDArray, known: NDArray) -> float:
     if not (task.risk_groups and np.isfinite(predicted).all()):
         return float("nan")
     return statistics.kappa(task.group(predicted), task.group(known), weights="linear")
+
+
+def _memberships(maps: NDArray, cohort: Cohort) -> NDArray:
+    """Maps that can be judged by the cohort's masks."""
+    maps, shape = np.asarray(maps), np.shape(cohort.images)
+    if maps.shape != shape:
+        raise ValueError(f"maps of shape {maps.shape} do not lie on images of shape {shape}: bring them there first.")
+    if (maps < 0).any() or (maps > 1).any():
+        low, high = np.nanmin(maps), np.nanmax(maps)
+        raise ValueError(f"map values run from {low:g} to {high:g}, not within 0 and 1: give maps, not logits.")
+    return maps
 
 
 def _known(overlap: NDArray) -> NDArray:

@@ -4,6 +4,8 @@ One policy for what cannot be measured, so that a model never gains by finding n
 nan in every metric, because no overlap is possible there and any number would be a choice; a case with a truth on
 which nothing was found keeps the worst value there is, 0 or the diagonal of the image in mm. Average with
 ``np.nanmean``, and report empty cases by what is falsely found in them.
+
+Masks are boolean; 0 and 1 of any other type are read as such, and anything else is refused.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
+
+from .masks import alike, booleans, same_shape
 
 
 def dice(found: NDArray, truth: NDArray) -> NDArray[np.float64]:
@@ -30,7 +34,7 @@ def dice(found: NDArray, truth: NDArray) -> NDArray[np.float64]:
     >>> dice(np.array([[False, True, True, False], [True] * 4]), truth)
     array([0.5, nan])
     """
-    _same(found, truth)
+    found, truth = alike(found, truth)
     # Case by case: numpy counts a mask several times faster than it sums it along axes.
     counts = [[np.count_nonzero(m) for m in (f & t, f, t)] for f, t in zip(found, truth, strict=True)]
     both, ours, theirs = np.array(counts, float).reshape(-1, 3).T
@@ -86,7 +90,7 @@ def hd95(found: NDArray, truth: NDArray, spacing_mm: ArrayLike) -> NDArray[np.fl
         return float(max(np.percentile(there, 95), np.percentile(back, 95)))
 
     spacing_mm = _spacings(spacing_mm, truth)
-    diagonals = np.linalg.norm((np.array(truth.shape[1:]) - 1) * spacing_mm, axis=1)
+    diagonals = np.linalg.norm((np.array(np.shape(truth)[1:]) - 1) * spacing_mm, axis=1)
     return _by_surface(found, truth, spacing_mm, worse, diagonals)
 
 
@@ -122,7 +126,8 @@ def energy(contribution: NDArray, truth: NDArray) -> tuple[NDArray[np.float64], 
     Returns:
         Two arrays ``(N,)`` in the unit of the biomarker.
     """
-    _same(contribution, truth)
+    same_shape(contribution, truth)
+    truth = booleans(truth)
     axes = tuple(range(1, np.ndim(truth)))
     return np.sum(contribution, axis=axes, where=truth, dtype=float), np.sum(contribution, axis=axes, dtype=float)
 
@@ -179,7 +184,8 @@ def lesions(found: NDArray, truth: NDArray, weights: NDArray) -> Lesions:
         truth: Boolean, ``S``.
         weights: What each voxel adds to the biomarker, ``S``.
     """
-    _same(found, truth)
+    found, truth = alike(found, truth)
+    same_shape(weights, truth)
     worth, share = _parts(truth, found, weights)
     found_worth, true_share = _parts(found, truth, weights)
     return Lesions(worth, share, found_worth[true_share < 0.5])
@@ -202,10 +208,11 @@ def _parts(mask: NDArray, other: NDArray, weights: NDArray) -> tuple[NDArray[np.
 
 def _share(found: NDArray, truth: NDArray, weights: NDArray, *, of: NDArray) -> NDArray[np.float64]:
     """Weight of what was rightly found over that of a mask, 0 where the mask has none, nan where the truth has none."""
-    _same(found, truth)
-    _same(weights, truth)
+    found, truth = alike(found, truth)
+    same_shape(weights, truth)
     axes = tuple(range(1, np.ndim(truth)))
-    right, whole, true = (np.sum(weights, axis=axes, where=m, dtype=float) for m in (found & truth, of, truth))
+    parts = found & truth, booleans(of), truth
+    right, whole, true = (np.sum(weights, axis=axes, where=m, dtype=float) for m in parts)
     return np.where(true > 0, np.divide(right, whole, out=np.zeros_like(right), where=whole > 0), np.nan)
 
 
@@ -217,7 +224,7 @@ def _by_surface(
     worst: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Measure the distances between the surfaces of each case; the worst value where nothing was found."""
-    _same(found, truth)
+    found, truth = alike(found, truth)
     values = np.where(np.any(truth, axis=tuple(range(1, np.ndim(truth)))), worst, np.nan)
     for i, (f, t) in enumerate(zip(found, truth, strict=True)):
         if f.any() and t.any():
@@ -242,8 +249,3 @@ def _spacings(spacing_mm: ArrayLike, truth: NDArray) -> NDArray[np.float64]:
             f"got shape {spacing_mm.shape}."
         )
     return np.broadcast_to(spacing_mm, (n, ndim))
-
-
-def _same(a: NDArray, b: NDArray) -> None:
-    if np.shape(a) != np.shape(b):
-        raise ValueError(f"arrays of shape {np.shape(a)} and {np.shape(b)} cannot be compared: give them one shape.")

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -78,8 +79,10 @@ class Model(nn.Module):
             "width": self.width,
             "kind": type(self).__name__,
             "rules": _rules(self.task),
+            "settings": _settings(self),
         }
-        weights = {name: values.contiguous() for name, values in self.state_dict().items()}
+        # Copied, because the format does not know that two names may share their values.
+        weights = {name: v.clone(memory_format=torch.contiguous_format) for name, v in self.state_dict().items()}
         with whole(path) as partial:
             # Not `save_file`: its files may be read by their owner alone, and a model is there to be handed on.
             partial.write_bytes(save(weights, {"biomark": json.dumps(about)}))
@@ -94,7 +97,8 @@ class Model(nn.Module):
             backbone: A module of the saved shapes, where the backbone was not one of ``BACKBONES``.
 
         Raises:
-            ValueError: The file is not a model of this class and version, or needs a task or backbone not given.
+            ValueError: The file is not a model of this class and version, needs a task or backbone not given, or is of
+                a class or backbone of your own that was built with other settings.
             FileNotFoundError: There is no such file.
         """
         if not Path(path).is_file():
@@ -127,6 +131,13 @@ class Model(nn.Module):
                 f"a {cls.__name__} is not built from task, backbone and width ({error}): build it yourself and give "
                 "its restore what safetensors.torch.load_file reads."
             ) from error
+        here = _settings(model)
+        for name, was in about.get("settings", {}).items():
+            if here.get(name, was) != was:
+                raise ValueError(
+                    f"{path} was saved with {name} = {was}, and a {cls.__name__} built from task, backbone and width "
+                    f"has {here[name]}: build it as it was and give its restore what safetensors.torch.load_file reads."
+                )
         try:
             return model.restore(state)
         except RuntimeError as error:
@@ -154,7 +165,39 @@ class Model(nn.Module):
                 weight.data = weight.data.to(memory_format=formats[weight.ndim])
             # A kernel of one voxel is in order either way; gradients, and so their exchange, come in the plain one.
             if weight.ndim > 2 and weight[0, 0].numel() == 1:
-                weight.data = weight.data.as_strided(weight.shape, (weight.shape[1], *[1] * (weight.ndim - 1)))
+                weight.data = weight.data.contiguous().as_strided(
+                    weight.shape, (weight.shape[1], *[1] * (weight.ndim - 1))
+                )
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, cohort: Cohort, batch_size: int = 32, *, maps: bool = True
+) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
+    """Values ``(N,)`` and maps ``(N, *S)`` of a cohort; no maps from a model that has none, or when not asked for.
+
+    Every case is looked at on its own grid, as in training. A cohort of quite other voxel spacings than the training
+    set's belongs on that grid first (``scans.Grid``), or to :meth:`biomark.Localizer.locate`, which sees to it.
+
+    Raises:
+        ValueError: The cohort has no cases, or is of another task.
+    """
+    refuse_other_task(model, cohort)
+    if not len(cohort):
+        raise ValueError("a cohort without cases gives nothing to predict: see what selected them.")
+    # A rule in the form of a module has neither.
+    device = next(chain(model.parameters(), model.buffers()), torch.empty(0)).device
+    training, values, kept = model.training, [], []
+    model.eval()
+    for start in range(0, len(cohort), batch_size):
+        rows = slice(start, start + batch_size)
+        images, weights = (np.asarray(a[rows], np.float32) for a in (cohort.images, cohort.weights))
+        out = model(torch.as_tensor(images[:, None], device=device), torch.as_tensor(weights, device=device))
+        values.append(out.value.cpu().double().numpy())
+        if maps and out.map is not None:
+            kept.append(out.map.cpu().numpy())
+    model.train(training)
+    return np.concatenate(values), np.concatenate(kept) if kept else None
 
 
 def refuse_other_task(model: nn.Module, cohort: Cohort) -> None:
@@ -166,6 +209,21 @@ def refuse_other_task(model: nn.Module, cohort: Cohort) -> None:
     task = getattr(model, "task", cohort.task)
     if task.key != cohort.task.key:
         raise ValueError(f"the model measures {task.key!r} and the cohort {cohort.task.key!r}: give one task.")
+
+
+def _settings(model: Model) -> dict[str, str]:
+    """Plain attributes of a class or backbone that biomark does not build by itself, by their place in the model."""
+    ours = type(model).__module__.startswith(__package__ + ".")
+    own = [("", model)] if not ours else []
+    if model.backbone_name not in BACKBONES:
+        own += [(f"{name}.", part) for name, part in model.named_modules() if name]
+    plain = (bool, int, float, str, tuple, list, type(None))
+    return {
+        place + key: repr(value)
+        for place, part in own
+        for key, value in vars(part).items()
+        if isinstance(value, plain) and key != "training" and not key.startswith("_")
+    }
 
 
 def _rules(task: Task) -> str:

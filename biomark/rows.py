@@ -95,7 +95,7 @@ class Batches:
         self._array, self._device = array, device
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        batch = torch.as_tensor(np.asarray(self._array[rows.cpu().numpy()]), dtype=_kind(self._array))
+        batch = torch.as_tensor(_plain(self._array[rows.cpu().numpy()]))
         if self._device.type == "cuda":  # from pinned memory it travels while the GPU computes
             batch = batch.pin_memory()
         return batch.to(self._device, non_blocking=True)
@@ -123,13 +123,18 @@ def held(array: NDArray | Rows, device: torch.device) -> Tensor | Batches:
         return Batches(array, device)
     tensor = torch.empty(array.shape, dtype=_kind(array), device=device)
     for start, part in zip(range(0, len(array), _AT_A_TIME), parts(array), strict=True):
-        tensor[start : start + _AT_A_TIME] = torch.as_tensor(np.array(part))
+        tensor[start : start + _AT_A_TIME] = torch.as_tensor(_plain(np.array(part)))
     return tensor
 
 
 def parts(array: NDArray | Rows) -> Iterator[NDArray]:
     """An array's rows in order, a few at a time."""
     return (array[start : start + _AT_A_TIME] for start in range(0, len(array), _AT_A_TIME))
+
+
+def _plain(part: NDArray) -> NDArray:
+    """As torch reads it: numbers as float32 in this machine's order of bytes, whatever a file holds."""
+    return np.asarray(part, bool if part.dtype == bool else np.float32)
 
 
 def _kind(array: NDArray | Rows) -> torch.dtype:

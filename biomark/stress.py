@@ -3,7 +3,8 @@
 Every function takes a cohort and gives a changed one; the one it was given stays as it is. Images are changed in
 Hounsfield units and millimetres and weighed anew, because a candidate rule sees the changed image too. Masks and values
 go along where a change moves or cuts the anatomy; only :func:`label_noise` makes a value wrong, and only
-:func:`wrong_spacing` a spacing.
+:func:`wrong_spacing` a spacing. A cohort whose weights are not those of its images, because they were summed from finer
+voxels or narrowed to an organ, is refused: weighing it anew would change its truth.
 
 What is applied to test cases says what a trained model bears (``bm.evaluate(model, bm.stress.blur(test, 3))``); applied
 to training cases, what training bears.
@@ -112,7 +113,7 @@ def label_noise(cohort: Cohort, share: float, *, seed: int = 0) -> Cohort:
 
 def reweigh(cohort: Cohort, task: Task) -> Cohort:
     """The same cases under another candidate rule, such as ``dataclasses.replace(task, hu_window=(-1024, 3071))``."""
-    return _seen(replace(cohort, task=task), np.asarray(cohort.images))
+    return _seen(cohort, np.asarray(cohort.images), task=task)
 
 
 def confound(cohort: Cohort, keep: float) -> Cohort:
@@ -136,10 +137,21 @@ def confound(cohort: Cohort, keep: float) -> Cohort:
 
 
 def _seen(cohort: Cohort, images: NDArray, **changed) -> Cohort:
-    """The cohort with these images, weighed anew."""
+    """The cohort with these images, weighed anew.
+
+    Raises:
+        ValueError: Its weights were not those of its images before.
+    """
+    for case in cohort:
+        plain = cohort.task.weigh(case.image, case.spacing_mm)
+        if np.abs(plain - case.weights).sum() > 0.01 * plain.sum():
+            raise ValueError(
+                f"case {case.id!r} does not weigh what the rules of {cohort.task.key!r} make of its voxels: change "
+                "cohorts on their scans' own voxels, and narrow them to a region (within) afterwards."
+            )
     images = np.asarray(images, np.float32)
-    spacing = changed.get("spacing_mm", cohort.spacing_mm)
-    weights = np.stack([cohort.task.weigh(image, mm) for image, mm in zip(images, spacing, strict=True)])
+    task, spacing = changed.get("task", cohort.task), changed.get("spacing_mm", cohort.spacing_mm)
+    weights = np.stack([task.weigh(image, mm) for image, mm in zip(images, spacing, strict=True)])
     return replace(cohort, images=images, weights=weights.astype(np.float32), **changed)
 
 

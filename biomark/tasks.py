@@ -44,6 +44,8 @@ class Task:
         worth: What a candidate adds to the biomarker, called with image and spacing: one number, or one a voxel. A
             voxel of worth 0 is no candidate. The default is the area in cm2.
         risk_groups: Upper bounds of clinical groups of the value, where such groups exist.
+        negligible: What is below this counts as nothing where cases are put into groups; a sum of map values is never
+            exactly 0.
         lesions: Whether the region is a number of separate lesions, which evaluation counts one by one.
         mirrored: Whether training may show the mirror image of a patient as if it were another; not where an organ
             lies on one side.
@@ -60,6 +62,7 @@ class Task:
     region: Callable[[NDArray, Sequence[float]], NDArray] = candidates.body
     worth: Callable[[NDArray, Sequence[float]], np.float32 | NDArray[np.float32]] = area_cm2
     risk_groups: tuple[float, ...] = ()
+    negligible: float = 0.0
     lesions: bool = False
     mirrored: bool = True
     plausible: tuple[float, float] = (0.0, np.inf)
@@ -68,6 +71,10 @@ class Task:
         if self.ndim == 3 and self.worth is area_cm2:
             raise ValueError(
                 f"task {self.key!r} is of volumes, and the default worth is an area: say what a voxel adds."
+            )
+        if self.ndim == 3 and self.region is candidates.body:
+            raise ValueError(
+                f"task {self.key!r} is of volumes, and the default region, the body, is found in slices: give a region."
             )
 
     def candidates(self, image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.bool_]:
@@ -145,13 +152,12 @@ class Task:
         return float(np.sum(self.weigh(image_hu, spacing_mm), where=np.asarray(mask, bool), dtype=float))
 
     def group(self, values: ArrayLike) -> NDArray:
-        """The number of each value's risk group, from 0.
+        """The number of each value's risk group, from 0; the upper bound of a group belongs to it.
 
-        A sum of map values is never exactly 0, and no single voxel of calcium scores below 1: what is below 1 counts
-        as nothing. The upper bound of a group belongs to it.
+        What is below ``negligible`` counts as nothing.
         """
         values = np.asarray(values, float)
-        return np.digitize(np.where(values < 1, 0, values), self.risk_groups, right=True)
+        return np.digitize(np.where(values < self.negligible, 0, values), self.risk_groups, right=True)
 
     def _checked(self, image_hu: NDArray, spacing_mm: Sequence[float]) -> tuple[NDArray, tuple[float, ...]]:
         image_hu, spacing = np.asarray(image_hu), tuple(float(s) for s in spacing_mm)
@@ -202,6 +208,8 @@ TASKS: dict[str, Task] = _Tasks(
             worth=agatston_dz3,
             # None, minimal, mild, moderate, severe: the commonest grouping (agatston.RISK_SCHEMES has others).
             risk_groups=(0.0, 10.0, 100.0, 400.0),
+            # The least lesion, 1 mm2 at factor 1 in a slice of 3 mm, scores 1; in thinner slices one alone scores less.
+            negligible=1.0,
             lesions=True,
             mirrored=False,
             # Scores above 10,000 are rare; ours.

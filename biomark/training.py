@@ -9,6 +9,7 @@ import os
 import time
 import warnings
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from tqdm.auto import tqdm
 
 from . import checkpoints, devices, records
 from .cohort import Cohort, refuse_broken
+from .files import whole
 from .fingerprints import rule
 from .losses import terms
 from .model import refuse_other_task
@@ -79,8 +81,8 @@ def fit(
     A script that ``torchrun --nproc-per-node 2 script.py`` starts trains one model on all its processes, and so on
     several GPUs or machines: each takes its share of every step's cases, gradients are averaged, and every process
     returns with the same model. How many processes there are changes rounding and seconds, not what is computed.
-    (Two exceptions: a Segmenter's Dice is of the cases that a process sees together, and so is a batch normalisation
-    in a module of your own, unless you convert it by ``torch.nn.SyncBatchNorm``.)
+    (The exceptions are what looks at several cases at once, and sees those that a process takes together: ``shares``, a
+    Segmenter's Dice, and a batch normalisation of your own, unless ``torch.nn.SyncBatchNorm`` converted it.)
 
     A model that was trained before is trained on from where it is, say from phantoms on a few scans: bring those to the
     spacing of its pixels (``trained_spacing_mm``), take a tenth of the learning rate, and let some of the first cohort
@@ -92,10 +94,10 @@ def fit(
         epochs: Passes over the cohort.
         batch_size: Cases a step, over all processes.
         accumulate: Parts in which a step's cases are taken, one after the other, their gradients added: less memory,
-            the same mean loss. Batch normalisation then sees a part at a time.
+            the same mean loss. What looks at several cases at once then sees a part at a time.
         lr: Highest learning rate.
-        seed: Order of cases and mirroring. (The initial weights are the model's own: seed them before building it.)
-        prior: Start from the share of candidate weight that belongs; a model that was trained before does not.
+        seed: Of the order of cases, mirroring and dropout. (Initial weights are made before: seed those yourself.)
+        prior: Start from the share of candidate weight that belongs, unless the model was trained before or knows none.
         value_scale: Where sums and numbers are compared: ``"linear"``, or ``"sqrt"``, ``"log"`` or ``"linear+log"`` for
             a biomarker that ranges from 0 to thousands (:func:`biomark.losses.value_loss`).
         decide: Weight of the map's indecision (:func:`biomark.losses.indecision`), reached linearly from 0 at the
@@ -127,9 +129,13 @@ def fit(
     device = devices.available(device)
     precision = devices.arithmetic(precision, device)
     fabric = devices.start(device, precision)
+    if shares and batch_size < 2 * accumulate * fabric.world_size:
+        given = f"{batch_size} a step in {accumulate} parts on {fabric.world_size} processes"
+        raise ValueError(f"shares compares cases, and {given} are fewer than 2 at a time: take a larger batch_size.")
     # Of several processes the first reads all weights for the prior; the others get its start when they are joined.
     before = (checkpoints.of_model(model), checkpoints.of_weights(model)) if checkpoint else ("", "")
-    model.prepare(cohort, **({} if prior and fabric.is_global_zero else {"prior": False}))
+    knows_prior = {"prior", "kwargs"} & {*signature(model.prepare).parameters}
+    model.prepare(cohort, **({"prior": False} if knows_prior and not (prior and fabric.is_global_zero) else {}))
     if device == "mps":  # which is no faster with channels last
         model.to(memory_format=torch.contiguous_format)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-4, fused=device != "mps")
@@ -172,23 +178,26 @@ def fit(
             rank=fabric.global_rank,
             processes=fabric.world_size,
         )
-        for step, taken in enumerate(epoch_steps, start=epoch * n_steps):
-            extra = terms(step / (epochs * n_steps), **beside)
-            optimizer.zero_grad(set_to_none=True)
-            for part in taken:
-                images, *others = map(part.of, data)
-                # Fabric enters the precision by itself only for a forward through a strategy's own wrapper.
-                with fabric.no_backward_sync(wrapped, enabled=part is not taken[-1]):
-                    with fabric.autocast():
-                        loss = wrapped.loss(images[:, None], *others, **how, **extra)
-                    fabric.backward(loss * part.share)
-                if len(part.rows):  # the mean of none is no number
-                    total += loss.detach() * len(part.rows)
-            fabric.clip_gradients(wrapped, optimizer, max_norm=1.0, error_if_nonfinite=False)
-            optimizer.step()
-            schedule.step()
-            bar.update()
+        with devices.draws(fabric.device, seed, epoch, fabric.global_rank):
+            for step, taken in enumerate(epoch_steps, start=epoch * n_steps):
+                extra = terms(step / (epochs * n_steps), **beside)
+                optimizer.zero_grad(set_to_none=True)
+                for part in taken:
+                    images, *others = map(part.of, data)
+                    # Fabric enters the precision by itself only for a forward through a strategy's own wrapper.
+                    with fabric.no_backward_sync(wrapped, enabled=part is not taken[-1]):
+                        with fabric.autocast():
+                            loss = wrapped.loss(images[:, None], *others, **how, **extra)
+                        fabric.backward(loss * part.share)
+                    if len(part.rows):  # the mean of none is no number
+                        total += loss.detach() * len(part.rows)
+                fabric.clip_gradients(wrapped, optimizer, max_norm=1.0, error_if_nonfinite=False)
+                optimizer.step()
+                schedule.step()
+                bar.update()
         mean = fabric.all_reduce(total, reduce_op="sum").item() / len(cohort)
+        if not all(p.isfinite().all() for p in model.parameters()):
+            mean = math.nan  # as the next loss would be
         if not math.isfinite(mean):
             refuse_broken(cohort)
             raise ValueError(f"the loss became {mean} in epoch {epoch + 1}: lower lr (now {lr}) or use precision='32'.")
@@ -219,7 +228,7 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
     """
     if not (hasattr(model, "save") and hasattr(model, "restore")):
         raise ValueError(
-            f"a {type(model).__name__} has no save and restore, as models of biomark have: train it by fit."
+            f"a {type(model).__name__} has no save and restore, as biomark's models have: train it by fit."
         )
     # The printed model tells apart networks of like weights, such as two dilations.
     key = hashlib.sha256(records.code_digest().encode() + repr(model).encode())
@@ -234,9 +243,8 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
     history = fit(model, cohort, **settings, checkpoint=place / "checkpoint.pt")
     if devices.first():
         model.save(weights)
-        partial = story.with_suffix(".partial")
-        partial.write_text(json.dumps(vars(history)))
-        os.replace(partial, story)  # last: a folder with a history is complete
+        with whole(story) as partial:  # last: a folder with a history is complete
+            partial.write_text(json.dumps(vars(history)))
         (place / "checkpoint.pt").unlink(missing_ok=True)  # another process may have been as fast
     devices.wait()
     return history

@@ -75,6 +75,16 @@ def test_the_values_are_those_that_evaluation_sees(model, sheet, tmp_path):
     np.testing.assert_allclose(values["value"], bm.predict(model, cohort)[0], rtol=1e-5)
 
 
+def test_without_a_grid_a_scan_is_looked_at_as_finely_as_the_model_learned(model, sheet, tmp_path):
+    """Else a model trained at 8 mm would be shown 3 mm, where everything is larger, and nobody would be told."""
+    grid = scans.Grid.usual(2, model.trained_spacing_mm)
+    assert grid == scans.Grid((54, 63), (8.0, 8.0))
+    for name, network in {"model": model, "ensemble": bm.Ensemble([model, model])}.items():
+        plain = delivery.deliver(network, sheet, tmp_path / name, write=[], progress=False)
+        asked = delivery.deliver(network, sheet, tmp_path / f"{name} asked", write=[], grid=grid, progress=False)
+        assert plain["value"].equals(asked["value"]) and plain["value"].notna().sum() == 3
+
+
 def test_what_is_done_is_not_done_again_unless_something_changed(model, sheet, tmp_path, monkeypatch):
     looked = []
     monkeypatch.setattr(scans, "read", lambda path, **k: looked.append(path.name) or scans.reader.read(path, **k))

@@ -154,3 +154,65 @@ def test_a_record_without_a_report_is_not_read_as_one(tmp_path):
     bm.records.write(tmp_path, parameters={})
     with pytest.raises(ValueError, match="has no task, unit.*evaluate that model again"):
         bm.Report.read(tmp_path)
+
+
+def test_what_another_program_found_is_judged_as_a_model_s_is(cohort):
+    """Values and maps from anywhere: another library's masks, a reader's numbers."""
+    maps = (np.random.default_rng(0).random(cohort.masks.shape) < 0.7) & cohort.masks
+    values = (maps * cohort.weights).sum((1, 2), dtype=float)
+    judged = bm.Report.of(cohort, values, maps.astype(np.uint8))
+    expected = bm.evaluate(Told(maps), cohort)
+    numbers = [{k: v for k, v in r.to_dict().items() if not isinstance(v, str)} for r in (judged, expected)]
+    assert numbers[0] == pytest.approx(numbers[1], nan_ok=True, rel=1e-5, abs=1e-6)
+    alone = bm.Report.of(cohort, values)
+    assert alone.r.value == judged.r.value and np.isnan(alone.dice.value)
+    assert bm.compare(judged, alone).r.difference.value == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (lambda c: (c.values[:-1],), "40 cases need a value each, and those given have shape"),
+        (lambda c: (c.values, c.masks[:, 1:]), "do not lie on images of shape"),
+        (lambda c: (c.values, 3.0 * c.masks - 1), "map values run from -1 to 2, not within 0 and 1"),
+    ],
+)
+def test_what_cannot_be_judged(cohort, given, words):
+    with pytest.raises(ValueError, match=words):
+        bm.Report.of(cohort, *given(cohort))
+
+
+class Half(nn.Module):
+    """The simplest rival: half of all candidates. It has nothing to learn."""
+
+    def forward(self, images, weights):
+        map = torch.full(weights.shape, 0.5)
+        return bm.Localization(bm.losses.aggregate(map, weights), map)
+
+
+def test_a_rule_without_parameters_is_a_rival_too(cohort):
+    assert bm.evaluate(Half(), cohort).mae.value > 0
+
+
+def test_any_type_of_number_on_disk_is_judged(cohort, tmp_path):
+    """float64, float16, the other order of bytes: as in memory."""
+    expected = bm.evaluate(Half(), cohort)
+    for kind in (np.float64, np.float16, ">f4"):
+        np.save(tmp_path / "images.npy", cohort.images.astype(kind))
+        images = np.load(tmp_path / "images.npy", mmap_mode="r")
+        report = bm.evaluate(Half(), dataclasses.replace(cohort, images=images))
+        assert report.mae.value == expected.mae.value
+    np.save(tmp_path / "masks.npy", cohort.masks.astype(np.uint8) * 255)
+    with pytest.raises(ValueError, match="the masks on disk are of type uint8"):
+        dataclasses.replace(cohort, masks=np.load(tmp_path / "masks.npy", mmap_mode="r"))
+
+
+def test_what_is_negligible_is_the_task_s_to_say():
+    """In millilitres, 0.3 is something; a score of 0.3 is not."""
+    ml = dataclasses.replace(bm.TASKS["cac"], unit="ml", risk_groups=(0.0, 0.1, 0.5), negligible=0.01)
+    assert ml.group([0, 0.005, 0.05, 0.3, 0.9]).tolist() == [0, 0, 1, 2, 3]
+    assert bm.TASKS["cac"].group([0, 0.3, 1, 10, 11]).tolist() == [0, 0, 1, 1, 2]
+    cohort, model = calcium([(0, [0.004, 0, 0, 0]), (200, [1, 1, 0, 0]), (0, [0, 0, 0, 0]), (100, [1, 0, 0, 0])])
+    assert bm.evaluate(model, cohort).zeros_kept == 1
+    model.at = 0
+    assert bm.evaluate(model, dataclasses.replace(cohort, task=ml)).zeros_kept == 0.5

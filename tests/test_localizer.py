@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import biomark as bm
@@ -184,6 +184,29 @@ def test_a_class_that_load_cannot_build_says_so(cohort, tmp_path):
     own.save(tmp_path / "m.safetensors")
     with pytest.raises(ValueError, match="not built from task, backbone and width"):
         Own.load(tmp_path / "m.safetensors")
+
+
+class Sharp(bm.Localizer):
+    def __init__(self, task, backbone="unet", width=4, sharpness=1.0):
+        super().__init__(task, backbone, width)
+        self.sharpness = sharpness
+
+    def logits(self, images_hu):
+        return self.sharpness * super().logits(images_hu)
+
+
+def test_settings_that_load_cannot_know_are_not_forgotten(cohort, tmp_path):
+    """A class or a backbone built otherwise would predict other values from the same weights."""
+    sharp, dilated = Sharp("sfa", sharpness=5.0), bm.Localizer("sfa", nn.Conv2d(1, 1, 3, padding=4, dilation=4))
+    for model in (sharp, dilated):
+        model.prepare(cohort)
+        model.save(tmp_path / f"{type(model).__name__}.safetensors")
+    with pytest.raises(ValueError, match=r"saved with sharpness = 5.0, and a Sharp built from .* has 1.0: build it as"):
+        Sharp.load(tmp_path / "Sharp.safetensors")
+    with pytest.raises(ValueError, match=r"saved with backbone.padding = \(4, 4\)"):
+        bm.Localizer.load(tmp_path / "Localizer.safetensors", backbone=nn.Conv2d(1, 1, 3, padding=1))
+    again = Sharp("sfa", sharpness=5.0).restore(load_file(tmp_path / "Sharp.safetensors"))
+    assert again.locate(cohort[0]).value == sharp.eval().locate(cohort[0]).value
 
 
 class BySlice(nn.Module):

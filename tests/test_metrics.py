@@ -18,6 +18,27 @@ def test_dice_by_hand():
     assert np.isnan(result[2])  # no truth to overlap with
 
 
+MEASURES = {
+    "dice": lambda found, truth: metrics.dice(found, truth),
+    "precision": lambda found, truth: metrics.precision(found, truth, np.ones(truth.shape)),
+    "recall": lambda found, truth: metrics.recall(found, truth, np.ones(truth.shape)),
+    "hd95": lambda found, truth: metrics.hd95(found, truth, (1, 1)),
+    "surface_dice": lambda found, truth: metrics.surface_dice(found, truth, (1, 1), tolerance_mm=1),
+    "lesions": lambda found, truth: metrics.lesions(found[0], truth[0], np.ones(truth[0].shape)).share,
+}
+
+
+@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+def test_masks_of_any_type_measure_alike_and_labels_are_refused(measure):
+    """As other programs write them; on the bits of numbers, ~ and & would give other results without a word."""
+    found, truth = np.random.default_rng(0).random((2, 3, 9, 9)) < 0.4
+    expected = measure(found, truth)
+    for kind in (np.uint8, np.int64, np.float32):
+        np.testing.assert_array_equal(measure(found.astype(kind), truth.astype(kind)), expected)
+    with pytest.raises(ValueError, match="values from 0 to 2 in what was found are not true or false"):
+        measure(2 * found.astype(np.uint8), truth)
+
+
 def test_precision_and_recall_count_weight():
     """Found 2 and 4, true 2 and 1: of 6 found 2 are true, of 3 true 2 are found."""
     found = np.array([[[1, 0, 1]], [[0, 0, 0]], [[1, 0, 0]]], bool)

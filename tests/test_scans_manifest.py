@@ -147,6 +147,43 @@ def test_csv_as_spreadsheets_write_it(scans, text, encoding):
     assert read_manifest(scans / "m.csv", PMA, cache=scans / "c", progress=False).ids == ("ä",)
 
 
+@pytest.mark.parametrize(
+    ("values", "read"),
+    [
+        (["31,5", "28,25", "30"], [31.5, 28.25, 30]),
+        (["31.5", "28.25", "30"], [31.5, 28.25, 30]),
+        (["31,512", "28,113", "30,007"], [31.512, 28.113, 30.007]),
+        (["12,5", "1.204", "1.017,5"], [12.5, 1204, 1017.5]),  # a point beside decimal commas sets off thousands
+    ],
+)
+def test_where_semicolons_separate_a_comma_may_be_the_decimal_mark(scans, values, read):
+    rows = [
+        f"{i};{name};{value}" for i, (name, value) in enumerate(zip(("a.nii.gz", "b", "c.dcm"), values, strict=True))
+    ]
+    (scans / "m.csv").write_text("\n".join(["id;image;value", *rows]))
+    how = {"plausible": (0, 5000), "cache": scans / "c", "progress": False, "strict": False}
+    assert read_manifest(scans / "m.csv", PMA, **how).values.tolist() == read
+
+
+@pytest.mark.parametrize("separator", [";", ","])
+def test_a_number_that_may_be_grouped_by_thousands_is_asked_for(scans, separator):
+    """Among 85 and 412, 1.234 may be the highest of all values or one of the lowest."""
+    rows = [f"{i},{name},{v}" for i, (name, v) in enumerate([("a.nii.gz", "85"), ("b", "1.234"), ("c.dcm", "2.017")])]
+    (scans / "m.csv").write_text("\n".join(["id,image,value", *rows]).replace(",", separator))
+    problems = check_manifest(scans / "m.csv", PMA, plausible=(0, 5000), progress=False)
+    asked = problems[problems["column"] == "value"]
+    assert asked["row"].tolist() == [3, 4]
+    assert "'1.234' may mean 1234 or 1.2340" in asked["problem"].iloc[0]
+
+
+def test_decimals_of_three_digits_in_all_rows_are_decimals(scans):
+    rows = [
+        f"{i},{name},{v}" for i, (name, v) in enumerate([("a.nii.gz", "31.512"), ("b", "28.113"), ("c.dcm", "9.007")])
+    ]
+    (scans / "m.csv").write_text("\n".join(["id,image,value", *rows]))
+    assert check_manifest(scans / "m.csv", PMA, progress=False).empty
+
+
 # --- what is wrong with a sheet --------------------------------------------------------------------------
 
 
@@ -195,6 +232,7 @@ def faulty(tmp_path):
         ({"value": "inf"}, "value", "not a number"),
         ({"value": "-30"}, "value", "negative"),
         ({"value": '"31,5"'}, "value", "write '31.5' if it is a decimal"),
+        ({"value": '"1,234"'}, "value", "write '1234' or '1.234', whichever it means"),
         ({"value": "3050"}, "value", "in mm2 instead of cm2?"),
         ({"value": "0.3"}, "value", "100 times too small"),
         ({"value": "1e9"}, "value", "outside 4 to 150 cm2"),

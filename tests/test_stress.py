@@ -86,8 +86,9 @@ def test_amounts_are_in_their_units(cohort):
 
 
 def plain_images(images, pixels_mm):
-    """A cohort of images in which everything is a candidate."""
-    task = replace(bm.TASKS["sfa"], hu_window=(-2000.0, 2000.0), region=lambda image, mm: np.ones(image.shape, bool))
+    """A cohort of images in which everything is a candidate of weight 1."""
+    everywhere = {"hu_window": (-2000.0, 2000.0), "region": lambda image, mm: np.ones(image.shape, bool)}
+    task = replace(bm.TASKS["sfa"], **everywhere, worth=lambda image, mm: np.float32(1))
     weights, ids = np.ones(images.shape, np.float32), tuple(map(str, range(len(images))))
     spacing = np.repeat(np.array(pixels_mm, float)[:, None], 2, 1)
     return bm.Cohort(task, images, weights, np.ones(len(images)), None, spacing, ids)
@@ -100,6 +101,17 @@ def test_a_blur_is_as_wide_as_it_says():
     for image, mm in zip(stress.blur(plain_images(images, [1, 2]), 4.0).images, [1, 2], strict=True):
         x = (np.arange(41) - 20) * mm
         assert np.sqrt((image.sum(0) * x**2).sum() / image.sum()) == pytest.approx(4.0, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    "narrowed",
+    [lambda c: c.within(np.arange(64) < 32 + np.zeros(c.images.shape)), lambda c: replace(c, weights=2 * c.weights)],
+    ids=["to an organ", "summed from finer voxels"],
+)
+def test_weights_that_are_not_those_of_the_image_are_not_thrown_away(cohort, narrowed):
+    with pytest.raises(ValueError, match="does not weigh what the rules of 'pma' make of its voxels"):
+        stress.shift_hu(narrowed(cohort), 0)
+    stress.label_noise(narrowed(cohort), 0.1)  # no image is weighed
 
 
 def test_a_soft_kernel_takes_noise_away_and_a_sharp_one_adds_it():

@@ -140,6 +140,20 @@ def test_a_run_leaves_what_is_needed_and_no_more(swept):
 
 
 @pytest.mark.slow
+def test_a_method_of_ones_own_is_trained_and_recorded_like_any(tmp_path):
+    own = "import biomark as bm\n\n\nclass Mine(bm.Segmenter):\n    pass\n"
+    (tmp_path / "mymodule.py").write_text(own)
+    small = {"task": "pma", "n_train": 8, "n_test": 8, "size": 48, "width": 4, "epochs": 1}
+    values = small | {"method": "mine2", "learner": "mymodule:Mine", "out": str(tmp_path / "run")}
+    command = ["papermill", NOTEBOOK, tmp_path / "run.ipynb", "--no-progress-bar", "-y", yaml.safe_dump(values)]
+    found = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tmp_path}{os.pathsep}{WORKFLOW.parent}"}
+    result = subprocess.run([sys.executable, "-m", *map(str, command)], env=found, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert bm.Report.read(tmp_path / "run").n == 8
+    assert bm.records.read(tmp_path / "run")["parameters"]["method"] == "mine2"
+
+
+@pytest.mark.slow
 def test_the_table_says_what_the_runs_said(swept):
     table = pd.read_csv(swept / "results.csv").set_index("method")
     assert list(table.index) == ["localizer", "direct"]
@@ -193,13 +207,27 @@ def test_p_values_are_adjusted_within_a_task_and_a_number_of_labels(tmp_path):
     assert table.dice_pvalue.isna().all() and table.dice_pvalue_holm.isna().all()
 
 
-def write_run(folder, method, seed, known, predicted):
+def test_methods_of_ones_own_stand_in_the_table_and_what_cannot_be_compared_is_said(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    known = rng.gamma(4, 5, 60)
+    write_run(tmp_path / "a", "localizer", 0, known, known + rng.normal(0, 1, 60))
+    write_run(tmp_path / "b", "cam2", 0, known, known + rng.normal(0, 3, 60))
+    write_run(tmp_path / "c", "other", 0, known + 1, known, extra={})  # on other phantoms, and by no notebook of ours
+    GATHER["gather"](tmp_path)
+    assert pd.read_csv(tmp_path / "results.csv").method.tolist() == ["localizer", "cam2", "other"]
+    assert pd.read_csv(tmp_path / "comparisons.csv")[["a", "b"]].to_numpy().tolist() == [
+        ["localizer unet", "cam2 unet"]
+    ]
+    assert capsys.readouterr().out.count("left out of the comparisons") == 2
+
+
+def write_run(folder, method, seed, known, predicted, extra=None):
     """A record as a run leaves it, of a model without a map."""
     task, n = bm.TASKS["pma"], len(known)
     empty = np.zeros((n, 1, 1), np.float32)
     cohort = bm.Cohort(task, empty, empty, known, None, np.ones((n, 2)), tuple(f"{seed}-{i}" for i in range(n)))
     asked = {"task": "pma", "method": method, "backbone": "unet", "n_train": 8, "seed": seed, "n_test": n, "size": 0}
-    extra = {"seconds": {"training": 1.0}, "post_hoc": {}}
+    extra = {"seconds": {"training": 1.0}, "post_hoc": {}} if extra is None else extra
     history = bm.History([1.0], [1.0], "cpu", "32-true")
     bm.records.write(
         folder, parameters=asked, report=bm.evaluate(Told(predicted), cohort), history=history, extra=extra

@@ -290,6 +290,100 @@ def test_a_loss_that_explodes_is_said(cohort):
         bm.fit(Exploding("sfa", width=2), cohort, **SETTINGS)
 
 
+class LastGradient(bm.Localizer):
+    """The loss stays a number; the last gradient of all is none."""
+
+    steps = 0
+
+    def loss(self, *batch, **how):
+        self.steps += 1
+        total = super().loss(*batch, **how)
+        return total + 0 * torch.sqrt(self.bias - self.bias) if self.steps == 12 else total
+
+
+def test_weights_that_become_no_numbers_in_the_last_step_are_said(cohort):
+    with pytest.raises(ValueError, match="loss became nan in epoch 4: lower lr"):
+        bm.fit(LastGradient("sfa", width=2), cohort, **SETTINGS)
+
+
+class Dropping(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, image):
+        return self.conv(torch.nn.functional.dropout(image, 0.5, self.training))
+
+
+def test_a_network_that_draws_is_resumed_to_the_same_bits(cohort, tmp_path, monkeypatch):
+    """What it draws hangs on seed and epoch alone, and leaves the caller's own draws as they were."""
+
+    def trained(**more):
+        torch.manual_seed(0)
+        model = bm.Localizer("sfa", backbone=Dropping())
+        torch.manual_seed(5)
+        bm.fit(model, cohort, **SETTINGS | more)
+        assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(5)))
+        return weights_of(model)
+
+    whole, kept = trained(), tmp_path / "checkpoint.pt"
+    keep, epochs = Checkpoint.keep, []
+
+    def keep_and_stop(self):
+        keep(self)
+        epochs.append(1)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "keep", keep_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        trained(checkpoint=kept)
+    assert_same(trained(checkpoint=kept), whole)
+    assert not torch.equal(trained(seed=8)["backbone.conv.weight"], whole["backbone.conv.weight"])
+
+
+def test_shares_ask_for_cases_to_compare(cohort):
+    bm.fit(new(), cohort, **SETTINGS | {"shares": 0.1, "epochs": 1, "accumulate": 4})
+    with pytest.raises(ValueError, match="8 a step in 8 parts on 1 processes are fewer than 2 at a time"):
+        bm.fit(new(), cohort, **SETTINGS | {"shares": 0.1, "accumulate": 8})
+
+
+class Plain(torch.nn.Module):
+    """The least that the loop asks for."""
+
+    def __init__(self):
+        super().__init__()
+        self.share = torch.nn.Parameter(torch.zeros(()))
+
+    def prepare(self, cohort):
+        pass
+
+    def loss(self, images, weights, values):
+        return (self.share * weights.flatten(1).sum(1) - values).abs().mean()
+
+
+def test_a_model_that_knows_no_prior_is_not_asked_for_one(cohort):
+    for prior in (True, False):
+        assert len(bm.fit(Plain(), cohort, **SETTINGS | {"prior": prior}).loss) == 4
+
+
+def test_weights_with_two_names_are_kept(cohort, tmp_path):
+    class Tied(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = (torch.nn.Conv2d(1, 1, 3, padding=1) for _ in range(2))
+            self.b.weight = self.a.weight
+
+        def forward(self, image):
+            return self.b(self.a(image))
+
+    first = bm.Localizer("sfa", backbone=Tied())
+    bm.fit_once(first, cohort, **SETTINGS, folder=tmp_path)
+    first.save(tmp_path / "m.safetensors")
+    again = bm.Localizer.load(tmp_path / "m.safetensors", backbone=Tied())
+    np.testing.assert_array_equal(bm.predict(first, cohort)[1], bm.predict(again, cohort)[1])
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("precision", ["32", "bf16", "16"])
 def test_cuda_trains_like_the_cpu(cohort, precision):

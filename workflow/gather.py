@@ -37,8 +37,8 @@ def result(root: Path, folder: Path) -> dict:
         **{name: asked[name] for name in RUN},
         **{name: value for name, value in record["metrics"].items() if name != "task"},
         **{name: value for name, value in asked.items() if name not in (*RUN, "device", "out")},
-        **{f"{part}_s": seconds for part, seconds in record["extra"]["seconds"].items()},
-        "seconds": sum(record["extra"]["seconds"].values()),
+        **{f"{part}_s": seconds for part, seconds in record["extra"].get("seconds", {}).items()},
+        "seconds": sum(record["extra"].get("seconds", {"training": sum(training["seconds"])}).values()),
         "loss": training["loss"][-1],
         "device": training["device"],
         "precision": training["precision"],
@@ -49,13 +49,18 @@ def result(root: Path, folder: Path) -> dict:
 
 
 def compared(root: Path, results: pd.DataFrame) -> pd.DataFrame:
-    """Every pair of different methods with the same task, seed and number of labels."""
+    """Every pair of different methods with the same task, seed and number of labels; what cannot be is said."""
     rows = []
     for _, group in results.groupby(SAME_TEST, sort=False):
         reports = {(run.method, run.backbone): bm.Report.read(root / run.folder) for run in group.itertuples()}
         for a, b in combinations(reports, 2):
             if a[0] != b[0]:
-                pair = bm.compare(reports[a], reports[b], names=(" ".join(a), " ".join(b)))
+                names = " ".join(a), " ".join(b)
+                try:
+                    pair = bm.compare(reports[a], reports[b], names=names)
+                except ValueError as error:
+                    print(f"{' and '.join(names)} of {group.folder.iloc[0]} are left out of the comparisons: {error}")
+                    continue
                 rows.append({name: group[name].iloc[0] for name in ("n_train", "seed")} | pair.to_dict())
     table = pd.DataFrame(rows)
     for measure in ("r", "mae", "dice") if rows else ():
@@ -69,7 +74,7 @@ def post_hoc(root: Path, results: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for _, group in results.groupby(SAME_TEST, sort=False):
         for direct in group[group.method == "direct"].itertuples():
-            explained = bm.records.read(root / direct.folder)["extra"]["post_hoc"]
+            explained = bm.records.read(root / direct.folder)["extra"].get("post_hoc", {})
             for method, found in explained.items():
                 theirs = np.array(found.pop("dices"), float)
                 row = {name: getattr(direct, name) for name in RUN if name != "method"}
@@ -137,8 +142,12 @@ def gather(root: Path) -> None:
 
 
 def ranked(column: pd.Series) -> pd.Series:
-    """Methods in their own order, the rest by value."""
-    return column.map(METHODS.index) if column.name == "method" else column
+    """Methods in their own order and others after them, the rest by value."""
+    return (
+        column.map(lambda m: (METHODS.index(m) if m in METHODS else len(METHODS), m))
+        if column.name == "method"
+        else column
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from biomark.scans.nifti import is_nifti
 from biomark.scans.preview import Preview, preview
 from biomark.scans.reader import missing
 from biomark.scans.scan import ScanError
-from biomark.scans.sheet import COLUMNS, REQUIRED, Problem, identifier, number, read_sheet
+from biomark.scans.sheet import COLUMNS, REQUIRED, Problem, grouped, identifier, number, read_sheet
 from biomark.tasks import TASKS, Task
 
 _SUGGESTIONS = 20  # searching a folder of thousands for a similar name takes a while, and the first few tell the story
@@ -94,6 +94,7 @@ class Checker:
     found: list[Problem]
     required: tuple[str, ...] = REQUIRED
     _missing: int = 0
+    _grouped: set[str] = field(default_factory=set)
     _sizes: dict[Path, Preview] = field(default_factory=dict)
 
     def check(self, table: pd.DataFrame, progress: bool) -> pd.DataFrame:
@@ -102,6 +103,7 @@ class Checker:
         Returns:
             One row a case, with paths made whole and numbers read; what could not be read is None.
         """
+        self._grouped = grouped(table["value"]) if "value" in table else set()
         rows = [
             self._row(dict(zip(table.columns, cells, strict=True)))
             for cells in tqdm(
@@ -176,6 +178,9 @@ class Checker:
 
     def _value(self, text: str) -> float:
         value, (low, high) = number(text, "value"), self.plausible
+        if text in self._grouped:
+            plain = text.replace(".", "")
+            raise ScanError(f"the value {text!r} may mean {plain} or {text}0: write the one that it means")
         if value < 0:
             raise ScanError(f"the value {text} is negative, which no {self.task.name} is")
         if low <= value <= high:

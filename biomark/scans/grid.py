@@ -39,13 +39,22 @@ class Grid:
             )
 
     @classmethod
-    def usual(cls, ndim: int) -> Grid:
+    def usual(cls, ndim: int, spacing_mm: Sequence[float] | None = None) -> Grid:
         """The grid of a task's images when none is given; ours.
 
         In 2-D 144 x 168 pixels of 3 mm: 432 x 504 mm, as wide as a scanner sees (500 mm). In 3-D 44 x 96 x 96 voxels
         of 3 x 2 x 2 mm: 132 x 192 x 192 mm, the largest box of :func:`biomark.scans.heart_box`.
+
+        Args:
+            ndim: Dimensions of the images.
+            spacing_mm: Another spacing, such as a model's ``trained_spacing_mm``, for a grid of that extent.
         """
-        return cls((144, 168), (3.0, 3.0)) if ndim == 2 else cls((44, 96, 96), (3.0, 2.0, 2.0))
+        grid = cls((144, 168), (3.0, 3.0)) if ndim == 2 else cls((44, 96, 96), (3.0, 2.0, 2.0))
+        if spacing_mm is None:
+            return grid
+        voxels = tuple(round(float(s), 4) for s in spacing_mm)
+        extents = (n * s for n, s in zip(grid.shape, grid.spacing_mm, strict=True))
+        return cls(tuple(math.ceil(mm / s - 1e-6) for mm, s in zip(extents, voxels, strict=True)), voxels)
 
     def place(self, shape: Sequence[int], spacing_mm: Sequence[float], part: Sequence[slice]) -> Placed:
         """Lay the grid over an image, from one of its voxels' corners on.

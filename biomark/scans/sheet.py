@@ -7,6 +7,7 @@ import difflib
 import io
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,7 +48,8 @@ def read_sheet(
 
     Returns:
         One row a case, without empty ones, with ``row``, the number of the row in the file, and those of the known
-        columns that the sheet has, as text without blanks around it; and the problems with columns and lines.
+        columns that the sheet has, as text without blanks around it; and the problems with columns and lines. In a CSV
+        that is separated by semicolons, decimal commas of ``value`` have become points.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -58,7 +60,8 @@ def read_sheet(
         raise FileNotFoundError(
             f"there is no file {path}: give the CSV or Excel file with the columns id, image, value."
         )
-    lines = _excel(path, required) if path.suffix.lower() in (".xlsx", ".xlsm", ".xls") else _csv(path)
+    excel = path.suffix.lower() in (".xlsx", ".xlsm", ".xls")
+    lines, separator = (_excel(path, required), "") if excel else _csv(path)
     lines = [[cell.strip() for cell in line] for line in lines]
     if not lines or not any(lines[0]):
         raise ValueError(f"{path} does not begin with a row of column names: write id, image, value there.")
@@ -77,7 +80,21 @@ def read_sheet(
         rows.append({"row": number} | {name: line[i] for name, i in names.items()})
     if not rows and not found:
         raise ValueError(f"{path} has column names but no rows below them.")
+    # Programs separate by semicolons where the comma is the decimal mark.
+    if separator == ";" and "value" in names:
+        _point_decimals(rows)
     return pd.DataFrame(rows, columns=["row", *names]), found
+
+
+def grouped(texts: Iterable[str]) -> set[str]:
+    """Which numbers of a column may be grouped by thousands: the 1.234 and 2.017 among 85, 412 and 12.
+
+    Whoever writes decimals writes them in most cells, and hardly ever three in each that has some.
+    """
+    texts = {text for text in texts if text}
+    marked = {text for text in texts if set(text) & {".", ","}}
+    like_groups = all(re.fullmatch(r"[+-]?[1-9]\d{0,2}[.,]\d{3}", text) for text in marked)
+    return marked if like_groups and marked < texts else set()
 
 
 def identifier(text: str) -> str:
@@ -102,6 +119,9 @@ def number(text: str, what: str) -> float:
     """
     if not text:
         raise ScanError(f"no {what} is given")
+    if re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+", text):
+        plain, point = text.replace(",", ""), text.replace(",", ".", 1)
+        raise ScanError(f"the {what} {text!r} has a comma: write {plain!r} or {point!r}, whichever it means")
     if re.fullmatch(r"[+-]?\d*,\d+", text):
         raise ScanError(f"the {what} {text!r} has a comma: write {text.replace(',', '.')!r} if it is a decimal one")
     try:
@@ -136,7 +156,17 @@ def _names(
     return names, found
 
 
-def _csv(path: Path) -> list[list[str]]:
+def _point_decimals(rows: list[dict]) -> None:
+    """Rewrite values with a decimal comma, and those beside them whose thousands are set off by points."""
+    comma = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+")
+    if any(comma.fullmatch(row["value"]) for row in rows):
+        for row in rows:
+            if comma.fullmatch(row["value"]) or re.fullmatch(r"[+-]?\d{1,3}(\.\d{3})+", row["value"]):
+                row["value"] = row["value"].replace(".", "").replace(",", ".")
+
+
+def _csv(path: Path) -> tuple[list[list[str]], str]:
+    """The cells of each line, and what separates them."""
     raw = path.read_bytes()
     if b"\0" in raw:
         raise ValueError(f"{path} is no text: save the sheet as CSV (UTF-8) or as .xlsx.")
@@ -145,8 +175,9 @@ def _csv(path: Path) -> list[list[str]]:
     except UnicodeDecodeError:
         text = raw.decode("cp1252", errors="replace")  # what Excel calls plain CSV on Windows
     first = text.lstrip().split("\n", 1)[0]
+    separator = max(",;\t", key=first.count)
     try:
-        return list(csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True))
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)), separator
     except csv.Error as error:
         raise ValueError(f"{path} is no proper CSV ({error}): save the sheet again, as CSV or .xlsx.") from error
 
