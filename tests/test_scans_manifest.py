@@ -184,6 +184,12 @@ def test_decimals_of_three_digits_in_all_rows_are_decimals(scans):
     assert check_manifest(scans / "m.csv", PMA, progress=False).empty
 
 
+def test_decimals_that_could_not_be_thousands_are_decimals(scans):
+    """28125 cm2 are no muscle."""
+    (scans / "m.csv").write_text("id,image,value\n0,a.nii.gz,31\n1,b,28.125\n2,c.dcm,40\n")
+    assert check_manifest(scans / "m.csv", PMA, progress=False).empty
+
+
 # --- what is wrong with a sheet --------------------------------------------------------------------------
 
 

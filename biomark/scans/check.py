@@ -178,8 +178,8 @@ class Checker:
 
     def _value(self, text: str) -> float:
         value, (low, high) = number(text, "value"), self.plausible
-        if text in self._grouped:
-            plain = text.replace(".", "")
+        plain = text.replace(".", "")
+        if text in self._grouped and low <= float(plain) <= high:
             raise ScanError(f"the value {text!r} may mean {plain} or {text}0: write the one that it means")
         if value < 0:
             raise ScanError(f"the value {text} is negative, which no {self.task.name} is")
