@@ -53,9 +53,16 @@ class Checkpoint:
             Whether the training in the file began from other weights than this one.
 
         Raises:
-            ValueError: It cannot be read, or is of another model, other data or settings.
+            ValueError: It cannot be read, is of another model, other data or settings, or not there for all processes.
         """
-        if not Path(self.path).exists():
+        there = Path(self.path).exists()
+        seen_by = int(self.fabric.all_reduce(float(there), reduce_op="sum"))
+        if seen_by not in (0, self.fabric.world_size):
+            raise ValueError(
+                f"only {seen_by} of {self.fabric.world_size} processes find the checkpoint {self.path}: give a file on "
+                "a disk that all of them share."
+            )
+        if not there:
             return False
         try:
             kept = self.fabric.load(self.path)

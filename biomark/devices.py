@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from lightning_fabric.plugins import MixedPrecision
-from lightning_fabric.plugins.environments import TorchElasticEnvironment
+from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 """Short names of what lightning-fabric calls a precision."""
@@ -68,6 +68,8 @@ def start(device: str, precision: str) -> lf.Fabric:
     # A precision given as a plugin is used without a line on stderr.
     plugins = [] if precision == "32-true" else [MixedPrecision(precision, device)]
     several = TorchElasticEnvironment.detect()
+    # Only torchrun says that a process is one of several: a batch system's variables, which Fabric would heed, do not.
+    plugins.append(TorchElasticEnvironment() if several else LightningEnvironment())
     here, everywhere = (int(os.environ[n]) if several else 1 for n in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     fabric = lf.Fabric(accelerator=device, devices=here, num_nodes=everywhere // here, plugins=plugins)
     fabric.launch()

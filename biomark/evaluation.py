@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -158,8 +157,7 @@ class Report:
         missing = [f.name for f in fields(cls) if f.name not in found and f.name != "cases"]
         if missing:
             raise ValueError(f"the record in {folder} has no {', '.join(missing)}: evaluate that model again.")
-        # "NA" and "None" are names of cases; only an empty cell is missing.
-        cases = pd.read_csv(Path(folder) / "predictions.csv", dtype={"id": str}, keep_default_na=False, na_values=[""])
+        cases = records.predictions(folder)
         return cls(cases=cases, **{f.name: found[f.name] for f in fields(cls) if f.name != "cases"})
 
     def __str__(self) -> str:

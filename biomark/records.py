@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import io
 import json
 import math
 import os
@@ -15,6 +16,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 SCHEMA = 1
 _PACKAGES = ("biomark", "torch", "numpy", "scipy", "lightning-fabric", "pydicom", "nibabel")
@@ -111,6 +114,7 @@ def write(
         "data_digest": data_digest,
         "code_digest": code_digest(),
         "git_commit": _git_commit(),
+        "predictions_digest": "",
         "versions": {"python": platform.python_version(), **{p: _version(p) for p in _PACKAGES}},
         "machine": {
             "platform": platform.platform(),
@@ -118,8 +122,11 @@ def write(
             "peak_memory_mib": _peak_memory_mib(),
         },
     }
+    target.unlink(missing_ok=True)  # so that what is stopped half way is no run
     if report is not None:
-        _atomic(target.with_name("predictions.csv"), report.to_frame().to_csv(index=False))
+        predictions = report.to_frame().to_csv(index=False)
+        record["predictions_digest"] = _digest(predictions.encode())
+        _atomic(target.with_name("predictions.csv"), predictions)
     _atomic(target, json.dumps(_finite(record), indent=2, allow_nan=False, default=str) + "\n")
     return target
 
@@ -138,11 +145,27 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not readable JSON ({error}): run it again.") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} holds no record: run it again.")
     if record.get("schema") != SCHEMA:
         raise ValueError(
             f"{path} has schema {record.get('schema')!r}, this biomark reads {SCHEMA}: use the biomark that wrote it."
         )
     return record
+
+
+def predictions(folder: str | os.PathLike) -> pd.DataFrame:
+    """Read the ``predictions.csv`` of a run, one row a case.
+
+    Raises:
+        FileNotFoundError: No run there, or one without predictions.
+        ValueError: The file is not the one that the run wrote.
+    """
+    text, kept = (Path(folder) / "predictions.csv").read_bytes(), read(folder).get("predictions_digest")
+    if kept and kept != _digest(text):
+        raise ValueError(f"{Path(folder) / 'predictions.csv'} is not of the run.json beside it: run it again.")
+    # "NA" and "None" are names of cases; only an empty cell is missing.
+    return pd.read_csv(io.BytesIO(text), dtype={"id": str}, keep_default_na=False, na_values=[""])
 
 
 def reference(name: str) -> Path:
@@ -192,6 +215,10 @@ def _atomic(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()[:16]  # a checkout may end lines otherwise
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -200,14 +227,22 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    here = Path(__file__).parent
+    """The commit of this library's clone; ``-dirty`` says that its code was changed since."""
+    # An installed biomark may lie within a repository of its user's, which does not know its files.
+    known = _git("ls-files", "--error-unmatch", Path(__file__).name)
+    commit = known and _git("rev-parse", "HEAD")
+    return commit and commit.strip() + "-dirty" * bool(_git("status", "--porcelain", "--", "."))
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", *arguments]
     try:
         found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5, check=False
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return found.stdout.strip() if found.returncode == 0 else None
+    return found.stdout if found.returncode == 0 else None
 
 
 def _peak_memory_mib() -> float | None:

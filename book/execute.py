@@ -65,7 +65,9 @@ def execute_all(paths: list[Path], build: Path, timeout: int, at_once: int, para
     todo, pool = waiting(paths, cache), ThreadPoolExecutor(at_once)
     if todo:
         print(f"    {len(todo)} chapters, {at_once} at a time, the longest first; a line as each is done", flush=True)
-    jobs = {pool.submit(execute, path, params and params / f"{path.stem}.yml", timeout): path for path in todo}
+    values = {path: params / f"{path.stem}.yml" if params else None for path in todo}
+    # A chapter without parameters of that kind runs with its own.
+    jobs = {pool.submit(execute, p, v if v and v.exists() else None, timeout): p for p, v in values.items()}
     try:
         for job in as_completed(jobs):
             path, (notebook, seconds, report) = jobs[job], job.result()

@@ -30,3 +30,25 @@ def test_what_is_not_there_is_said(call, words):
 def test_a_cpu_says_how_many_threads(monkeypatch, threads, said):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     assert devices.name(torch.device("cpu")) == said
+
+
+@pytest.mark.parametrize("tasks", ["SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"])
+def test_what_a_batch_system_says_of_itself_makes_no_processes(monkeypatch, tasks):
+    """`sbatch -n 4` is a way to get four cores; only torchrun starts several processes that train one model."""
+    for name, value in {tasks: "4", "SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_NODEID": "0"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SLURM_JOB_NAME", "train")
+    fabric = devices.start("cpu", "32-true")
+    assert (fabric.world_size, fabric.global_rank) == (1, 0)
+
+
+def test_seeded_draws_leave_the_others_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    drawn = []
+    for seed in ((1, 2), (1, 2), (2, 1)):
+        with devices.draws(torch.device("cpu"), *seed):
+            drawn.append(torch.rand(2))
+    assert torch.equal(torch.rand(2), expected)
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])

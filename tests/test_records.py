@@ -1,6 +1,7 @@
 """Records: round trip, whole or not at all, and parameters that are checked."""
 
 import json
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,55 @@ def test_another_run_is_not_overwritten(tmp_path):
         records.write(tmp_path, parameters={"seed": 2})
     records.write(tmp_path, parameters={"seed": 2}, overwrite=True)
     assert records.read(tmp_path)["parameters"]["seed"] == 2
+
+
+def test_predictions_belong_to_their_run(tmp_path):
+    """Two runs in one folder, or one that was stopped while it replaced another, are not taken for one."""
+    for name in ("a", "b"):
+        records.write(tmp_path / name, parameters={}, report=FakeReport())
+    (tmp_path / "b" / "predictions.csv").write_text("id,known\nNA,2.0\n")
+    assert records.predictions(tmp_path / "a").id.tolist() == ["a"]
+    with pytest.raises(ValueError, match="is not of the run.json beside it"):
+        records.predictions(tmp_path / "b")
+
+
+def test_a_run_that_is_stopped_while_it_replaces_another_is_no_run(tmp_path, monkeypatch):
+    records.write(tmp_path, parameters={"seed": 1}, report=FakeReport())
+    monkeypatch.setattr(records, "_finite", lambda value: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        records.write(tmp_path, parameters={"seed": 2}, report=FakeReport(), overwrite=True)
+    with pytest.raises(FileNotFoundError):
+        records.read(tmp_path)
+
+
+def test_the_commit_is_that_of_the_library(tmp_path, monkeypatch):
+    """Not that of a project in whose environment it happens to be installed."""
+
+    def git(*arguments):
+        who = ["-c", "user.name=n", "-c", "user.email=e"]
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    package = tmp_path / ".venv" / "biomark"
+    package.mkdir(parents=True)
+    (package / "records.py").write_text("")
+    monkeypatch.setattr(records, "__file__", str(package / "records.py"))
+    git("init", "-q")
+    (tmp_path / "his.py").write_text("")
+    git("add", "his.py")
+    git("commit", "-qm", "his")
+    assert records._git_commit() is None
+    git("add", "-f", ".venv")
+    git("commit", "-qm", "ours")
+    assert len(records._git_commit()) == 40
+    (package / "records.py").write_text("changed")
+    assert records._git_commit().endswith("-dirty")
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "3", ""])
+def test_what_is_no_record_is_said(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ValueError, match="run it again"):
+        records.read(tmp_path)
 
 
 def test_what_cannot_be_read(tmp_path):

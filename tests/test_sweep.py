@@ -213,12 +213,15 @@ def test_methods_of_ones_own_stand_in_the_table_and_what_cannot_be_compared_is_s
     write_run(tmp_path / "a", "localizer", 0, known, known + rng.normal(0, 1, 60))
     write_run(tmp_path / "b", "cam2", 0, known, known + rng.normal(0, 3, 60))
     write_run(tmp_path / "c", "other", 0, known + 1, known, extra={})  # on other phantoms, and by no notebook of ours
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "run.json").touch()  # cut off by a full disk
     GATHER["gather"](tmp_path)
     assert pd.read_csv(tmp_path / "results.csv").method.tolist() == ["localizer", "cam2", "other"]
     assert pd.read_csv(tmp_path / "comparisons.csv")[["a", "b"]].to_numpy().tolist() == [
         ["localizer unet", "cam2 unet"]
     ]
-    assert capsys.readouterr().out.count("left out of the comparisons") == 2
+    said = capsys.readouterr().out
+    assert said.count("left out of the comparisons") == 2 and "is not readable JSON" in said
 
 
 def write_run(folder, method, seed, known, predicted, extra=None):

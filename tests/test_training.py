@@ -419,6 +419,19 @@ def test_fit_once_asks_before_training_whether_the_model_can_be_kept(cohort, tmp
         bm.fit_once(torch.nn.Linear(1, 1), cohort, folder=tmp_path, **SETTINGS)
 
 
+def test_a_checkpoint_that_not_all_processes_find_is_refused(tmp_path):
+    """On a disk of one machine of several, the others would begin anew and all would learn from two models."""
+
+    class Two:
+        world_size = 2
+
+        def all_reduce(self, value, reduce_op):
+            return value + 1  # the other has it
+
+    with pytest.raises(ValueError, match="only 1 of 2 processes find the checkpoint"):
+        Checkpoint(tmp_path / "none.pt", Two(), {}, "", "").resume()
+
+
 def test_a_checkpoint_knows_its_model(cohort, tmp_path):
     file = tmp_path / "checkpoint.pt"
     bm.fit(new(), cohort, **SETTINGS, checkpoint=file)

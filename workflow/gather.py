@@ -123,7 +123,12 @@ def keep(root: Path, kept: Path) -> None:
 
 def gather(root: Path) -> None:
     """Read all runs below the folder and write the tables into it."""
-    rows = [result(root, path.parent) for path in sorted(root.glob("**/run.json"))]
+    rows = []
+    for path in sorted(root.glob("**/run.json")):
+        try:
+            rows.append(result(root, path.parent))
+        except ValueError as error:  # one that is damaged is no reason to lose the table
+            print(f"left out: {error}")
     if not rows:
         print(f"{root} holds no finished run: there is nothing to gather.")
         return
