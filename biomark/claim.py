@@ -96,9 +96,9 @@ def table(record: Mapping[str, Any]) -> pd.DataFrame:
 
 def _whole(record: Mapping[str, Any]) -> dict[int, str]:
     """Items that ask for nothing but what a record holds."""
-    metrics = record["metrics"]
+    metrics = record["metrics"] or {}
     return {
-        23: _listed(record["versions"] | {"on": record.get("machine", {}).get("platform")}),
+        23: _listed((record["versions"] or {}) | {"on": (record.get("machine") or {}).get("platform")}),
         28: ", ".join(name for name in metrics if _is_result(name, metrics)),
         37: ", ".join(_with_interval(name, metrics) for name in metrics if _is_result(name, metrics)),
     }
@@ -106,19 +106,22 @@ def _whole(record: Mapping[str, Any]) -> dict[int, str]:
 
 def _part(record: Mapping[str, Any]) -> dict[int, str]:
     """Items of which a record holds a part."""
-    asked, metrics, run = record["parameters"], record["metrics"], record["training"]
+    asked, metrics, run = (record[name] or {} for name in ("parameters", "metrics", "training"))
     tested = metrics.get("n") or asked.get("n_test")
     cases = _listed({"cases for training": asked.get("n_train"), "cases for testing": tested})
     passes = len(run.get("loss") or ())
     intervals = [name for name in metrics if f"{name}_low" in metrics]
     training = {name: asked.get(name) for name in _TRAINING} | {name: run.get(name) for name in ("device", "precision")}
     if passes:
-        training |= {"passes": passes, "last loss": f"{run['loss'][-1]:.4g}", "seconds": f"{sum(run['seconds']):.0f}"}
+        last, seconds = run["loss"][-1], sum(run.get("seconds") or ())
+        training |= {"passes": passes, "last loss": last and f"{last:.4g}", "seconds": seconds and f"{seconds:.0f}"}
     return {
         7: _listed({"fingerprint of the data": record.get("data_digest")}),
         19: cases and cases + _listed({"; seed": asked.get("seed")}),
         21: _listed({"cases for testing, in fact": tested}),
-        22: _listed({"task": metrics.get("task"), **{k: asked.get(k) for k in ("backbone", "width", "size")}}),
+        22: _listed(
+            {"task": metrics.get("task"), **{k: asked.get(k) for k in ("method", "backbone", "width", "size")}}
+        ),
         24: _listed({"random, from seed": asked.get("seed")}),
         25: _listed(training),
         26: f"the weights after the last of {passes} passes" if passes else "",

@@ -46,6 +46,12 @@ def test_an_empty_record_leaves_nearly_all_to_the_authors(tmp_path):
     assert not table.isna().any().any()
 
 
+@pytest.mark.parametrize("name", ["parameters", "metrics", "training", "versions", "machine"])
+def test_what_another_program_left_out_stays_open(record, name):
+    assert len(bm.claim.table(record | {name: None})) == 44
+    assert len(bm.claim.table(record | {"training": {"loss": [None]}})) == 44
+
+
 def test_no_record():
     with pytest.raises(ValueError, match="no run's record, for it has no metrics, parameters"):
         bm.claim.table({"training": {}, "versions": {}})
