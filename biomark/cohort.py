@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import overload
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
+from .files import whole
+from .fingerprints import rule
 from .masks import booleans
-from .rows import Rows, on_disk
-from .tasks import Task
+from .rows import Rows, numbers, on_disk, some
+from .tasks import TASKS, Task
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ class Cohort:
     def __post_init__(self) -> None:
         # Whoever makes one by hand may come with columns of a table, other types of numbers or views of arrays.
         plain = {"values": np.asarray(self.values, float), "spacing_mm": np.asarray(self.spacing_mm, float)}
-        plain |= {"ids": tuple(map(str, self.ids)), "images": _numbers(self.images), "weights": _numbers(self.weights)}
+        plain |= {"ids": tuple(map(str, self.ids)), "images": numbers(self.images), "weights": numbers(self.weights)}
         plain["masks"] = _booleans(self.masks)
         for name, value in plain.items():
             object.__setattr__(self, name, value)
@@ -120,10 +127,10 @@ class Cohort:
         rows = np.arange(len(self))[index]
         return replace(
             self,
-            images=_some(self.images, rows),
-            weights=_some(self.weights, rows),
+            images=some(self.images, rows),
+            weights=some(self.weights, rows),
             values=self.values[rows],
-            masks=None if self.masks is None else _some(self.masks, rows),
+            masks=None if self.masks is None else some(self.masks, rows),
             spacing_mm=self.spacing_mm[rows],
             ids=tuple(self.ids[i] for i in rows),
             about=None if self.about is None else self.about.iloc[rows].reset_index(drop=True),
@@ -169,9 +176,59 @@ class Cohort:
             raise ValueError(f"regions have shape {np.shape(regions)}, but the images {np.shape(self.images)}.")
         return replace(self, weights=self.weights * np.asarray(regions, bool))
 
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the cases as one safetensors file: to train where the scans are not, such as in Colab.
+
+        It holds all that training and evaluation read, ids and the table ``about`` included, with groups as the sheet
+        names them; not the scans. A cohort on disk is read into memory for it.
+
+        Args:
+            path: File to write, whole or not at all.
+        """
+        about = None if self.about is None else json.loads(self.about.to_json(orient="split", index=False))
+        told = {"task": self.task.key, "rules": _rules(self.task), "ids": self.ids, "about": about}
+        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
+        if self.masks is not None:
+            arrays["masks"] = np.ascontiguousarray(self.masks)
+        with whole(path) as partial:
+            partial.write_bytes(save(arrays, {"biomark cohort": json.dumps(told)}))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, *, task: Task | None = None) -> Cohort:
+        """Read what :meth:`save` wrote. Nothing in the file is executed.
+
+        Args:
+            path: The file.
+            task: The task, where it is not one of ``TASKS``.
+
+        Raises:
+            ValueError: The file holds no cohort, or needs a task that is not given.
+            FileNotFoundError: There is no such file.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"no cohort at {path}: save one there first.")
+        try:
+            with safe_open(path, framework="np") as file:
+                told = json.loads((file.metadata() or {})["biomark cohort"])
+                arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is no cohort that biomark wrote ({error}).") from error
+        if task is None and (told["task"] not in TASKS or told["rules"] != _rules(TASKS[told["task"]])):
+            raise ValueError(f"{path} is of a task {told['task']!r} with rules of its own: pass it as task=.")
+        table = told["about"] and pd.DataFrame(**told["about"])
+        return cls(task or TASKS[told["task"]], **{"masks": None} | arrays, ids=told["ids"], about=table)
+
     def without_masks(self) -> Cohort:
         """The same cases with numbers only: what a localizer trains on."""
         return replace(self, masks=None)
+
+
+_ARRAYS = ("images", "weights", "values", "spacing_mm")
+
+
+def _rules(task: Task) -> str:
+    """What decides which voxels are candidates, and what each is worth."""
+    return rule((task.hu_window, task.region, task.worth))
 
 
 def refuse_broken(cohort: Cohort) -> None:
@@ -186,16 +243,6 @@ def refuse_broken(cohort: Cohort) -> None:
                 raise ValueError(
                     f"the {what} of case {cohort.ids[i]!r} holds values that are no numbers: leave it out."
                 )
-
-
-def _some(array: NDArray | Rows, rows: NDArray) -> NDArray | Rows:
-    """Rows of an array; what lies on disk stays there."""
-    return Rows(array, rows) if on_disk(array) else array[rows]
-
-
-def _numbers(array: NDArray | Rows) -> NDArray[np.float32] | Rows:
-    """As torch reads it: float32 in this machine's order of bytes and without gaps. What lies on disk stays there."""
-    return array if on_disk(array) else np.ascontiguousarray(array, np.float32)
 
 
 def _booleans(masks: NDArray | Rows | None) -> NDArray[np.bool_] | Rows | None:

@@ -106,6 +106,16 @@ def on_disk(array: NDArray | Rows) -> bool:
     return isinstance(array, (Rows, np.memmap))
 
 
+def some(array: NDArray | Rows, rows: NDArray) -> NDArray | Rows:
+    """Rows of an array, by their numbers; what lies on disk stays there."""
+    return Rows(array, rows) if on_disk(array) else array[rows]
+
+
+def numbers(array: NDArray | Rows) -> NDArray[np.float32] | Rows:
+    """As torch reads it: float32 in this machine's order of bytes and without gaps. What lies on disk stays there."""
+    return array if on_disk(array) else np.ascontiguousarray(array, np.float32)
+
+
 def held(array: NDArray | Rows, device: torch.device) -> Tensor | Batches:
     """An array for training: as a tensor on the device, or batch by batch where it is too large for that.
 

@@ -93,3 +93,47 @@ def test_columns_of_a_table_and_other_types_of_numbers(cohort):
 def test_what_no_cohort_can_hold(cohort, change, says):
     with pytest.raises(ValueError, match=says):
         dataclasses.replace(cohort, **change(cohort))
+
+
+def test_a_saved_cohort_is_the_same_where_the_scans_are_not(tmp_path):
+    cohort = bm.phantoms.draw("sfa", 5, seed=0, size=32)
+    about = pd.DataFrame({"group": [f"00{i}" for i in range(5)], "findings": [["tilted"], [], [], [], []]})
+    for name, one in {
+        "plain": cohort,
+        "told": dataclasses.replace(cohort, about=about),
+        "blind": cohort.without_masks(),
+    }.items():
+        one.save(tmp_path / name)
+        again = bm.Cohort.load(tmp_path / name)
+        for part in ("images", "weights", "values", "masks", "spacing_mm"):
+            mine, theirs = getattr(one, part), getattr(again, part)
+            assert (mine is None and theirs is None) or (np.array_equal(mine, theirs) and mine.dtype == theirs.dtype)
+        assert (again.ids, again.task) == (one.ids, one.task)
+    assert bm.Cohort.load(tmp_path / "told").about.equals(about)
+
+
+def test_a_cohort_on_disk_is_saved_too(tmp_path):
+    cohort = bm.phantoms.draw("sfa", 5, seed=0, size=32)
+    np.save(tmp_path / "images.npy", cohort.images)
+    kept = dataclasses.replace(cohort, images=np.load(tmp_path / "images.npy", mmap_mode="r"))[[3, 1]]
+    kept.save(tmp_path / "c")
+    np.testing.assert_array_equal(bm.Cohort.load(tmp_path / "c").images, cohort.images[[3, 1]])
+
+
+def test_a_cohort_of_ones_own_task_is_loaded_with_it(tmp_path):
+    own = dataclasses.replace(bm.TASKS["sfa"], hu_window=(-150.0, -50.0))
+    cohort = bm.phantoms.draw("sfa", 3, seed=0, size=32)
+    dataclasses.replace(cohort, task=own).save(tmp_path / "own")
+    with pytest.raises(ValueError, match="'sfa' with rules of its own: pass it as task="):
+        bm.Cohort.load(tmp_path / "own")
+    assert bm.Cohort.load(tmp_path / "own", task=own).task is own
+
+
+def test_files_that_are_no_cohort(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no cohort at"):
+        bm.Cohort.load(tmp_path / "none")
+    (tmp_path / "text").write_text("no")
+    bm.Localizer("sfa", width=2).save(tmp_path / "model")
+    for name in ("text", "model"):
+        with pytest.raises(ValueError, match="is no cohort that biomark wrote"):
+            bm.Cohort.load(tmp_path / name)
