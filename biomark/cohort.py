@@ -216,6 +216,8 @@ class Cohort:
         if task is None and (told["task"] not in TASKS or told["rules"] != _rules(TASKS[told["task"]])):
             raise ValueError(f"{path} is of a task {told['task']!r} with rules of its own: pass it as task=.")
         table = told["about"] and pd.DataFrame(**told["about"])
+        if table is not None and "findings" in table:
+            table["findings"] = table["findings"].map(tuple)  # JSON has lists alone
         return cls(task or TASKS[told["task"]], **{"masks": None} | arrays, ids=told["ids"], about=table)
 
     def without_masks(self) -> Cohort:

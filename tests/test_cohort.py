@@ -97,7 +97,7 @@ def test_what_no_cohort_can_hold(cohort, change, says):
 
 def test_a_saved_cohort_is_the_same_where_the_scans_are_not(tmp_path):
     cohort = bm.phantoms.draw("sfa", 5, seed=0, size=32)
-    about = pd.DataFrame({"group": [f"00{i}" for i in range(5)], "findings": [["tilted"], [], [], [], []]})
+    about = pd.DataFrame({"group": [f"00{i}" for i in range(5)], "findings": [("tilted",), (), (), (), ()]})
     for name, one in {
         "plain": cohort,
         "told": dataclasses.replace(cohort, about=about),
