@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from .backbones import pad_to_multiple
 from .baselines import DirectRegressor
 from .cohort import Cohort
 from .metrics import energy_in_mask
+from .model import tensor
 
 METHODS = ("grad_cam", "integrated_gradients", "occlusion")
 """Names for ``method`` of :func:`explain`."""
@@ -86,7 +86,7 @@ def explain(
     maps = np.empty(cohort.images.shape, np.float32)
     for start in range(0, len(cohort), batch_size):
         rows = slice(start, start + batch_size)
-        images = torch.as_tensor(cohort.images[rows, None], dtype=torch.float32, device=device)
+        images = tensor(cohort.images[rows])[:, None].to(device)
         # As the model will clip them: what lies beyond would only lengthen the way of the integrated gradients.
         images = images.clamp(*model.task.input_hu)
         if method == "grad_cam":
@@ -129,7 +129,7 @@ def _occlusion(model: DirectRegressor, images: Tensor, absent_hu: float, window:
     return Occlusion(lambda x: model(x).value).attribute(images, (1, *box), (1, *step), absent_hu)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PostHoc:
     """How well post hoc maps lie on the truth, at their best.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -26,8 +27,10 @@ HIGHEST_LOG = 10.0
 class DirectRegressor(Model):
     """Image in, number out: the encoder of a backbone, its coarsest features pooled, and two layers.
 
-    It sees what the localizer's encoder sees, starts from the typical value, and has the same loss and training. What
-    it lacks is the idea of this book: that the number is a sum over candidates, in a known unit.
+    It sees what the localizer's encoder sees, starts from the typical value, and has the same loss and training. Where
+    all candidates of a case are worth the same, as the pixels of an area are, its answer is multiplied by that worth
+    over the training set's mean: an image does not show how many millimetres its pixels have, and the localizer knows
+    by its weights. What it lacks is the idea of this book: that the number is a sum over candidates.
 
     Args:
         task: What is measured: a :class:`~biomark.tasks.Task` or a key of ``TASKS``.
@@ -52,13 +55,16 @@ class DirectRegressor(Model):
         # Small, so that training starts near the typical value, but not 0: a last layer of zeros hides the image from
         # the first steps, and training on skewed values then settles on their median.
         nn.init.normal_(self.head[-1].weight, 0, 0.05)
+        # What a voxel is worth in the training set; 0 where voxels of one case differ, as with density factors.
+        self.register_buffer("voxel", torch.zeros(()))
 
     def forward(self, images_hu: Tensor, weights: Tensor | None = None) -> Localization:
         """Predict.
 
         Args:
             images_hu: Hounsfield units, ``(N, 1, *S)``.
-            weights: Not looked at.
+            weights: From ``task.weigh``, ``(N, *S)``: only the largest of each case is read, and that where all
+                candidates of a case are worth the same. Without, voxels are taken to be of the training set's size.
 
         Returns:
             Values ``(N,)``, float32, not negative. There is no map.
@@ -70,25 +76,48 @@ class DirectRegressor(Model):
         # The head gives the logarithm of the value, as far as that can be told from 0 (losses.SOFTENING): so a score
         # of 10 is as easy to say as one of 1000, and 0 can be said too.
         above = F.softplus(self.head(pooled)[:, 0].float()).clamp(max=HIGHEST_LOG)
-        return Localization(torch.expm1(above) * SOFTENING * self.scale, None)
+        return Localization(torch.expm1(above) * SOFTENING * self.scale * self._size(weights), None)
+
+    def _size(self, weights: Tensor | None) -> Tensor:
+        """How many times a voxel of the training set one of each case is worth, ``(N,)``; 1 where it is not told."""
+        if weights is None:
+            return torch.ones_like(self.voxel)
+        worth = weights.flatten(1).amax(1)
+        return torch.where((worth > 0) & (self.voxel > 0), worth / self.voxel.clamp_min(1e-12), 1.0)
 
     def prepare(self, cohort: Cohort, *, prior: bool = True) -> None:
-        """Take the typical value and the spacing from the training set; with ``prior``, start near that value.
+        """Take the typical value, spacing and worth of a voxel from the training set; with ``prior``, start near that
+        value.
 
-        A model that was trained before has learned values in units of its typical value, and keeps both.
+        A model that was trained before has learned values in units of these, and keeps them.
         """
         trained, scale = not self.trained_spacing_mm.isnan().any(), self.scale.clone()
         super().prepare(cohort)
         if trained:
             self.scale.copy_(scale)
-        elif prior:
+            return
+        candidates = [weights[weights > 0] for weights in cohort.weights if weights.any()]
+        if candidates and all(worth.min() == worth.max() for worth in candidates):
+            self.voxel.fill_(float(np.mean([worth[0] for worth in candidates])))
+        if prior:
             nn.init.constant_(self.head[-1].bias, math.log(1 / SOFTENING))  # softplus hardly changes it
 
     def loss(
-        self, images_hu: Tensor, weights: Tensor, values: Tensor, *, value_scale: str = "linear", **of_maps: float
+        self,
+        images_hu: Tensor,
+        weights: Tensor,
+        values: Tensor,
+        *,
+        value_scale: str = "linear",
+        decide: float = 0.0,
+        smooth: float = 0.0,
+        shares: float = 0.0,
     ) -> Tensor:
-        """What training minimises: the distance between prediction and number. Terms that judge a map do not apply."""
-        return value_loss(self(images_hu).value, values, self.scale, value_scale)
+        """What training minimises: the distance between prediction and number.
+
+        ``decide``, ``smooth`` and ``shares`` judge a map and do not apply.
+        """
+        return value_loss(self(images_hu, weights).value, values, self.scale, value_scale)
 
 
 class Segmenter(Localizer):
@@ -110,15 +139,27 @@ class Segmenter(Localizer):
         """The values of the masks that the maps become at one half."""
         return aggregate(map > 0.5, weights)
 
-    def loss(self, images_hu: Tensor, weights: Tensor, values: Tensor, masks: Tensor, **of_values: float) -> Tensor:
+    def loss(
+        self,
+        images_hu: Tensor,
+        weights: Tensor,
+        values: Tensor,
+        masks: Tensor,
+        *,
+        value_scale: str = "linear",
+        decide: float = 0.0,
+        smooth: float = 0.0,
+        shares: float = 0.0,
+    ) -> Tensor:
         """What training minimises: cross entropy and soft Dice among the candidates.
+
+        ``value_scale``, ``decide``, ``smooth`` and ``shares`` mend what a number leaves open, and do not apply.
 
         Args:
             images_hu: Hounsfield units, ``(N, 1, *S)``.
             weights: From ``task.weigh``, ``(N, *S)``; only whether they are above 0 counts.
             values: Not looked at.
             masks: True regions, boolean, ``(N, *S)``.
-            **of_values: ``value_scale``, ``decide`` and ``smooth`` mend what a number leaves open; they do not apply.
         """
         return mask_loss(self.logits(images_hu), masks, weights)
 
@@ -161,8 +202,18 @@ class SizeConstrained(Localizer):
         """The area of a map of ones: the whole image."""
         return float(weights.max() * weights.size)
 
-    def loss(self, images_hu: Tensor, weights: Tensor, values: Tensor, **of_values: float) -> Tensor:
-        """What training minimises: how far the area lies outside its bounds. Other terms do not apply."""
+    def loss(
+        self,
+        images_hu: Tensor,
+        weights: Tensor,
+        values: Tensor,
+        *,
+        value_scale: str = "linear",
+        decide: float = 0.0,
+        smooth: float = 0.0,
+        shares: float = 0.0,
+    ) -> Tensor:
+        """What training minimises: how far the area lies outside its bounds. The localizer's terms do not apply."""
         return size_penalty(self(images_hu, weights).value, values, self.scale)
 
 

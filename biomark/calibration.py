@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .masks import booleans
+from .masks import booleans, memberships
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reliability:
     """A reliability curve over all candidates of all cases, by weight: square centimetres count, not pixels.
 
@@ -70,9 +70,8 @@ def reliability(maps: NDArray, truth: NDArray, weights: NDArray, *, bins: int = 
     if bins < 1:
         raise ValueError(f"a curve needs at least one bin, not {bins}.")
     candidates = np.asarray(weights) > 0
-    m, t, w = (np.asarray(a)[candidates].astype(float) for a in (maps, booleans(truth, "the truth"), weights))
-    if m.size and not (m.min() >= 0 and m.max() <= 1):
-        raise ValueError(f"map values run from {m.min():g} to {m.max():g}, not within 0 and 1: give maps, not logits.")
+    given = memberships(maps, candidates), booleans(truth, "the truth"), weights
+    m, t, w = (np.asarray(a)[candidates].astype(float) for a in given)
     edges = np.linspace(0, 1, bins + 1)
     at = np.minimum((m * bins).astype(int), bins - 1)
     weight, expected, true = (np.bincount(at, v, bins) for v in (w, w * m, w * t))

@@ -38,7 +38,7 @@ class Checkpoint:
 
     def keep(self) -> None:
         """Write the state, whole or not at all."""
-        target = Path(self.path)
+        target = Path(self.path).expanduser()
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")  # one process writes, the first
         self.fabric.save(partial, self.state | {"call": self.call, "start": self.start})
@@ -55,7 +55,7 @@ class Checkpoint:
         Raises:
             ValueError: It cannot be read, is of another model, other data or settings, or not there for all processes.
         """
-        there = Path(self.path).exists()
+        there = Path(self.path).expanduser().exists()
         seen_by = int(self.fabric.all_reduce(float(there), reduce_op="sum"))
         if seen_by not in (0, self.fabric.world_size):
             raise ValueError(
@@ -65,7 +65,7 @@ class Checkpoint:
         if not there:
             return False
         try:
-            kept = self.fabric.load(self.path)
+            kept = self.fabric.load(Path(self.path).expanduser())
         except Exception as error:
             raise ValueError(
                 f"the checkpoint {self.path} cannot be read ({error}): remove it to train from the start."

@@ -59,7 +59,10 @@ ITEMS = {
 """Section and matter of each item of the 2024 update, in our words (the checklist's own are in Tejani et al., Radiol.
 Artif. Intell. 6 (2024) e240300)."""
 
-_TRAINING = ("epochs", "batch_size", "lr", "value_scale", "decide", "smooth")
+_TRAINING = (
+    *("epochs", "batch_size", "accumulate", "lr", "prior"),
+    *("value_scale", "decide", "smooth", "shares"),
+)
 
 
 def table(record: Mapping[str, Any]) -> pd.DataFrame:
@@ -120,7 +123,7 @@ def _part(record: Mapping[str, Any]) -> dict[int, str]:
         19: cases and cases + _listed({"; seed": asked.get("seed")}),
         21: _listed({"cases for testing, in fact": tested}),
         22: _listed(
-            {"task": metrics.get("task"), **{k: asked.get(k) for k in ("method", "backbone", "width", "size")}}
+            {"task": metrics.get("task"), **{k: asked.get(k) or None for k in ("method", "backbone", "width", "size")}}
         ),
         24: _listed({"random, from seed": asked.get("seed")}),
         25: _listed(training),

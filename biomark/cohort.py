@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from .files import whole
+from .files import as_table, plain, whole
 from .fingerprints import rule
-from .masks import booleans
+from .masks import booleans, inside
 from .rows import Rows, numbers, on_disk, some
 from .tasks import TASKS, Task
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """One image, what its voxels would add, and (when known) its number and its mask.
 
@@ -43,7 +43,7 @@ class Case:
     spacing_mm: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cohort:
     """Cases of one shape for one task.
 
@@ -73,10 +73,10 @@ class Cohort:
 
     def __post_init__(self) -> None:
         # Whoever makes one by hand may come with columns of a table, other types of numbers or views of arrays.
-        plain = {"values": np.asarray(self.values, float), "spacing_mm": np.asarray(self.spacing_mm, float)}
-        plain |= {"ids": tuple(map(str, self.ids)), "images": numbers(self.images), "weights": numbers(self.weights)}
-        plain["masks"] = _booleans(self.masks)
-        for name, value in plain.items():
+        given = {"values": np.asarray(self.values, float), "spacing_mm": np.asarray(self.spacing_mm, float)}
+        given |= {"ids": tuple(map(str, self.ids)), "images": numbers(self.images), "weights": numbers(self.weights)}
+        given["masks"] = _booleans(self.masks)
+        for name, value in given.items():
             object.__setattr__(self, name, value)
         if self.values.ndim != 1:
             raise ValueError(f"values have shape {self.values.shape}: give one number a case, such as values[:, 0].")
@@ -88,13 +88,14 @@ class Cohort:
         if np.shape(self.spacing_mm) != (n, self.task.ndim) or len(self.ids) != n:
             raise ValueError(f"a cohort of {n} cases needs {n} spacings of {self.task.ndim} numbers and {n} ids.")
         if not (np.isfinite(self.spacing_mm) & (self.spacing_mm > 0)).all():
-            first = self.ids[int(np.argmin((self.spacing_mm > 0).all(1) & np.isfinite(self.spacing_mm).all(1)))]
+            first = self.ids[int(np.argmin((np.isfinite(self.spacing_mm) & (self.spacing_mm > 0)).all(1)))]
             raise ValueError(f"case {first!r} has a voxel spacing that is no length: give millimetres above 0.")
         if self.about is not None and len(self.about) != n:
             raise ValueError(f"the table about {n} cases has {len(self.about)} rows: give it one a case.")
-        if not np.isfinite(self.values).all():
-            first = self.ids[int(np.argmin(np.isfinite(self.values)))]
-            raise ValueError(f"case {first!r} has no finite value: leave it out or mend it.")
+        if not (np.isfinite(self.values) & (self.values >= 0)).all():
+            first = int(np.argmin(np.isfinite(self.values) & (self.values >= 0)))
+            value = f"case {self.ids[first]!r} has the value {self.values[first]:g}"
+            raise ValueError(f"{value}, and a sum of weights is a number from 0 on: leave it out or mend it.")
 
     def __len__(self) -> int:
         return len(self.values)
@@ -144,18 +145,22 @@ class Cohort:
             seed: Same seed, same split.
 
         Raises:
-            ValueError: One part would be empty.
+            ValueError: One part would be empty, or a case has no group where others have.
         """
         wanted, groups = round(fraction * len(self)), np.arange(len(self))
         if self.about is not None and "group" in self.about:
+            if self.about["group"].isna().any():
+                first = self.ids[int(np.argmax(self.about["group"].isna()))]
+                raise ValueError(f"case {first!r} has no group, such as whose scan it is: give it one of its own.")
             groups = np.unique(np.asarray(self.about["group"], str), return_inverse=True)[1]
         order = np.random.default_rng(seed).permutation(len(np.unique(groups)))
         sizes = np.cumsum(np.bincount(groups)[order])
-        first = int(np.argmin(np.abs(sizes - wanted))) + 1 if len(order) else 0
-        if not 0 < wanted < len(self) or first == len(order):
+        if not 0 < wanted < len(self) or len(order) < 2:
             raise ValueError(
-                f"a split of {len(self)} cases at {fraction} leaves one side empty: choose a fraction between 0 and 1."
+                f"a split of {len(self)} cases in {len(order)} groups at {fraction} leaves one side empty: choose a "
+                "fraction between 0 and 1."
             )
+        first = int(np.argmin(np.abs(sizes[:-1] - wanted))) + 1
         if len(order) == len(self):
             return self[order[:first]], self[order[first:]]
         in_first = np.isin(groups, order[:first])
@@ -167,25 +172,25 @@ class Cohort:
         Values and masks stay: a region must hold what the number counts.
 
         Args:
-            regions: Boolean, ``(N, *S)``.
+            regions: Booleans or labels from 0, ``(N, *S)``; what is above 0 is inside.
 
         Raises:
-            ValueError: The regions have another shape than the images.
+            ValueError: The regions have another shape than the images, or are probabilities.
         """
         if np.shape(regions) != np.shape(self.images):
             raise ValueError(f"regions have shape {np.shape(regions)}, but the images {np.shape(self.images)}.")
-        return replace(self, weights=self.weights * np.asarray(regions, bool))
+        return replace(self, weights=self.weights * inside(regions, "the regions"))
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the cases as one safetensors file: to train where the scans are not, such as in Colab.
 
         It holds all that training and evaluation read, ids and the table ``about`` included, with groups as the sheet
-        names them; not the scans. A cohort on disk is read into memory for it.
+        names them; not the scans, nor what was set aside. A cohort on disk is read into memory for it.
 
         Args:
             path: File to write, whole or not at all.
         """
-        about = None if self.about is None else json.loads(self.about.to_json(orient="split", index=False))
+        about = None if self.about is None else plain(self.about)
         told = {"task": self.task.key, "rules": _rules(self.task), "ids": self.ids, "about": about}
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
         if self.masks is not None:
@@ -199,13 +204,14 @@ class Cohort:
 
         Args:
             path: The file.
-            task: The task, where it is not one of ``TASKS``.
+            task: The task of the cohort, where it is not one of ``TASKS``.
 
         Raises:
-            ValueError: The file holds no cohort, or needs a task that is not given.
+            ValueError: The file holds no cohort, one of another task, or needs a task that is not given.
             FileNotFoundError: There is no such file.
         """
-        if not Path(path).is_file():
+        path = Path(path).expanduser()
+        if not path.is_file():
             raise FileNotFoundError(f"no cohort at {path}: save one there first.")
         try:
             with safe_open(path, framework="np") as file:
@@ -215,9 +221,9 @@ class Cohort:
             raise ValueError(f"{path} is no cohort that biomark wrote ({error}).") from error
         if task is None and (told["task"] not in TASKS or told["rules"] != _rules(TASKS[told["task"]])):
             raise ValueError(f"{path} is of a task {told['task']!r} with rules of its own: pass it as task=.")
-        table = told["about"] and pd.DataFrame(**told["about"])
-        if table is not None and "findings" in table:
-            table["findings"] = table["findings"].map(tuple)  # JSON has lists alone
+        if task is not None and task.key != told["task"]:
+            raise ValueError(f"{path} is of task {told['task']!r}, and the task given is {task.key!r}.")
+        table = None if told["about"] is None else as_table(told["about"])
         return cls(task or TASKS[told["task"]], **{"masks": None} | arrays, ids=told["ids"], about=table)
 
     def without_masks(self) -> Cohort:
@@ -233,18 +239,16 @@ def _rules(task: Task) -> str:
     return rule((task.hu_window, task.region, task.worth))
 
 
-def refuse_broken(cohort: Cohort) -> None:
-    """Name the first case with voxels that are no numbers. It reads every voxel: for when a loss became no number.
+def refuse_broken(cases: Iterable[Case]) -> None:
+    """Name the first case with voxels that are no numbers. It reads every voxel: for when a result is no number.
 
     Raises:
         ValueError: There is one.
     """
-    for what, rows in (("image", cohort.images), ("weights", cohort.weights)):
-        for i, row in enumerate(rows):
-            if not np.isfinite(row).all():
-                raise ValueError(
-                    f"the {what} of case {cohort.ids[i]!r} holds values that are no numbers: leave it out."
-                )
+    for case in cases:
+        for what, voxels in (("image", case.image), ("weights", case.weights)):
+            if not np.isfinite(voxels).all():
+                raise ValueError(f"the {what} of case {case.id!r} holds values that are no numbers: leave it out.")
 
 
 def _booleans(masks: NDArray | Rows | None) -> NDArray[np.bool_] | Rows | None:

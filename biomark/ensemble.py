@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from .cohort import Case
 from .localizer import Localizer
-from .model import Localization
+from .model import Localization, tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Consensus(Localization):
     """What an ensemble finds: value and map of the whole, and the standard deviation over its members.
 
@@ -79,8 +79,8 @@ class Ensemble(nn.Module):
             Floats and numpy arrays of the case's shape.
         """
         members = [model.locate(case, window=window) for model in self.models]
-        found = [Localization(torch.tensor([m.value]), torch.as_tensor(m.map)[None]) for m in members]
-        whole = self._together(found, torch.as_tensor(case.weights)[None])
+        found = [Localization(torch.tensor([m.value]), tensor(m.map)[None]) for m in members]
+        whole = self._together(found, tensor(case.weights)[None])
         return Consensus(
             whole.value.item(), whole.map[0].numpy(), whole.value_spread.item(), whole.map_spread[0].numpy()
         )

@@ -12,11 +12,12 @@ from torch import nn
 
 from . import metrics, records, statistics
 from .cohort import Cohort
+from .masks import memberships
 from .model import predict
 from .tasks import Task
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Report:
     """Agreement of values and of places.
 
@@ -36,13 +37,13 @@ class Report:
         limits: 95 % limits of agreement.
         dice: Mean Dice over cases with a truth, of (map > 1/2 and weight > 0); nan without masks.
         dice_candidates: The floor: the Dice of all candidates.
-        energy_in_mask: Share of the predicted biomarker that lies inside the truth; nan without masks.
-        missed: Cases with a truth of which nothing was found: their Dice is 0.
+        energy_in_mask: Share of map times weight, over all cases, that lies inside the truth; nan without masks.
+        missed: Cases with a truth of which nothing was found: their Dice is 0; nan where no map was judged.
         false_value: Mean value found on cases with an empty truth; nan where there are none.
         r_log1p: Pearson's r of log(1 + value), which a few very high values do not decide.
         lesion_f1: F1 over single lesions (:func:`biomark.metrics.lesions`); nan for a task without.
-        lesions_missed: True lesions not found.
-        lesions_false: Found lesions that are not true.
+        lesions_missed: True lesions not found; nan where lesions were not looked at.
+        lesions_false: Found lesions that are not true; nan as well.
         kappa: Cohen's kappa over the task's risk groups, linearly weighted; nan for a task without.
         zeros_kept: Share of the cases of value 0 on which less than the task's ``negligible`` is found; nan where there
             are none, and for a task that neglects nothing.
@@ -61,12 +62,12 @@ class Report:
     dice: statistics.Estimate
     dice_candidates: float
     energy_in_mask: statistics.Estimate
-    missed: int
+    missed: float
     false_value: float
     r_log1p: float
     lesion_f1: float
-    lesions_missed: int
-    lesions_false: int
+    lesions_missed: float
+    lesions_false: float
     kappa: float
     zeros_kept: float
     cases: pd.DataFrame = field(repr=False)
@@ -91,7 +92,7 @@ class Report:
             cohort: The cases; their values and masks are the truth.
             predicted: Values in the unit of the task, ``(N,)``.
             maps: Memberships from 0 to 1 on the cohort's voxels, ``(N, *S)``; masks are such. None where there are
-                none; without masks in the cohort they are not looked at.
+                none; without masks in the cohort they are not looked at, nor is what lies outside the candidates.
 
         Raises:
             ValueError: Values or maps are of other shapes than the cohort's, or maps are not within 0 and 1.
@@ -102,16 +103,22 @@ class Report:
         agreement = statistics.bland_altman(predicted, known)
         overlap = floor = np.full(len(cohort), np.nan)
         inside, total = np.full((2, len(cohort)), np.nan)
-        false_value, lesions = np.nan, metrics.together([])
+        false_value, missed, lesions = np.nan, np.nan, None
         if cohort.masks is not None:
             candidates = cohort.weights > 0
             floor = metrics.dice(candidates, cohort.masks)
             empty = ~cohort.masks.reshape(len(cohort), -1).any(1)
             false_value = float(predicted[empty].mean()) if empty.any() else np.nan
             if maps is not None:
-                maps = _memberships(maps, cohort)
-                marked = (maps > 0.5) & candidates
+                if np.shape(maps) != np.shape(cohort.images):
+                    raise ValueError(
+                        f"maps of shape {np.shape(maps)} do not lie on images of shape {np.shape(cohort.images)}: "
+                        "bring them there first."
+                    )
+                maps = memberships(maps, candidates)
+                marked = maps > 0.5
                 overlap = metrics.dice(marked, cohort.masks)
+                missed = int(np.sum(overlap == 0))
                 inside, total = metrics.energy(maps * cohort.weights, cohort.masks)
                 if task.lesions:
                     lesions = metrics.together([*map(metrics.lesions, marked, cohort.masks, cohort.weights)])
@@ -131,12 +138,12 @@ class Report:
             dice=statistics.mean(_known(overlap)),
             dice_candidates=statistics.mean(_known(floor)).value,
             energy_in_mask=statistics.bootstrap(_ratio_of_sums, inside, total),
-            missed=int(np.sum(overlap == 0)),
+            missed=missed,
             false_value=false_value,
             r_log1p=statistics.pearson(*(np.log1p(np.maximum(v, 0)) for v in (predicted, known))).value,
-            lesion_f1=lesions.f1,
-            lesions_missed=lesions.missed,
-            lesions_false=len(lesions.false_worth),
+            lesion_f1=lesions.f1 if lesions else np.nan,
+            lesions_missed=lesions.missed if lesions else np.nan,
+            lesions_false=len(lesions.false_worth) if lesions else np.nan,
             kappa=_kappa(task, predicted, known),
             zeros_kept=statistics.mean((predicted < task.negligible)[none].astype(float)).value,
             cases=pd.DataFrame(cases),
@@ -176,6 +183,8 @@ class Report:
                 f"energy in mask   {_with_interval(self.energy_in_mask, '.3f')}",
                 f"missed cases     {self.missed}",
             ]
+        if not np.isnan(self.false_value):
+            lines += [f"in empty cases   {self.false_value:.2f} {self.unit}  (found on average where nothing is)"]
         if not np.isnan(self.lesion_f1):
             lines += [
                 f"lesion F1        {self.lesion_f1:.3f}  ({self.lesions_missed} missed, {self.lesions_false} false)"
@@ -189,12 +198,14 @@ class Report:
         return "\n".join(lines)
 
 
-def evaluate(model: nn.Module, cohort: Cohort) -> Report:
+def evaluate(model: nn.Module, cohort: Cohort, *, batch_size: int = 32) -> Report:
     """Compare a model's values with the known ones, and its maps with the true regions where masks are known.
 
     Args:
         model: A localizer or a rival.
-        cohort: Cases that training did not see, at about its voxel spacing (:func:`biomark.predict`).
+        cohort: Cases that training did not see, at about its voxel spacing (:func:`biomark.predict`). Of one with masks
+            all maps are held in memory, and what lies on disk is read.
+        batch_size: Cases at a time; fewer need less memory.
 
     Returns:
         A report; ``print`` it, or take ``to_dict`` and ``to_frame``.
@@ -203,7 +214,7 @@ def evaluate(model: nn.Module, cohort: Cohort) -> Report:
         ValueError: The cohort has no cases or is of another task, or the model's maps are not within 0 and 1.
     """
     # Maps are judged by masks alone; those of ten thousand volumes would fill the memory.
-    return Report.of(cohort, *predict(model, cohort, maps=cohort.masks is not None))
+    return Report.of(cohort, *predict(model, cohort, batch_size, maps=cohort.masks is not None))
 
 
 def _kappa(task: Task, predicted: NDArray, known: NDArray) -> float:
@@ -211,17 +222,6 @@ def _kappa(task: Task, predicted: NDArray, known: NDArray) -> float:
     if not (task.risk_groups and np.isfinite(predicted).all()):
         return float("nan")
     return statistics.kappa(task.group(predicted), task.group(known), weights="linear")
-
-
-def _memberships(maps: NDArray, cohort: Cohort) -> NDArray:
-    """Maps that can be judged by the cohort's masks."""
-    maps, shape = np.asarray(maps), np.shape(cohort.images)
-    if maps.shape != shape:
-        raise ValueError(f"maps of shape {maps.shape} do not lie on images of shape {shape}: bring them there first.")
-    if (maps < 0).any() or (maps > 1).any():
-        low, high = np.nanmin(maps), np.nanmax(maps)
-        raise ValueError(f"map values run from {low:g} to {high:g}, not within 0 and 1: give maps, not logits.")
-    return maps
 
 
 def _known(overlap: NDArray) -> NDArray:

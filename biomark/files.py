@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and tables as JSON, types and all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 
 @contextmanager
@@ -15,7 +19,7 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
     Args:
         path: The file; its folder is made if missing. What was there before is replaced.
     """
-    target = Path(path)
+    target = Path(path).expanduser()
     target.parent.mkdir(parents=True, exist_ok=True)
     # The name keeps its end, by which libraries choose a format.
     partial = target.with_name(f".partial-{os.getpid()}-{target.name}")
@@ -24,3 +28,34 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def plain(table: pd.DataFrame) -> dict[str, Any]:
+    """A table as lists that JSON can hold, with the type of each column; its index is not kept.
+
+    Args:
+        table: Columns of numbers, texts, dates, categories or lists.
+    """
+    return {
+        str(name): {"type": str(column.dtype), "values": [_plain(value) for value in column]}
+        for name, column in table.items()
+    }
+
+
+def as_table(columns: dict[str, Any]) -> pd.DataFrame:
+    """The inverse of :func:`plain`; lists come back as tuples."""
+    return pd.DataFrame(
+        {
+            name: pd.Series([tuple(v) if isinstance(v, list) else v for v in told["values"]], dtype=told["type"])
+            for name, told in columns.items()
+        }
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(v) for v in value]
+    if pd.isna(value):
+        return None
+    value = value.item() if isinstance(value, np.generic) else value
+    return value if isinstance(value, (bool, int, float, str)) else str(value)

@@ -34,7 +34,7 @@ _SCHEMA = 1
 _KINDS = {kind.__name__: kind for kind in (Localizer, Segmenter, SizeConstrained)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inspection:
     """What an :class:`Inspector` says of one case; ``print`` it.
 
@@ -158,7 +158,7 @@ class Inspector:
         Args:
             folder: Made if missing.
         """
-        folder = Path(folder)
+        folder = Path(folder).expanduser()
         members = list(self.model.models) if isinstance(self.model, Ensemble) else [self.model]
         files = {f"model-{i}.safetensors": model for i, model in enumerate(members)}
         for name, model in files.items():
@@ -197,7 +197,7 @@ class Inspector:
             FileNotFoundError: There is no inspector.
             ValueError: It is damaged, of a later schema, or its models are not those it was calibrated for.
         """
-        path = Path(folder) / _FILE
+        path = Path(folder).expanduser() / _FILE
         if not path.is_file():
             raise FileNotFoundError(f"{folder} holds no {_FILE}: give a folder that Inspector.save wrote.")
         try:

@@ -11,9 +11,9 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from .backbones import build
-from .cohort import Case, Cohort
+from .cohort import Case, Cohort, refuse_broken
 from .losses import aggregate, indecision, outline, prior_logit, share_mismatch, value_loss
-from .model import Localization, Model
+from .model import Localization, Model, tensor
 from .tasks import Task
 from .windows import blended
 
@@ -128,7 +128,7 @@ class Localizer(Model):
 
         Raises:
             ValueError: The case has other dimensions than the task, or the window another number of sides than the
-                case, or one below 32 voxels.
+                case, or one below 32 voxels; or the case holds voxels that are no numbers.
         """
         if np.ndim(case.image) != self.task.ndim:
             shape = np.shape(case.image)
@@ -137,7 +137,7 @@ class Localizer(Model):
         if np.isnan(zoom).any() or np.all((zoom > 0.8) & (zoom < 1.25)):
             zoom = np.ones_like(zoom)
         device = self.scale.device
-        image = torch.as_tensor(resampled(case.image, zoom))[None, None]
+        image = tensor(resampled(case.image, zoom))[None, None]
         training = self.training
         self.eval()
         try:
@@ -147,8 +147,10 @@ class Localizer(Model):
         finally:
             self.train(training)
         map = onto(map[0].cpu().numpy(), zoom, case.image.shape)
-        value = self.measured(torch.as_tensor(map)[None], torch.as_tensor(case.weights)[None])
-        return Localization(value.item(), map)
+        value = self.measured(tensor(map)[None], tensor(case.weights)[None]).item()
+        if not np.isfinite(value):
+            refuse_broken([case])
+        return Localization(value, map)
 
 
 def resampled(image: NDArray, zoom: NDArray) -> NDArray[np.float32]:

@@ -26,6 +26,43 @@ def booleans(mask: NDArray, what: str = "a mask") -> NDArray[np.bool_]:
     return mask.astype(bool)
 
 
+def inside(regions: NDArray, what: str = "a mask") -> NDArray[np.bool_]:
+    """Where a region is, or any of several that are numbered: true, or a whole number above 0.
+
+    Args:
+        regions: True and false, or whole numbers from 0, of any shape.
+        what: What to call them.
+
+    Raises:
+        ValueError: They hold something else, such as probabilities.
+    """
+    regions = np.asarray(regions)
+    if regions.dtype == np.bool_:
+        return regions
+    if not ((regions >= 0) & (regions == np.rint(regions))).all():
+        raise ValueError(
+            f"{what} holds values that are no whole numbers from 0: cut probabilities first, for example at > 0.5."
+        )
+    return regions > 0
+
+
+def memberships(maps: NDArray, candidates: NDArray[np.bool_]) -> NDArray:
+    """Map values at the candidates, and 0 elsewhere, where they do not matter.
+
+    Args:
+        maps: ``(N, *S)``.
+        candidates: Where they matter, ``(N, *S)``.
+
+    Raises:
+        ValueError: A candidate's map value does not lie within 0 and 1.
+    """
+    at = np.asarray(maps)[candidates]
+    if at.size and not (at.min() >= 0 and at.max() <= 1):
+        low, high = at.min(), at.max()
+        raise ValueError(f"map values run from {low:g} to {high:g}, not within 0 and 1: give maps, not logits.")
+    return np.where(candidates, maps, 0)
+
+
 def alike(found: NDArray, truth: NDArray) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Two masks of one shape, as booleans.
 

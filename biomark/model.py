@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -18,24 +19,24 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from .backbones import BACKBONES
-from .cohort import Cohort
+from .cohort import Cohort, refuse_broken
 from .files import whole
 from .fingerprints import rule
 from .tasks import TASKS, Task
 from .version import __version__
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Localization:
     """Values and the maps that they were measured on.
 
     Attributes:
         value: The biomarker in the task's unit, ``(N,)``; a float for one case.
-        map: Membership in [0, 1], ``(N, *S)``; ``S`` for one case.
+        map: Membership in [0, 1], ``(N, *S)``; ``S`` for one case; None of a model that has no map.
     """
 
     value: Tensor | float
-    map: Tensor | NDArray[np.float32]
+    map: Tensor | NDArray[np.float32] | None
 
 
 class Model(nn.Module):
@@ -93,15 +94,16 @@ class Model(nn.Module):
 
         Args:
             path: The file.
-            task: The task, where it is not one of ``TASKS``.
+            task: The task that it was trained for, where it is not one of ``TASKS``. (Warns where its rules differ.)
             backbone: A module of the saved shapes, where the backbone was not one of ``BACKBONES``.
 
         Raises:
-            ValueError: The file is not a model of this class and version, needs a task or backbone not given, or is of
-                a class or backbone of your own that was built with other settings.
+            ValueError: The file is not a model of this class, version and task, needs a task or backbone not given, or
+                is of a class or backbone of your own that was built with other settings.
             FileNotFoundError: There is no such file.
         """
-        if not Path(path).is_file():
+        path = Path(path).expanduser()
+        if not path.is_file():
             raise FileNotFoundError(f"no model file at {path}: train one and save it there first.")
         try:
             with safe_open(path, framework="pt") as file:
@@ -120,10 +122,16 @@ class Model(nn.Module):
             raise ValueError(
                 f"{path} was trained with a backbone of its own, {about['backbone']}: pass such a module as backbone=."
             )
-        if task is None and about.get("rules", "") not in ("", _rules(TASKS[about["task"]])):
-            raise ValueError(
-                f"{path} was trained for a task {about['task']!r} with other rules than biomark's: pass it as task=."
-            )
+        if task is not None and task.key != about["task"]:
+            raise ValueError(f"{path} was trained for task {about['task']!r}, and the task given is {task.key!r}.")
+        if about.get("rules", "") not in ("", _rules(task or TASKS[about["task"]])):
+            if task is None:
+                raise ValueError(
+                    f"{path} was trained for a task {about['task']!r} with other rules than biomark's: pass it as "
+                    "task=."
+                )
+            # No error: a rule of one's own has another fingerprint in another Python.
+            warnings.warn(f"{path} was trained for task {task.key!r} with rules other than those given.", stacklevel=2)
         try:
             model = cls(task=task or TASKS[about["task"]], backbone=backbone or about["backbone"], width=about["width"])
         except TypeError as error:
@@ -179,8 +187,14 @@ def predict(
     Every case is looked at on its own grid, as in training. A cohort of quite other voxel spacings than the training
     set's belongs on that grid first (``scans.Grid``), or to :meth:`biomark.Localizer.locate`, which sees to it.
 
+    Args:
+        model: A localizer or a rival, or a module of your own that gives a :class:`Localization`.
+        cohort: The cases.
+        batch_size: Cases at a time.
+        maps: Whether maps are wanted.
+
     Raises:
-        ValueError: The cohort has no cases, or is of another task.
+        ValueError: The cohort has no cases, is of another task, or holds voxels that are no numbers.
     """
     refuse_other_task(model, cohort)
     if not len(cohort):
@@ -189,15 +203,25 @@ def predict(
     device = next(chain(model.parameters(), model.buffers()), torch.empty(0)).device
     training, values, kept = model.training, [], []
     model.eval()
-    for start in range(0, len(cohort), batch_size):
-        rows = slice(start, start + batch_size)
-        images, weights = (np.asarray(a[rows], np.float32) for a in (cohort.images, cohort.weights))
-        out = model(torch.as_tensor(images[:, None], device=device), torch.as_tensor(weights, device=device))
-        values.append(out.value.cpu().double().numpy())
-        if maps and out.map is not None:
-            kept.append(out.map.cpu().numpy())
-    model.train(training)
-    return np.concatenate(values), np.concatenate(kept) if kept else None
+    try:
+        for start in range(0, len(cohort), batch_size):
+            rows = slice(start, start + batch_size)
+            images, weights = (tensor(a[rows]).to(device) for a in (cohort.images, cohort.weights))
+            out = model(images[:, None], weights)
+            values.append(out.value.cpu().double().numpy())
+            if maps and out.map is not None:
+                kept.append(out.map.cpu().numpy())
+    finally:
+        model.train(training)
+    found = np.concatenate(values)
+    if not np.isfinite(found).all():
+        refuse_broken(cohort)
+    return found, np.concatenate(kept) if kept else None
+
+
+def tensor(array: NDArray) -> Tensor:
+    """An array as torch can take it: float32 in this machine's order of bytes, forwards in memory, free to write to."""
+    return torch.from_numpy(np.require(array, np.float32, "CW"))
 
 
 def refuse_other_task(model: nn.Module, cohort: Cohort) -> None:

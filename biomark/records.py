@@ -17,7 +17,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+
+from .files import whole
 
 SCHEMA = 1
 _PACKAGES = ("biomark", "torch", "numpy", "scipy", "lightning-fabric", "pydicom", "nibabel")
@@ -53,7 +56,7 @@ def parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
         value = namespace[name]
         fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
         if not fits and not (kind is float and type(value) is int):
-            raise ValueError(f"parameter {name!r} must be of type {kind.__name__}, but is {value!r}.")
+            raise ValueError(f"parameter {name!r} must be of type {getattr(kind, '__name__', kind)}, but is {value!r}.")
     if "out" in declared and namespace["out"]:
         _refuse_a_second_run(Path(namespace["out"]))
     return {name: namespace[name] for name in declared}
@@ -61,7 +64,7 @@ def parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
 
 def runs_folder() -> Path:
     """Where runs are kept: ``$BIOMARK_RUNS``, else ``~/.cache/biomark/runs``."""
-    return Path(os.environ.get("BIOMARK_RUNS") or Path.home() / ".cache" / "biomark" / "runs")
+    return Path(os.environ.get("BIOMARK_RUNS") or "~/.cache/biomark/runs").expanduser()
 
 
 def code_digest() -> str:
@@ -91,7 +94,7 @@ def write(
         report: A :class:`~biomark.evaluation.Report`.
         history: A :class:`~biomark.training.History`.
         data_digest: Fingerprint of the data.
-        extra: What else came out, such as the scores of post hoc maps: plain numbers, texts, lists and mappings.
+        extra: What else came out, such as the scores of post hoc maps: numbers, texts, lists, arrays and mappings.
         overwrite: Replace another run in that folder.
 
     Returns:
@@ -99,8 +102,9 @@ def write(
 
     Raises:
         FileExistsError: The folder already holds a run.
+        TypeError: Parameters or ``extra`` hold what JSON cannot.
     """
-    target = Path(folder) / "run.json"
+    target = Path(folder).expanduser() / "run.json"
     if not overwrite:
         _refuse_a_second_run(target.parent)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -122,12 +126,16 @@ def write(
             "peak_memory_mib": _peak_memory_mib(),
         },
     }
-    target.unlink(missing_ok=True)  # so that what is stopped half way is no run
     if report is not None:
         predictions = report.to_frame().to_csv(index=False)
         record["predictions_digest"] = _digest(predictions.encode())
-        _atomic(target.with_name("predictions.csv"), predictions)
-    _atomic(target, json.dumps(_finite(record), indent=2, allow_nan=False, default=str) + "\n")
+    told = json.dumps(_finite(record), indent=2, allow_nan=False)
+    target.unlink(missing_ok=True)  # so that what is stopped half way is no run
+    if report is not None:
+        with whole(target.with_name("predictions.csv")) as partial:
+            partial.write_text(predictions, encoding="utf-8")
+    with whole(target) as partial:
+        partial.write_text(told + "\n", encoding="utf-8")
     return target
 
 
@@ -138,7 +146,7 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
         FileNotFoundError: No run there.
         ValueError: The file is damaged or of a later schema.
     """
-    path = Path(folder) / "run.json"
+    path = Path(folder).expanduser() / "run.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no run.json: give the folder of a finished run.")
     try:
@@ -161,9 +169,10 @@ def predictions(folder: str | os.PathLike) -> pd.DataFrame:
         FileNotFoundError: No run there, or one without predictions.
         ValueError: The file is not the one that the run wrote.
     """
-    text, kept = (Path(folder) / "predictions.csv").read_bytes(), read(folder).get("predictions_digest")
+    path = Path(folder).expanduser() / "predictions.csv"
+    text, kept = path.read_bytes(), read(folder).get("predictions_digest")
     if kept and kept != _digest(text):
-        raise ValueError(f"{Path(folder) / 'predictions.csv'} is not of the run.json beside it: run it again.")
+        raise ValueError(f"{path} is not of the run.json beside it: run it again.")
     # "NA" and "None" are names of cases; only an empty cell is missing.
     return pd.read_csv(io.BytesIO(text), dtype={"id": str}, keep_default_na=False, na_values=[""])
 
@@ -200,19 +209,15 @@ def _refuse_a_second_run(folder: Path) -> None:
 
 def _finite(value: Any) -> Any:
     """JSON has no nan: what is not known becomes null."""
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
         return [_finite(v) for v in value]
     if hasattr(value, "item"):
         value = value.item()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _atomic(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _digest(content: bytes) -> str:

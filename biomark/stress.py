@@ -22,6 +22,7 @@ from .cohort import Cohort
 from .tasks import Task
 
 AIR_HU = -1000.0
+"""What a scanner sees around a patient, by the definition of the scale."""
 
 
 def shift_hu(cohort: Cohort, by_hu: float) -> Cohort:
@@ -69,7 +70,15 @@ def thicken(cohort: Cohort, slices: int) -> Cohort:
 
 
 def rotate(cohort: Cohort, degrees: float) -> Cohort:
-    """A patient lying askew: each slice is turned about its middle; what comes in from outside is air."""
+    """A patient lying askew: each slice is turned about its middle; what comes in from outside is air.
+
+    Raises:
+        ValueError: The pixels of a case are not square.
+    """
+    across = cohort.spacing_mm[:, -2:]
+    if not np.allclose(across[:, 0], across[:, 1], rtol=1e-3):
+        first = cohort.ids[int(np.argmax(np.abs(across[:, 0] / across[:, 1] - 1)))]
+        raise ValueError(f"case {first!r} has pixels that are not square: bring it to such (scans.Grid) to turn it.")
     turned = {"axes": (-2, -1), "reshape": False}
     images = ndimage.rotate(np.asarray(cohort.images), degrees, order=1, cval=AIR_HU, **turned)
     masks = cohort.masks
@@ -84,9 +93,10 @@ def crop(cohort: Cohort, share: float) -> Cohort:
     What is cut off is neither seen nor counted: the value keeps the share of the mask's worth that is still there.
 
     Raises:
-        ValueError: ``share`` is not above 0 and at most 1, or there are no masks to say what was cut off.
+        ValueError: ``share`` is not above 0 and at most 1 or leaves no pixel, or there are no masks to say what was cut
+            off.
     """
-    if not 0 < share <= 1 or cohort.masks is None:
+    if not 0 < share <= 1 or cohort.masks is None or round(share * min(_sides(cohort))) < 1:
         raise ValueError(f"the middle {share} can be kept of cases with masks only, for a share above 0, 1 at most.")
     middle = [
         slice((n - round(share * n)) // 2, (n - round(share * n)) // 2 + round(share * n)) for n in _sides(cohort)

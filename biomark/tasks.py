@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import agatston, candidates
+from .masks import inside as marked
 
 
 def area_cm2(image_hu: NDArray, spacing_mm: Sequence[float]) -> np.float32:
@@ -132,11 +133,11 @@ class Task:
 
         Args:
             image_hu: Hounsfield units, shape ``S``.
-            mask: Boolean array of shape ``S``.
+            mask: Booleans or labels from 0, shape ``S``; what is above 0 is inside.
             spacing_mm: Voxel spacing in the order of the array's axes.
 
         Raises:
-            ValueError: The mask does not fit the image, or the image or spacing not the task.
+            ValueError: The mask does not fit the image or holds probabilities, or image or spacing do not fit the task.
 
         >>> body_hu = np.full((40, 40), -1000.0)
         >>> body_hu[10:30, 10:30] = 50
@@ -149,14 +150,19 @@ class Task:
             raise ValueError(
                 f"mask has shape {np.shape(mask)}, but the image has {np.shape(image_hu)}: give them one shape."
             )
-        return float(np.sum(self.weigh(image_hu, spacing_mm), where=np.asarray(mask, bool), dtype=float))
+        return float(np.sum(self.weigh(image_hu, spacing_mm), where=marked(mask, "the mask"), dtype=float))
 
     def group(self, values: ArrayLike) -> NDArray:
         """The number of each value's risk group, from 0; the upper bound of a group belongs to it.
 
         What is below ``negligible`` counts as nothing.
+
+        Raises:
+            ValueError: A value is no number.
         """
         values = np.asarray(values, float)
+        if np.isnan(values).any():
+            raise ValueError(f"a value that is no number has no risk group of {self.name}: leave it out.")
         return np.digitize(np.where(values < self.negligible, 0, values), self.risk_groups, right=True)
 
     def _checked(self, image_hu: NDArray, spacing_mm: Sequence[float]) -> tuple[NDArray, tuple[float, ...]]:

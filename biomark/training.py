@@ -80,9 +80,9 @@ def fit(
 
     A script that ``torchrun --nproc-per-node 2 script.py`` starts trains one model on all its processes, and so on
     several GPUs or machines: each takes its share of every step's cases, gradients are averaged, and every process
-    returns with the same model. How many processes there are changes rounding and seconds, not what is computed.
-    (The exceptions are what looks at several cases at once, and sees those that a process takes together: ``shares``, a
-    Segmenter's Dice, and a batch normalisation of your own, unless ``torch.nn.SyncBatchNorm`` converted it.)
+    returns with the same model. How many there are changes rounding and seconds, not what is computed. (Except for what
+    looks at several cases at once, those that a process takes together: ``shares``, a Segmenter's Dice, and a batch
+    normalisation of your own, unless ``torch.nn.SyncBatchNorm`` converted it.)
 
     A model that was trained before is trained on from where it is, say from phantoms on a few scans: bring those to the
     spacing of its pixels (``trained_spacing_mm``), take a tenth of the learning rate, and let some of the first cohort
@@ -233,9 +233,9 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
     # The printed model tells apart networks of like weights, such as two dilations.
     key = hashlib.sha256(records.code_digest().encode() + repr(model).encode())
     key.update((checkpoints.of_model(model) + rule(cohort.task) + checkpoints.of_weights(model)).encode())
-    told = sorted((k, v) for k, v in settings.items() if k != "progress")
-    key.update(checkpoints.digest(_read(model, cohort), told).encode())
-    place = Path(folder or records.runs_folder()) / "trained" / key.hexdigest()[:24]
+    meant = {k: p.default for k, p in signature(fit).parameters.items() if p.default is not p.empty} | settings
+    key.update(checkpoints.digest(_read(model, cohort), sorted((meant | {"progress": None}).items())).encode())
+    place = Path(folder or records.runs_folder()).expanduser() / "trained" / key.hexdigest()[:24]
     weights, story = place / "model.safetensors", place / "history.json"
     if weights.exists() and story.exists():
         model.restore(load_file(weights)).to(devices.available(settings.get("device", "auto")))

@@ -1,5 +1,7 @@
 """Rivals train in the same loop, start from the same number, and learn from images alone."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -27,13 +29,13 @@ def test_it_starts_near_the_mean(cohort, ndim):
     assert out.value.tolist() == pytest.approx([expected] * 3, rel=0.7)
 
 
-def test_weights_and_masks_are_not_looked_at(cohort):
+def test_candidates_and_masks_are_not_looked_at(cohort):
+    """Of the weights it reads the size of a pixel, not where they are."""
     torch.manual_seed(0)
     models = [bm.DirectRegressor("sfa", width=4) for _ in range(2)]
     models[1].load_state_dict(models[0].state_dict())
-    blind = bm.Cohort(
-        cohort.task, cohort.images, cohort.weights * 0, cohort.values, None, cohort.spacing_mm, cohort.ids
-    )
+    everywhere = np.broadcast_to(cohort.weights.max((1, 2), keepdims=True), cohort.weights.shape)
+    blind = dataclasses.replace(cohort, weights=everywhere, masks=None)
     settings = {"epochs": 2, "batch_size": 8, "progress": False, "device": "cpu", "precision": "32"}
     for model, data in zip(models, (cohort, blind), strict=True):
         bm.fit(model, data, decide=0.1, smooth=0.1, **settings)  # terms that judge a map do not apply
@@ -138,3 +140,37 @@ def test_a_regressor_that_was_trained_keeps_what_it_learned(cohort):
     before = bm.predict(model, cohort)[0]
     model.prepare(cohort[np.argsort(cohort.values)[-8:]])
     np.testing.assert_array_equal(bm.predict(model, cohort)[0], before)
+
+
+def test_a_regressor_is_told_the_size_of_a_pixel(cohort):
+    """An image does not show it: the same picture with pixels twice as wide has four times the area."""
+    torch.manual_seed(0)
+    model = bm.DirectRegressor("sfa", width=4)
+    model.prepare(cohort)
+    assert float(model.voxel) == pytest.approx((cohort.spacing_mm.prod(1) / 100).mean(), rel=1e-5)
+    images, weights = torch.as_tensor(cohort.images[:4, None]), torch.as_tensor(cohort.weights[:4])
+    with torch.no_grad():
+        told, wider, untold = model(images, weights).value, model(images, 4 * weights).value, model(images).value
+    torch.testing.assert_close(wider, 4 * told)
+    torch.testing.assert_close(
+        told / untold, torch.as_tensor(cohort.spacing_mm[:4].prod(1) / 100).float() / model.voxel
+    )
+
+
+def test_a_regressor_of_density_factors_is_not_told():
+    hearts = bm.phantoms.draw("cac", 2, seed=0, size=40)
+    model = bm.DirectRegressor("cac", width=2)
+    model.prepare(hearts)
+    images, weights = torch.as_tensor(hearts.images[:, None]), torch.as_tensor(hearts.weights)
+    assert float(model.voxel) == 0
+    with torch.no_grad():
+        assert torch.equal(model(images, weights).value, model(images).value)
+
+
+@pytest.mark.parametrize("rival", [bm.Segmenter, bm.SizeConstrained, bm.DirectRegressor])
+def test_a_misspelt_setting_is_refused(cohort, rival):
+    model = rival("sfa", width=2)
+    arrays = (cohort.images[:2, None], cohort.weights[:2], cohort.values[:2].astype(np.float32), cohort.masks[:2])
+    arrays = [torch.as_tensor(a) for a in arrays][: 4 if rival is bm.Segmenter else 3]
+    with pytest.raises(TypeError, match="smoth"):
+        model.loss(*arrays, smoth=0.1)

@@ -13,7 +13,7 @@ MAX_LINES = 260
 
 # From the bottom up. A folder counts as one module. Only the version, a constant, lies below row 0.
 ROWS = [
-    {"version", "masks"},
+    {"version", "masks", "files"},
     {
         "candidates",
         "agatston",
@@ -25,7 +25,6 @@ ROWS = [
         "devices",
         "calibration",
         "claim",
-        "files",
         "fingerprints",
         "rows",
         "windows",

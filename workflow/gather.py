@@ -12,7 +12,6 @@ p values are adjusted by Holm within a task and a number of labels: over all pai
 """
 
 import json
-import os
 import shutil
 import sys
 from itertools import combinations
@@ -23,6 +22,7 @@ import pandas as pd
 from scipy import stats
 
 import biomark as bm
+from biomark.files import whole
 
 METHODS = ["localizer", "segmenter", "size_constrained", "direct"]  # a pair is given in this order
 RUN = ["task", "method", "backbone", "n_train", "seed"]  # what names a run
@@ -48,11 +48,11 @@ def result(root: Path, folder: Path) -> dict:
     }
 
 
-def compared(root: Path, results: pd.DataFrame) -> pd.DataFrame:
+def compared(read: dict[str, bm.Report], results: pd.DataFrame) -> pd.DataFrame:
     """Every pair of different methods with the same task, seed and number of labels; what cannot be is said."""
     rows = []
     for _, group in results.groupby(SAME_TEST, sort=False):
-        reports = {(run.method, run.backbone): bm.Report.read(root / run.folder) for run in group.itertuples()}
+        reports = {(run.method, run.backbone): read[run.folder] for run in group.itertuples()}
         for a, b in combinations(reports, 2):
             if a[0] != b[0]:
                 names = " ".join(a), " ".join(b)
@@ -69,7 +69,7 @@ def compared(root: Path, results: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def post_hoc(root: Path, results: pd.DataFrame) -> pd.DataFrame:
+def post_hoc(root: Path, read: dict[str, bm.Report], results: pd.DataFrame) -> pd.DataFrame:
     """The best post hoc map of each method, and by how much a localizer's Dice is above it on the same phantoms."""
     rows = []
     for _, group in results.groupby(SAME_TEST, sort=False):
@@ -80,10 +80,11 @@ def post_hoc(root: Path, results: pd.DataFrame) -> pd.DataFrame:
                 row = {name: getattr(direct, name) for name in RUN if name != "method"}
                 row |= {"method": method, **found, "n": len(theirs)}
                 for localizer in group[group.method == "localizer"].itertuples():
-                    ours = bm.Report.read(root / localizer.folder).cases.dice.to_numpy()[: len(theirs)]
+                    ours = read[localizer.folder].cases.dice.to_numpy()[: len(theirs)]
                     known = ~np.isnan(ours)
                     above = bm.statistics.mean((ours - theirs)[known])
-                    p = stats.wilcoxon(ours[known], theirs[known]).pvalue if above else 1.0
+                    # The test knows no answer where no pair differs.
+                    p = stats.wilcoxon(ours[known], theirs[known]).pvalue if (ours != theirs)[known].any() else 1.0
                     rows.append(
                         row
                         | {"localizer": localizer.backbone, "localizer_dice": ours[known].mean()}
@@ -107,9 +108,8 @@ def summary(results: pd.DataFrame) -> str:
 
 def write(path: Path, text: str) -> None:
     """Whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def keep(root: Path, kept: Path) -> None:
@@ -123,17 +123,20 @@ def keep(root: Path, kept: Path) -> None:
 
 def gather(root: Path) -> None:
     """Read all runs below the folder and write the tables into it."""
-    rows = []
+    rows, read = [], {}
     for path in sorted(root.glob("**/run.json")):
         try:
-            rows.append(result(root, path.parent))
-        except ValueError as error:  # one that is damaged is no reason to lose the table
-            print(f"left out: {error}")
+            row = result(root, path.parent)
+            read[row["folder"]] = bm.Report.read(path.parent)
+            rows.append(row)
+        # One that is damaged, or a record of something else, is no reason to lose the table.
+        except (ValueError, KeyError, IndexError, OSError) as error:
+            print(f"left out: {path.parent.relative_to(root)} ({type(error).__name__}: {error})")
     if not rows:
         print(f"{root} holds no finished run: there is nothing to gather.")
         return
     results = pd.DataFrame(rows).sort_values(RUN, key=ranked, ignore_index=True)
-    tables = {"results": results, "comparisons": compared(root, results), "post_hoc": post_hoc(root, results)}
+    tables = {"results": results, "comparisons": compared(read, results), "post_hoc": post_hoc(root, read, results)}
     for name, table in tables.items():
         write(root / f"{name}.csv", table.to_csv(index=False))
     # pandas writes nan as null, which JSON has.

@@ -42,8 +42,8 @@ def draw(key: str, n: int, seed: int, *, size: int | None = None, workers: int |
         who knows all painted coronary calcium would click on the finished image (``heart.lesions``).
 
     Raises:
-        ValueError: No phantom of that key, ``n`` or ``workers`` below 1, or something given that this phantom does not
-            take.
+        ValueError: No phantom of that key, ``n`` or ``workers`` below 1, ``size`` below 8, or something given that
+            this phantom does not take.
     """
     if key not in SIZE:
         raise ValueError(f"no phantom is drawn for {key!r}: choose one of {', '.join(sorted(SIZE))}.")
@@ -56,7 +56,9 @@ def draw(key: str, n: int, seed: int, *, size: int | None = None, workers: int |
     if unknown := ", ".join(sorted(given.keys() - set(GIVEN[key]))):
         takes = f"it takes {', '.join(GIVEN[key])}" if GIVEN[key] else "all of it is drawn"
         raise ValueError(f"the phantom {key!r} does not take {unknown}: {takes}.")
-    task, size = TASKS[key], size or SIZE[key]
+    task, size = TASKS[key], SIZE[key] if size is None else size
+    if size < 8:
+        raise ValueError(f"no phantom can be seen in {size} pixels: take a size of 8 or more.")
     shape = (size, size) if task.ndim == 2 else (heart.SLICES, size, size)
     images = np.empty((n, *shape), np.float32)
     weights = np.empty_like(images)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from .canvas import Canvas
+from .volume import HU_RANGE
 
 
 def smooth_field(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> NDArray:
@@ -58,4 +59,4 @@ def scan(
 
     ticks = np.linspace(-1, 1, canvas.size)
     seen = (ticks[:, None] ** 2 + ticks[None, :] ** 2 <= 1.0) | (not circle)
-    return np.clip(np.where(seen, image, -1024), -1024, 3071).astype(np.float32), seen
+    return np.clip(np.where(seen, image, HU_RANGE[0]), *HU_RANGE).astype(np.float32), seen

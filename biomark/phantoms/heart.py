@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from .. import agatston
 from . import calcifications, coronaries, mediastinum
-from .volume import Ellipsoid, Scanner, Tube, Volume, union
+from .volume import HU_RANGE, Ellipsoid, Scanner, Tube, Volume, union
 
 SLICES = 32
 """Slices of the box. With the box's height they lie 2.9 to 4.4 mm apart; scores are defined on 3 mm, and routine chest
@@ -138,7 +138,7 @@ def draw_volume(
 
     scanner = _draw_scanner(rng, spacing, height / SLICES)
     image = scanner.resolve(volume.hu, spacing) + scanner.noise(rng, volume.shape)
-    image = np.clip(image, -1024, 3071).astype(np.float32)
+    image = np.clip(image, *HU_RANGE).astype(np.float32)
     mask, score = lesions(image, scanner.resolve(calcium, spacing), spacing)
     return image, mask, score, spacing
 

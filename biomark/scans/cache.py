@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from biomark.files import whole
 from biomark.fingerprints import rule
 from biomark.scans.grid import Grid
 from biomark.scans.prepare import Prepared
@@ -28,7 +29,7 @@ from biomark.tasks import Task
 
 def cache_folder() -> Path:
     """Where prepared scans are kept: ``$BIOMARK_CACHE``, else ``~/.cache/biomark/scans``. It may be deleted."""
-    return Path(os.environ.get("BIOMARK_CACHE") or Path.home() / ".cache" / "biomark" / "scans")
+    return Path(os.environ.get("BIOMARK_CACHE") or "~/.cache/biomark/scans").expanduser()
 
 
 def key(image: Path, mask: Path | None, slice: int | None, settings: str) -> str:
@@ -53,15 +54,10 @@ def settings(task: Task, grid: Grid, crop: bool) -> str:
 
 def save(path: Path, case: Prepared) -> None:
     """Write a case."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {"image": case.image, "weights": case.weights} | ({} if case.mask is None else {"mask": case.mask})
     about = {name: getattr(case, name) for name in ("spacing_mm", "total", "slice", "findings")}
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial")
-    try:
+    with whole(path) as partial:
         save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, partial, {"biomark": json.dumps(about)})
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def about(path: Path) -> dict[str, Any] | None:

@@ -140,7 +140,7 @@ def read_manifest(
         raise ManifestError(f"{csv} has {len(problems)} problem{'s' * (len(problems) > 1)}:", problems)
     rows = rows[~rows["row"].isin(problems["row"])].reset_index(drop=True)
 
-    folder, settings = Path(cache or cache_folder()), kept.settings(task, grid, crop)
+    folder, settings = Path(cache or cache_folder()).expanduser(), kept.settings(task, grid, crop)
     reasons, paths = _prepared(rows, task, grid, crop, folder, settings, workers, progress)
     failed = rows.loc[list(reasons), ["row", "id"]].assign(column="image", problem=list(reasons.values()))
     if len(reasons) == len(rows):

@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.openers import ImageOpener
 
+from biomark.scans.header import short
 from biomark.scans.scan import Scan, ScanError, assemble
 
 
@@ -31,7 +32,7 @@ def read_nifti(path: Path) -> Scan:
         placed = int(image.header["qform_code"]) > 0 or int(image.header["sform_code"]) > 0
         affine = np.array(image.affine, dtype=np.float64)
     except Exception as error:  # a damaged header can make the parser raise nearly anything
-        raise ScanError(f"{path} cannot be read as NIfTI; copy or convert it again ({_short(error)}).") from error
+        raise ScanError(f"{path} cannot be read as NIfTI; copy or convert it again ({short(error)}).") from error
 
     shape = image.shape
     while len(shape) > 3 and shape[-1] == 1:
@@ -59,7 +60,7 @@ def read_nifti(path: Path) -> Scan:
         data = np.asanyarray(image.dataobj).reshape(shape if len(shape) == 3 else (*shape, 1))
     # A damaged header can ask for any size, and a damaged stream fails in the reader or in the unpacker.
     except Exception as error:
-        raise ScanError(f"{path} is truncated or damaged; copy it again ({_short(error)}).") from error
+        raise ScanError(f"{path} is truncated or damaged; copy it again ({short(error)}).") from error
 
     notes = []
     if units == "unknown":
@@ -80,8 +81,3 @@ def read_nifti(path: Path) -> Scan:
     meta |= {"source": "NIfTI", "photometric": None, "rescale": "by the header" if scaled else "none"}
     axis = lone[0] if lone else 2
     return assemble(str(path), data, affine, tuple(spacing), meta, notes, slice_axis=axis)
-
-
-def _short(error: BaseException) -> str:
-    """The first line of another library's message."""
-    return (str(error).splitlines() or [type(error).__name__])[0].strip().rstrip(".")

@@ -87,7 +87,9 @@ class Scan:
             ValueError: The task needs a volume, or the pixel size in the slice is unknown.
         """
         if task.ndim != 2:
-            raise ValueError(f"The task '{task.key}' measures a volume, not one slice.")
+            raise ValueError(
+                f"The task '{task.key}' measures a volume, not one slice: cut it out, as scans.heart_box(scan) does."
+            )
         if not 0 <= slice < len(self):
             raise IndexError(_no_slice(slice, len(self)))
         pixel_mm = self.spacing_mm[1:]
