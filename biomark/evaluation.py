@@ -14,6 +14,7 @@ from . import metrics, records, statistics
 from .cohort import Cohort
 from .masks import memberships
 from .model import predict
+from .statistics import along
 from .tasks import Task
 
 
@@ -22,8 +23,7 @@ class Report:
     """Agreement of values and of places.
 
     The numbers of a results table are each an :class:`~biomark.statistics.Estimate`: a float that also has ``low`` and
-    ``high``, the ends of its 95 % interval, from theory for correlations and bias, from a bootstrap over cases for the
-    others.
+    ``high``, the ends of its 95 % interval, from a bootstrap over cases; that of the bias is from theory.
 
     Attributes:
         task: Key of the task.
@@ -129,9 +129,9 @@ class Report:
             task=task.key,
             unit=task.unit,
             n=len(cohort),
-            r=statistics.pearson(predicted, known),
-            ccc=statistics.concordance(predicted, known),
-            icc=statistics.icc(predicted, known),
+            r=statistics.bootstrap(along.r, predicted, known),
+            ccc=statistics.bootstrap(along.ccc, predicted, known),
+            icc=statistics.bootstrap(along.icc, predicted, known),
             mae=statistics.mean(np.abs(predicted - known)),
             bias=agreement.bias,
             limits=(agreement.low, agreement.high),

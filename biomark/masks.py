@@ -41,7 +41,7 @@ def inside(regions: NDArray, what: str = "a mask") -> NDArray[np.bool_]:
         return regions
     if not ((regions >= 0) & (regions == np.rint(regions))).all():
         raise ValueError(
-            f"{what} holds values that are no whole numbers from 0: cut probabilities first, for example at > 0.5."
+            f"values in {what} are no whole numbers from 0: cut probabilities first, for example at > 0.5."
         )
     return regions > 0
 

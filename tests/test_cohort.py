@@ -137,3 +137,57 @@ def test_files_that_are_no_cohort(tmp_path):
     for name in ("text", "model"):
         with pytest.raises(ValueError, match="is no cohort that biomark wrote"):
             bm.Cohort.load(tmp_path / name)
+
+
+def test_a_table_comes_back_as_it_was(tmp_path):
+    """Dates, whole numbers with gaps, categories, and numbers to the last bit."""
+    cohort = bm.phantoms.draw("sfa", 3, seed=0, size=32)
+    about = pd.DataFrame(
+        {
+            "scanned": pd.to_datetime(["2020-01-02", None, "2021-05-06T07:08:09.25"], format="ISO8601"),
+            "packs": pd.array([20, None, 3], dtype="Int64"),
+            "sex": pd.Categorical(["f", "m", "f"]),
+            "dose": [1 / 3, np.nan, 1e-13],
+            "smoker": [True, False, True],
+        }
+    )
+    dataclasses.replace(cohort, about=about).save(tmp_path / "c")
+    pd.testing.assert_frame_equal(bm.Cohort.load(tmp_path / "c").about, about)
+
+
+def test_a_file_is_not_read_as_another_task(tmp_path):
+    bm.phantoms.draw("sfa", 2, seed=0, size=32).save(tmp_path / "c")
+    with pytest.raises(ValueError, match="is of task 'sfa', and the task given is 'pma'"):
+        bm.Cohort.load(tmp_path / "c", task=bm.TASKS["pma"])
+
+
+def test_a_folder_of_ones_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    bm.phantoms.draw("sfa", 2, seed=0, size=32).save("~/kept/c")
+    assert (tmp_path / "kept" / "c").is_file() and len(bm.Cohort.load("~/kept/c")) == 2
+
+
+def test_values_below_nothing_are_refused(cohort):
+    with pytest.raises(ValueError, match="case 'pma-1-2' has the value -3"):
+        dataclasses.replace(cohort, values=np.where(np.arange(10) == 2, -3.0, cohort.values))
+
+
+def test_regions_may_be_labels_and_not_probabilities(cohort):
+    labels = cohort.masks * 3
+    np.testing.assert_array_equal(cohort.within(labels).weights, cohort.within(cohort.masks).weights)
+    with pytest.raises(ValueError, match="values in the regions are no whole numbers"):
+        cohort.within(cohort.masks * 0.4)
+
+
+def test_groups_come_as_near_to_a_share_as_they_can(cohort):
+    groups = pd.DataFrame({"group": ["a"] * 5 + ["b"] * 5})
+    first, second = dataclasses.replace(cohort, about=groups).split(0.9)
+    assert (len(first), len(second)) == (5, 5)
+    with pytest.raises(ValueError, match="in 1 groups at 0.5 leaves one side empty"):
+        dataclasses.replace(cohort, about=groups.assign(group="a")).split(0.5)
+    with pytest.raises(ValueError, match="case 'pma-1-3' has no group"):
+        dataclasses.replace(cohort, about=groups.assign(group=[None if i == 3 else "a" for i in range(10)])).split(0.5)
+
+
+def test_cases_and_cohorts_can_be_compared_and_counted(cohort):
+    assert cohort == cohort and cohort[0] != cohort[1] and len({cohort[0], cohort[1]}) == 2

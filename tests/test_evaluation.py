@@ -11,6 +11,7 @@ from torch import nn
 
 import biomark as bm
 from biomark import evaluation
+from biomark.statistics import along
 
 
 class Told(nn.Module):
@@ -88,7 +89,7 @@ def test_the_numbers_of_a_results_table_have_intervals(cohort):
         assert flat[f"{name}_low"] < flat[name] == getattr(report, name) < flat[f"{name}_high"], name
     cases = report.cases
     assert report.mae == pytest.approx(np.abs(cases.predicted - cases.known).mean())
-    assert report.icc == bm.statistics.icc(cases.predicted, cases.known)
+    assert report.icc == pytest.approx(bm.statistics.icc(cases.predicted, cases.known))
     assert report.energy_in_mask == pytest.approx(cases.inside.sum() / cases.total.sum())
     assert cases.total.to_numpy() == pytest.approx(cases.predicted.to_numpy(), rel=1e-5)
     drawn = cases.sample(len(cases), replace=True, random_state=1)
@@ -216,3 +217,36 @@ def test_what_is_negligible_is_the_task_s_to_say():
     assert bm.evaluate(model, cohort).zeros_kept == 1
     model.at = 0
     assert bm.evaluate(model, dataclasses.replace(cohort, task=ml)).zeros_kept == 0.5
+
+
+def test_what_was_not_looked_at_is_not_zero(cohort):
+    """No map, no lesions: nothing can be missed, and nothing can be found in vain."""
+    direct = bm.evaluate(bm.DirectRegressor("sfa", width=4), cohort)
+    assert np.isnan([direct.missed, direct.lesions_missed, direct.lesions_false]).all()
+    area = bm.evaluate(Told(np.zeros(cohort.masks.shape)), cohort)
+    assert area.missed == len(cohort) and np.isnan([area.lesions_missed, area.lesions_false]).all()
+
+
+def test_outside_the_candidates_a_map_does_not_matter(cohort):
+    """Not even where another program has none there."""
+    candidates = cohort.weights > 0
+    maps = np.where(candidates, 0.7, np.nan)
+    plain, holed = (bm.Report.of(cohort, cohort.values, m) for m in (np.where(candidates, 0.7, 0), maps))
+    assert plain.to_dict() == pytest.approx(holed.to_dict(), nan_ok=True)
+    maps[candidates] = np.nan
+    with pytest.raises(ValueError, match="not within 0 and 1"):
+        bm.Report.of(cohort, cohort.values, maps)
+
+
+def test_intervals_of_r_hold_for_errors_that_grow():
+    """Of scores from 0 to thousands, with errors to match: Fisher's interval would hold the true r half as often."""
+    rng = np.random.default_rng(5)
+    known = np.exp(rng.normal(3, 1.5, 20000))
+    found = known * np.exp(rng.normal(0, 0.4, 20000))
+    true, held, by_fisher = bm.statistics.pearson(found, known), 0, 0
+    for _ in range(60):
+        rows = rng.integers(20000, size=300)
+        drawn = bm.statistics.bootstrap(along.r, found[rows], known[rows], resamples=400)
+        fisher = bm.statistics.pearson(found[rows], known[rows])
+        held, by_fisher = held + (drawn.low < true < drawn.high), by_fisher + (fisher.low < true < fisher.high)
+    assert held >= 42 and by_fisher < held - 10

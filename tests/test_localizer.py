@@ -238,3 +238,37 @@ def test_a_case_of_other_dimensions_is_refused(model):
     volume = bm.phantoms.draw("cac", 1, seed=0, size=24)[0]
     with pytest.raises(ValueError, match="reads 2-D images, but case 'cac-0-0'"):
         model.locate(volume)
+
+
+def test_views_and_foreign_orders_of_bytes_are_read():
+    torch.manual_seed(0)
+    cohort = bm.phantoms.draw("sfa", 4, seed=0, size=32)
+    model, case = bm.Localizer("sfa", width=2), cohort[0]
+    model.prepare(cohort)
+    turned = dataclasses.replace(case, image=case.image[:, ::-1], weights=case.weights[:, ::-1])
+    assert (
+        model.locate(turned).value
+        == model.locate(dataclasses.replace(case, image=turned.image.copy(), weights=turned.weights.copy())).value
+    )
+    foreign = dataclasses.replace(case, image=case.image.astype(">f4"), weights=case.weights.astype(">f8"))
+    foreign.image.flags.writeable = False
+    assert model.locate(foreign).value == model.locate(case).value
+
+
+def test_voxels_that_are_no_numbers_are_named():
+    cohort = bm.phantoms.draw("sfa", 4, seed=0, size=32)
+    images = cohort.images.copy()
+    images[2, 5, 5] = np.nan
+    broken, model = dataclasses.replace(cohort, images=images), bm.Localizer("sfa", width=2)
+    model.prepare(cohort)
+    for ask in (lambda: bm.evaluate(model, broken), lambda: model.locate(broken[2])):
+        with pytest.raises(ValueError, match="the image of case 'sfa-0-2' holds values that are no numbers"):
+            ask()
+
+
+def test_a_model_is_not_loaded_for_another_task(tmp_path):
+    bm.Localizer("sfa", width=2).save(tmp_path / "m")
+    with pytest.raises(ValueError, match="was trained for task 'sfa', and the task given is 'pma'"):
+        bm.Localizer.load(tmp_path / "m", task=bm.TASKS["pma"])
+    with pytest.warns(UserWarning, match="with rules other than those given"):
+        bm.Localizer.load(tmp_path / "m", task=dataclasses.replace(bm.TASKS["sfa"], input_hu=(0.0, 150.0)))

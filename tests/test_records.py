@@ -149,3 +149,11 @@ def test_reference_records_come_along():
     assert sorted(path.stem for path in folder.iterdir()) == ["linear", "linear+log", "log", "sqrt"]
     with pytest.raises(FileNotFoundError, match="'cac-valu-scale'.*cac-value-scale"):
         records.reference("cac-valu-scale")
+
+
+def test_arrays_are_kept_as_lists_and_what_json_cannot_hold_is_refused(tmp_path):
+    records.write(tmp_path / "a", parameters={}, extra={"d": np.arange(3), "m": {1: np.float32(0.5)}, "f": tmp_path})
+    assert records.read(tmp_path / "a")["extra"] == {"d": [0, 1, 2], "m": {"1": 0.5}, "f": str(tmp_path)}
+    with pytest.raises(TypeError):
+        records.write(tmp_path / "b", parameters={}, extra={"s": {1, 2}})
+    assert not (tmp_path / "b" / "run.json").exists()

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from biomark import statistics
+from biomark.statistics import along
 
 # Shrout and Fleiss, Psychol. Bull. 86 (1979) 420, table 2: six targets, four judges.
 JUDGES = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], float).T
@@ -453,3 +454,24 @@ def test_three_lists_are_checked_and_nan_stays_nan():
     assert np.isnan(statistics.bland_altman(with_nan, x).bias)
     assert np.isnan(statistics.permutation(difference, with_nan, x).pvalue)
     assert np.isnan(statistics.bootstrap(average, with_nan).low)
+
+
+def test_coefficients_along_an_axis_are_those_of_the_formulas():
+    rng = np.random.default_rng(3)
+    known = rng.gamma(3, 20, (4, 50))
+    found = known * rng.normal(1, 0.1, known.shape) + 3
+    for measure, formula in (
+        (along.r, statistics.pearson),
+        (along.ccc, statistics.concordance),
+        (along.icc, statistics.icc),
+    ):
+        np.testing.assert_allclose(
+            measure(found, known), [formula(*row).value for row in zip(found, known, strict=True)]
+        )
+        assert np.isnan(measure(np.full(50, 0.1), np.full(50, 0.1)))
+    assert np.isnan(along.r(np.full(50, 0.1), known[0]))
+
+
+def test_a_statistic_that_is_not_defined_has_no_p():
+    constant, other = np.full(12, 0.1), np.arange(12.0)
+    assert np.isnan(statistics.permutation(lambda a, b: along.r(a, other) - along.r(b, other), constant, other).pvalue)

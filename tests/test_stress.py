@@ -166,3 +166,10 @@ def test_in_a_confounded_cohort_the_tissue_beside_tells_the_value():
     assert len(stress.confound(cohort, 0.25)) == 20
     with pytest.raises(ValueError, match="leaves 0"):
         stress.confound(cohort, 0.001)
+
+
+def test_pixels_that_are_not_square_are_not_turned(cohort):
+    with pytest.raises(ValueError, match=f"case '{cohort.ids[0]}' has pixels that are not square"):
+        stress.rotate(replace(cohort, spacing_mm=cohort.spacing_mm * [1, 2]), 10)
+    with pytest.raises(ValueError, match="the middle 0.001 can be kept"):
+        stress.crop(cohort, 0.001)

@@ -215,6 +215,11 @@ def test_methods_of_ones_own_stand_in_the_table_and_what_cannot_be_compared_is_s
     write_run(tmp_path / "c", "other", 0, known + 1, known, extra={})  # on other phantoms, and by no notebook of ours
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "run.json").touch()  # cut off by a full disk
+    for folder in ("e", "f"):
+        write_run(tmp_path / folder, "direct", 0, known, known)
+    (tmp_path / "e" / "predictions.csv").unlink()
+    (tmp_path / "f" / "predictions.csv").write_text("of another run")
+    bm.records.write(tmp_path / "g", parameters={"setting": "plain"})  # of something else
     GATHER["gather"](tmp_path)
     assert pd.read_csv(tmp_path / "results.csv").method.tolist() == ["localizer", "cam2", "other"]
     assert pd.read_csv(tmp_path / "comparisons.csv")[["a", "b"]].to_numpy().tolist() == [
@@ -222,6 +227,7 @@ def test_methods_of_ones_own_stand_in_the_table_and_what_cannot_be_compared_is_s
     ]
     said = capsys.readouterr().out
     assert said.count("left out of the comparisons") == 2 and "is not readable JSON" in said
+    assert all(f"left out: {folder} " in said for folder in "defg")
 
 
 def write_run(folder, method, seed, known, predicted, extra=None):

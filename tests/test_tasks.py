@@ -179,3 +179,18 @@ def test_what_no_rule_may_say():
         dataclasses.replace(task, ndim=3)
     with pytest.raises(KeyError, match="no task is called 'fat'"):
         bm.TASKS["fat"]
+
+
+def test_probabilities_are_no_mask():
+    """A map given for a mask would count every candidate that it does not exclude entirely."""
+    task, image = bm.TASKS["pma"], block(50.0)
+    for what in (np.where(image > 0, 0.3, 0.0), np.where(image > 0, 1.0, np.nan), -(image > 0).astype(int)):
+        with pytest.raises(ValueError, match="values in the mask are no whole numbers from 0"):
+            task.measure(image, what, (5.0, 5.0))
+    labels = (image > 0) * np.arange(30)[:, None]
+    assert task.measure(image, labels, (5.0, 5.0)) == task.measure(image, labels > 0, (5.0, 5.0)) == 100.0
+
+
+def test_no_number_has_no_risk_group():
+    with pytest.raises(ValueError, match="no number has no risk group of coronary calcium score"):
+        bm.TASKS["cac"].group([0, np.nan])

@@ -463,3 +463,10 @@ def test_a_model_of_another_task_is_refused(cohort):
             what(bm.Localizer("pma", width=4))
     with pytest.raises(ValueError, match="without cases"):
         bm.evaluate(new(), cohort[:0])
+
+
+def test_what_is_said_and_what_is_meant_are_one_training(cohort, tmp_path):
+    settings = {"epochs": 1, "batch_size": 8, "progress": False, "device": "cpu", "folder": tmp_path}
+    training.fit_once(new(), cohort, **settings)
+    training.fit_once(new(), cohort, **settings, seed=0, smooth=0.0)
+    assert len(list((tmp_path / "trained").iterdir())) == 1

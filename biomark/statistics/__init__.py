@@ -8,6 +8,7 @@ be said (the correlation of a constant, say) is nan, and a nan among the values 
 0.0021
 """
 
+from biomark.statistics import along
 from biomark.statistics.agreement import Agreement, bland_altman, bland_altman_ratio, concordance, icc, kappa
 from biomark.statistics.correlation import pearson, spearman, steiger, williams, zou
 from biomark.statistics.resampling import bootstrap, holm, mean, permutation
@@ -17,6 +18,7 @@ __all__ = [
     "Agreement",
     "Estimate",
     "Significance",
+    "along",
     "bland_altman",
     "bland_altman_ratio",
     "bootstrap",

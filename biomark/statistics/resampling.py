@@ -83,7 +83,8 @@ def permutation(
         batch=max(1, _AT_ONCE // len(first)),
         rng=np.random.default_rng(seed),
     )
-    return Significance(float(result.statistic), float(result.pvalue))
+    known = math.isfinite(result.statistic)  # else every order counts as large
+    return Significance(float(result.statistic), float(result.pvalue) if known else math.nan)
 
 
 def holm(pvalues: ArrayLike) -> NDArray[np.float64]:
