@@ -71,7 +71,7 @@ def code_digest() -> str:
     """Fingerprint of this library's code, figures aside: another code may give another model."""
     digest, root = hashlib.sha256(), Path(__file__).parent
     for path in sorted(root.rglob("*.py")):
-        if path.name not in ("viz.py", "widgets.py"):
+        if path.relative_to(root).parts[0] not in ("viz", "widgets.py"):
             digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -36,14 +36,11 @@ def main() -> None:
     found = model.locate(case)
 
     viz.use_style()
-    figure, axes = plt.subplots(1, 3, figsize=(9.0, 2.9))
-    viz.show_slice(axes[0], case.image, case.spacing_mm, title="an image ...")
-    viz.show_slice(axes[1], case.image, case.spacing_mm, title="... pixels that could count ...", bar_cm=0)
-    viz.shade(axes[1], case.weights > 0, case.spacing_mm, "candidates")
-    title = f"... those that do: {found.value:.0f} {task.unit}, known {case.value:.0f}"
-    viz.show_slice(axes[2], case.image, case.spacing_mm, title=title, bar_cm=0)
-    viz.shade(axes[2], found.map * (case.weights > 0), case.spacing_mm)
-    viz.outline(axes[2], case.mask, case.spacing_mm)
+    figure, axes = plt.subplots(1, 3, figsize=(9.0, 2.85))
+    viz.localization(axes, case, found, task.unit)
+    titles = "an image", "what could count", f"found {found.value:.0f}, true {case.value:.0f} {viz.pretty(task.unit)}"
+    for ax, title in zip(axes, titles, strict=True):
+        ax.set_title(title, fontsize=16)  # read on a phone too
     figure.savefig(BOOK / "_static" / "hero.png", dpi=150, facecolor="white")
 
 

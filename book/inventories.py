@@ -23,6 +23,7 @@ NAMES = {
         "pathlib.Path": "library/pathlib.html#pathlib.Path",
         "Path": "library/pathlib.html#pathlib.Path",
         "Sequence": "library/collections.abc.html#collections.abc.Sequence",
+        "slice": "library/functions.html#slice",
         "str": "library/stdtypes.html#str",
         "tuple": "library/stdtypes.html#tuple",
         "ValueError": "library/exceptions.html#ValueError",

@@ -87,3 +87,60 @@ def test_confusion_counts():
     texts = {(t.get_position()[1], t.get_position()[0]): t.get_text() for t in ax.texts}
     assert texts[0, 1] == "1" and texts[1, 1] == "1" and texts[1, 0] == ""
     plt.close("all")
+
+
+def test_a_frame_keeps_sizes():
+    """Two pictures in frames of one side show a millimetre equally long."""
+    sides = []
+    for pixels, spacing in ((10, 2.0), (10, 4.0)):
+        figure, ax = plt.subplots(figsize=(3, 3))
+        viz.show_slice(ax, np.zeros((pixels, pixels)), (spacing, spacing))
+        viz.frame(ax, np.zeros((pixels, pixels)), (spacing, spacing), 40.0)
+        figure.canvas.draw()
+        sides.append(np.diff(ax.transData.transform([(0, 0), (1, 0)])[:, 0])[0])
+    assert sides[0] == pytest.approx(sides[1])
+    plt.close("all")
+
+
+def test_an_outline_follows_the_edges_of_pixels():
+    """A single pixel has its area, also at the picture's edge, and the picture keeps its limits."""
+    for where in ((3, 3), (0, 7)):
+        mask = np.zeros((8, 8), bool)
+        mask[where] = True
+        _, ax = plt.subplots()
+        viz.show_slice(ax, mask, (2.0, 1.0), bar_cm=0)
+        before = ax.axis()
+        viz.outline(ax, mask, (2.0, 1.0))
+        x, y = ax.collections[0].get_paths()[0].vertices.T
+        area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
+        assert area == pytest.approx(2.0, rel=0.05) and ax.axis() == before
+    plt.close("all")
+
+
+def test_the_box_holds_all_candidates():
+    weights = np.zeros((50, 60), np.float32)
+    weights[20:30, 5:40] = 1
+    case = bm.Case("one", weights, weights, None, None, (2.0, 2.0))
+    assert viz.body_box(case) == (slice(15, 35), slice(0, 45))
+    assert viz.body_box(bm.Case("none", weights, 0 * weights, None, None, (2.0, 2.0))) == (slice(None), slice(None))
+
+
+def test_one_curve_has_no_name_and_whole_epochs():
+    _, (one, two) = plt.subplots(1, 2)
+    viz.curves(one, {"error": np.linspace(1, 0, 20)})
+    assert not one.texts and all(1 <= tick <= 20 and tick == round(tick) for tick in one.get_xticks())
+    viz.curves(two, {"a": [3, 2, 1], "b": [3]})
+    assert [text.get_text() for text in two.texts] == ["a", "b"]
+    plt.close("all")
+
+
+def test_units_are_pretty():
+    assert viz.pretty("cm2") == "cm²" and viz.pretty("mass [mg/cm3] of 12 mm2") == "mass [mg/cm³] of 12 mm²"
+    assert viz.pretty("Agatston") == "Agatston" and viz.pretty("scm2x") == "scm2x"
+
+
+def test_a_cropped_case_keeps_its_value(cohort):
+    case = cohort[0]
+    small = viz.cropped(case)
+    assert small.weights.sum() == pytest.approx(case.weights.sum()) and small.value == case.value
+    assert small.image.shape == small.mask.shape == small.weights.shape <= case.image.shape

@@ -1,0 +1,228 @@
+"""Slices and projections in millimetres, with what is coloured and outlined on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+
+from ..cohort import Case
+from ..model import Localization
+from .style import COLOURS, SOFT_TISSUE_HU, pretty
+
+
+def show_slice(
+    ax: Axes,
+    image_hu: NDArray,
+    spacing_mm: Sequence[float],
+    *,
+    window_hu: tuple[float, float] = SOFT_TISSUE_HU,
+    title: str = "",
+    bar_cm: float = 5.0,
+) -> Axes:
+    """One axial slice, patient's right on the left, with a scale bar.
+
+    Args:
+        ax: Where to draw.
+        image_hu: ``(H, W)``.
+        spacing_mm: ``(dy, dx)``.
+        window_hu: Values shown black and white.
+        title: Written above.
+        bar_cm: Length of the scale bar; 0 for none.
+    """
+    height, width = image_hu.shape
+    dy, dx = spacing_mm
+    ax.imshow(image_hu, cmap="gray", vmin=window_hu[0], vmax=window_hu[1], extent=(0, width * dx, height * dy, 0))
+    if bar_cm:
+        _scale_bar(ax, bar_cm, 0.04 * width * dx, 0.95 * height * dy, 0.02 * height * dy)
+    ax.set_title(title)
+    ax.axis("off")
+    return ax
+
+
+def _scale_bar(ax: Axes, length_cm: float, x_mm: float, y_mm: float, gap_mm: float) -> None:
+    """A white bar from a point to the right, with its length above."""
+    rim = [withStroke(linewidth=3, foreground="black")]  # tells it apart from white tissue
+    ends = [x_mm, x_mm + length_cm * 10]
+    ax.plot(ends, [y_mm, y_mm], color="white", lw=2, solid_capstyle="butt", path_effects=rim)
+    ax.text(x_mm, y_mm - gap_mm, f"{length_cm:g} cm", color="white", fontsize=9, va="bottom", path_effects=rim)
+
+
+def frame(ax: Axes, image: NDArray, spacing_mm: Sequence[float], side_mm: float, bar_cm: float = 0.0) -> Axes:
+    """A picture in the middle of a black square: pictures in squares of one side can be compared in size.
+
+    Args:
+        ax: Where the picture has been drawn.
+        image: The picture, ``(H, W)``.
+        spacing_mm: Its ``(dy, dx)``.
+        side_mm: Of the square; :func:`widest_mm` of all that are to be compared.
+        bar_cm: Length of a scale bar in the square's corner; 0 for none.
+    """
+    (y, x), half = np.multiply(image.shape, spacing_mm) / 2, side_mm / 2
+    ax.axis("on")
+    ax.set(xlim=(x - half, x + half), ylim=(y + half, y - half), xticks=[], yticks=[], facecolor="black")
+    ax.spines[:].set_visible(False)
+    if bar_cm:
+        _scale_bar(ax, bar_cm, x - 0.92 * half, y + 0.9 * half, 0.04 * half)
+    return ax
+
+
+def widest_mm(cases: Sequence[Case]) -> float:
+    """The longest side of any of these slices, in mm."""
+    return float(max(max(np.multiply(case.image.shape, case.spacing_mm)) for case in cases))
+
+
+def body_box(case: Case, pad_mm: float = 10.0) -> tuple[slice, ...]:
+    """The part of a case that holds its candidates, and so the body without the air around it, for cropping arrays.
+
+    Args:
+        case: A slice or a volume.
+        pad_mm: Kept around the candidates.
+    """
+    box = []
+    for axis, spacing in enumerate(case.spacing_mm):
+        some = np.flatnonzero((case.weights > 0).any(tuple(i for i in range(case.weights.ndim) if i != axis)))
+        pad = round(pad_mm / spacing)
+        box.append(slice(max(some[0] - pad, 0), some[-1] + 1 + pad) if len(some) else slice(None))
+    return tuple(box)
+
+
+def cropped(case: Case) -> Case:
+    """A case without the air around the body."""
+    box = body_box(case)
+    mask = None if case.mask is None else case.mask[box]
+    return replace(case, image=case.image[box], weights=case.weights[box], mask=mask)
+
+
+def outline(ax: Axes, mask: NDArray, spacing_mm: Sequence[float], kind: str = "truth", linewidth: float = 1.0) -> Axes:
+    """The contour of a region over a picture, along the edges of its pixels.
+
+    Args:
+        ax: Where the picture has been drawn.
+        mask: The region, ``(H, W)``.
+        spacing_mm: ``(dy, dx)``.
+        kind: A name in :data:`COLOURS`.
+        linewidth: In points.
+    """
+    if np.any(mask) and not np.all(mask):
+        # Each pixel is cut into six by six, with a rim of none around all, so that the line also closes at the edge.
+        fine = np.pad(np.kron(np.asarray(mask, float), np.ones((6, 6))), 1)
+        y, x = ((np.arange(-1, 6 * n + 1) + 0.5) * s / 6 for n, s in zip(mask.shape, spacing_mm, strict=True))
+        limits = ax.axis()
+        ax.contour(x, y, fine, [0.5], colors=COLOURS[kind], linewidths=linewidth)
+        ax.axis(limits)
+    return ax
+
+
+def shade(ax: Axes, amount: NDArray, spacing_mm: Sequence[float], kind: str = "found") -> Axes:
+    """Colour over a slice, as strong as ``amount`` in [0, 1]."""
+    rgba = np.zeros((*amount.shape, 4))
+    rgba[..., :3] = tuple(int(COLOURS[kind][i : i + 2], 16) / 255 for i in (1, 3, 5))
+    rgba[..., 3] = 0.75 * np.clip(amount, 0, 1)
+    (height, width), (dy, dx) = amount.shape, spacing_mm
+    ax.imshow(rgba, extent=(0, width * dx, height * dy, 0))
+    return ax
+
+
+def localization(
+    axes: Sequence[Axes], case: Case, found: Localization, unit: str, window_hu: tuple[float, float] = SOFT_TISSUE_HU
+) -> Sequence[Axes]:
+    """One case in three pictures: slice, candidates, and the map with the truth's outline where it is known.
+
+    The air around the body is cropped.
+    """
+    known = case.id if case.value is None else f"known {case.value:.1f} {pretty(unit)}"
+    titles = known, "candidates", f"found {found.value:.1f} {pretty(unit)}"
+    box = body_box(case)
+    for i, (ax, title) in enumerate(zip(axes, titles, strict=True)):
+        show_slice(ax, case.image[box], case.spacing_mm, window_hu=window_hu, title=title, bar_cm=0 if i else 5)
+    shade(axes[1], case.weights[box] > 0, case.spacing_mm, "candidates")
+    shade(axes[2], (found.map * (case.weights > 0))[box], case.spacing_mm)
+    if case.mask is not None:
+        outline(axes[2], case.mask[box], case.spacing_mm, linewidth=0.8)
+    return axes
+
+
+def gallery(
+    cases: Sequence[Case],
+    titles: Sequence[str] = (),
+    columns: int = 4,
+    height: float = 2.4,
+    window_hu: tuple[float, float] = SOFT_TISSUE_HU,
+) -> Figure:
+    """Slices side by side, cropped and all to one scale, with their known regions outlined."""
+    cases, rows = [cropped(case) for case in cases], -(-len(cases) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * 2.25, rows * height), squeeze=False)
+    side_mm = widest_mm(cases)
+    for ax in axes.flat:
+        ax.axis("off")
+    for i, (ax, case) in enumerate(zip(axes.flat, cases, strict=False)):
+        title = titles[i] if i < len(titles) else ""
+        show_slice(ax, case.image, case.spacing_mm, window_hu=window_hu, title=title, bar_cm=0)
+        if case.mask is not None:
+            outline(ax, case.mask, case.spacing_mm)
+        frame(ax, case.image, case.spacing_mm, side_mm, bar_cm=0 if i else 5)
+    return figure
+
+
+def show_projection(
+    ax: Axes, volume_hu: NDArray, spacing_mm: Sequence[float], *, axis: int = 0, window_hu=(0.0, 500.0), title: str = ""
+) -> Axes:
+    """The brightest voxel along every ray (maximum-intensity projection), with a scale bar.
+
+    Args:
+        ax: Where to draw.
+        volume_hu: ``(D, H, W)``, slices from feet to head.
+        spacing_mm: ``(dz, dy, dx)``.
+        axis: Along which to look: 0 from below, as at a slice; 1 from the front, head up; 2 from the side, head up.
+        window_hu: Values shown black and white.
+        title: Written above.
+    """
+    return show_slice(ax, *projected(volume_hu, spacing_mm, axis), window_hu=window_hu, title=title)
+
+
+def projected(volume: NDArray, spacing_mm: Sequence[float], axis: int) -> tuple[NDArray, tuple[float, float]]:
+    """The largest values along an axis as a picture, head up where it has one, and the picture's spacing."""
+    picture = np.max(volume, axis=axis)
+    left = tuple(s for i, s in enumerate(spacing_mm) if i != axis)
+    return (picture if axis == 0 else picture[::-1]), left
+
+
+def lesions_3d(ax: Axes, case: Case, found: Localization) -> Axes:
+    """Candidate voxels in space: true and found, missed, and found in error; the larger, the more a voxel adds.
+
+    Args:
+        ax: Made with ``projection="3d"``.
+        case: A volume with a mask.
+        found: Its localization.
+    """
+    marked, true = (found.map > 0.5) & (case.weights > 0), case.mask
+    dz, dy, dx = case.spacing_mm
+    for name, kind, mark, which in (
+        ("true and found", "candidates", "o", marked & true),
+        ("missed", "truth", "s", true & ~marked & (case.weights > 0)),
+        ("found in error", "error", "^", marked & ~true),
+    ):
+        if which.any():
+            z, y, x = np.nonzero(which)
+            size = 6 + 2 * case.weights[which]
+            ax.scatter(x * dx, y * dy, z * dz, s=size, marker=mark, color=COLOURS[kind], depthshade=False)
+        ax.plot([], [], [], mark, color=COLOURS[kind], ms=6, label=f"{name} ({which.sum()})")
+    depth, height, width = np.multiply(case.image.shape, case.spacing_mm)
+    ax.set(
+        xlim=(0, width), ylim=(height, 0), zlim=(0, depth), xticks=(0, 50, 100), yticks=(50, 100), zticks=(0, 50, 100)
+    )
+    ax.set_xlabel("left [mm]", labelpad=-1)
+    ax.set_ylabel("back [mm]", labelpad=0)
+    ax.set_zlabel("head [mm]", labelpad=-4)
+    ax.tick_params(pad=-1, labelsize=9)
+    ax.set_box_aspect((width, height, depth), zoom=1.0)
+    ax.view_init(20, -60)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.98), handletextpad=0.2)
+    return ax
