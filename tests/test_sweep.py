@@ -104,8 +104,39 @@ def test_thickness_is_tried_on_a_calcium_localizer_of_the_sweep():
 
 
 def test_a_depth_that_there_is_not():
-    with pytest.raises(AssertionError, match="no depth 'ful': choose one of full, quick"):
+    with pytest.raises(AssertionError, match="no depth 'ful': choose one of full, quick, gpu"):
         planned("--config", "depth=ful")
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "says"),
+    [
+        ({"depht": "quick"}, "a sweep knows no 'depht': write depth"),
+        ({"settings": {"pma": {"epohcs": 2}}}, "write epochs"),
+    ],
+)
+def test_what_is_misspelt_starts_nothing(misspelt, says, tmp_path):
+    (tmp_path / "mine.yml").write_text(yaml.safe_dump(misspelt))
+    with pytest.raises(AssertionError, match=says):
+        planned("--configfile", "workflow/sweep.yml", str(tmp_path / "mine.yml"))
+
+
+def test_a_sweep_in_which_runs_failed_goes_on(tmp_path):
+    """Its table was written all the same, and must not make it look finished."""
+    (tmp_path / "quick").mkdir()
+    for name in ("results.json", "results.csv", "comparisons.csv", "post_hoc.csv"):
+        (tmp_path / "quick" / name).write_text("")
+    everything = planned("--config", "depth=quick", f"results={tmp_path}")
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--printshellcmds", "--nolock"]
+    result = subprocess.run(
+        [*command, "--config", "depth=quick", f"results={tmp_path}"],
+        cwd=WORKFLOW.parent,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0 and len(everything) > 10
+    assert all(out in result.stdout + result.stderr for out in everything)
 
 
 @pytest.fixture(scope="module")
