@@ -66,6 +66,18 @@ def test_a_task_is_trained_as_in_its_chapter(task, chapter):
     assert theirs.get("direct_lr", direct.get("lr")) == direct.get("lr"), "nor is its rival"
 
 
+def test_chapter_15_trains_on_scans_as_the_sweep_does():
+    (path,) = BOOK.glob("15-*.ipynb")
+    (cell,) = [c for c in code(path) if c.source.startswith("settings = {")]
+    for task, planned_settings in SWEEP["settings"].items():
+        names = {"task": task}
+        exec(cell.source.split("kinds =")[0], names)
+        assert names["settings"].items() <= planned_settings.items()
+        own = SWEEP["own"][task]["direct"]
+        assert (planned_settings | names["own"]["direct"])["lr"] == (planned_settings | own)["lr"]
+        assert (planned_settings | names["own"]["direct"])["value_scale"] == (planned_settings | own)["value_scale"]
+
+
 @pytest.mark.parametrize("depth", SWEEP["depths"])
 def test_the_plan_holds_what_there_is(depth):
     runs = planned("--config", f"depth={depth}")
@@ -199,8 +211,7 @@ def test_the_table_says_what_the_runs_said(swept):
 @pytest.mark.slow
 def test_pairs_are_tested_on_the_same_phantoms(swept):
     (pair,) = pd.read_csv(swept / "comparisons.csv").to_dict("records")
-    ours, theirs = (pd.read_csv(swept / method / "predictions.csv") for method in ("localizer", "direct"))
-    p = bm.statistics.williams(ours.predicted, theirs.predicted, ours.known).pvalue
+    p = bm.compare(*(bm.Report.read(swept / method) for method in ("localizer", "direct"))).r.pvalue
     assert (pair["a"], pair["b"], pair["seed"]) == ("localizer unet", "direct unet", 0)
     assert pair["r_pvalue"] == pytest.approx(p) and pair["r_pvalue_holm"] == pytest.approx(p)
 

@@ -139,11 +139,9 @@ def gather(root: Path) -> None:
     tables = {"results": results, "comparisons": compared(read, results), "post_hoc": post_hoc(root, read, results)}
     for name, table in tables.items():
         write(root / f"{name}.csv", table.to_csv(index=False))
-    # pandas writes nan as null, which JSON has.
-    write(
-        root / "results.json",
-        json.dumps({k: json.loads(t.to_json(orient="records")) for k, t in tables.items()}, indent=1),
-    )
+    # JSON has null for what is nan. (pandas' own JSON rounds a p of 1e-12 to 0.)
+    plain = {k: t.astype(object).where(t.notna(), None).to_dict("records") for k, t in tables.items()}
+    write(root / "results.json", json.dumps(plain, indent=1))
     print(summary(results))
     if results.code_digest.nunique() > 1:
         print("The runs are of different versions of the library (code_digest): remove the older ones and run again.")
