@@ -94,9 +94,9 @@ class Conformal:
             coverage: Share of cases whose value shall lie inside.
             side: ``"both"``; ``"upper"`` for a bound that the value stays below, ``"lower"`` above.
             strata: Number of groups of equal size, by predicted value, each calibrated on its own (Vovk's Mondrian
-                prediction): coverage then holds within each, and each needs cases enough. Three strata and
-                :func:`by_size` kept 89 to 92 % in each third of the areas and scores of phantoms, where one distance
-                for all kept 76 to 98 %.
+                prediction): coverage then holds within each, and each needs cases enough. Of cases of like *known*
+                value nothing is promised; chapter 13 of the book shows what three strata and :func:`by_size` kept
+                there, and what one distance for all.
 
         Raises:
             ValueError: Too few cases, values that are not finite, or an argument that cannot be used.

@@ -95,10 +95,12 @@ pixels (10 to 25 HU in the scans that this book looked at), far below the step f
 
 
 def outline(map: Tensor, weights: Tensor, images_hu: Tensor, scale: Tensor | float) -> Tensor:
-    """How long the map's outline is where nothing is to be seen, in units of ``scale``.
+    """How long the map's outline is where nothing is to be seen, by area in units of ``scale``.
 
     It is the mean over cases of ``sum min(w_p, w_q) exp(-(h_p - h_q)^2 / 2 s^2) abs(m_p - m_q)`` over neighbouring
-    voxels p and q, with h in HU and s = :data:`ALIKE_HU`.
+    voxels p and q, with h in HU and s = :data:`ALIKE_HU`: of an area, that of a band one pixel wide along the outline.
+    The same outline counts half in pixels half as wide, so that a weight chosen for one size of pixel is not that for
+    another.
 
     A number does not say where a region's edge runs: a strip too many here pays for a strip too few there. Anatomy
     ends at visible edges, and this term makes an edge through like tissue cost something, one along a step in HU next
