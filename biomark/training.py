@@ -211,30 +211,30 @@ def fit(
     return history
 
 
+_DEFAULTS = {name: p.default for name, p in signature(fit).parameters.items() if p.default is not p.empty}
+
+
 def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | None = None, **settings) -> History:
     """:func:`fit`, unless the same has been trained before: then its weights are taken from the folder.
 
-    "The same" is judged by fingerprints of the library's code, the initial weights, the data and the settings. A
-    training that was interrupted goes on where it stopped.
+    "The same" is judged by fingerprints of the library's code, the initial weights, the data and the settings.
 
     Args:
-        model: The model, trained in place.
+        model: The model, trained in place. If its training was interrupted before, it goes on there.
         cohort: Training cases.
         folder: Where trained models are kept; :func:`biomark.records.runs_folder` by default.
         **settings: As for :func:`fit`, without ``checkpoint``.
 
     Returns:
-        The history of the training, now or then.
+        Its history, now or then.
     """
     if not (hasattr(model, "save") and hasattr(model, "restore")):
-        raise ValueError(
-            f"a {type(model).__name__} has no save and restore, as biomark's models have: train it by fit."
-        )
+        raise ValueError(f"a {type(model).__name__} has no save and restore, as a biomark model has: train it by fit.")
     # The printed model tells apart networks of like weights, such as two dilations.
     key = hashlib.sha256(records.code_digest().encode() + repr(model).encode())
     key.update((checkpoints.of_model(model) + rule(cohort.task) + checkpoints.of_weights(model)).encode())
-    meant = {k: p.default for k, p in signature(fit).parameters.items() if p.default is not p.empty} | settings
-    key.update(checkpoints.digest(_read(model, cohort), sorted((meant | {"progress": None}).items())).encode())
+    meant = _DEFAULTS | settings | {"progress": None}
+    key.update(checkpoints.digest(_read(model, cohort), sorted(meant.items())).encode())
     place = Path(folder or records.runs_folder()).expanduser() / "trained" / key.hexdigest()[:24]
     weights, story = place / "model.safetensors", place / "history.json"
     if weights.exists() and story.exists():

@@ -53,7 +53,7 @@ def test_without_masks(cohort):
         ({"values": np.ones(3)}, "do not belong together"),
         ({"masks": np.ones((10, 2, 2), bool)}, "masks have shape"),
         ({"spacing_mm": np.ones((10, 3))}, "10 spacings"),
-        ({"values": np.r_[np.ones(9), np.nan]}, "no finite value"),
+        ({"values": np.r_[np.ones(9), np.nan]}, "has the value nan"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(cohort, change, words):

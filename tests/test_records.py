@@ -54,7 +54,10 @@ def test_predictions_belong_to_their_run(tmp_path):
 
 def test_a_run_that_is_stopped_while_it_replaces_another_is_no_run(tmp_path, monkeypatch):
     records.write(tmp_path, parameters={"seed": 1}, report=FakeReport())
-    monkeypatch.setattr(records, "_finite", lambda value: 1 / 0)
+    with pytest.raises(TypeError):
+        records.write(tmp_path, parameters={"seed": {2}}, report=FakeReport(), overwrite=True)
+    assert records.read(tmp_path)["parameters"] == {"seed": 1}, "nothing to replace it with"
+    monkeypatch.setattr(records, "whole", lambda path: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         records.write(tmp_path, parameters={"seed": 2}, report=FakeReport(), overwrite=True)
     with pytest.raises(FileNotFoundError):
