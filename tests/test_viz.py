@@ -7,6 +7,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 
 import biomark as bm
@@ -131,6 +132,36 @@ def test_one_curve_has_no_name_and_whole_epochs():
     assert not one.texts and all(1 <= tick <= 20 and tick == round(tick) for tick in one.get_xticks())
     viz.curves(two, {"a": [3, 2, 1], "b": [3]})
     assert [text.get_text() for text in two.texts] == ["a", "b"]
+    plt.close("all")
+
+
+def test_methods_have_a_row_each(cohort):
+    """Localizers first, one's own last; a mark a seed where its run lies, and the reader's run as a line."""
+    seeds = pd.DataFrame(
+        [
+            ("mine", "unet", 0.8, 0.4),
+            ("direct", "unet", 0.7, np.nan),
+            ("localizer", "resunet", 0.99, 0.9),
+            ("localizer", "unet", 0.9, 0.5),
+            ("localizer", "unet", 0.8, 0.6),
+        ],
+        columns=["method", "backbone", "r", "dice"],
+    ).assign(r_low=0.1, r_high=0.999, dice_low=0.3, dice_high=0.95, dice_candidates=0.2)
+    rows = viz.method_rows(seeds)
+    assert list(rows.values()) == ["localizer, unet", "localizer, resunet", "direct regression", "mine"]
+    torch.manual_seed(0)
+    model = bm.Localizer("sfa", width=2)
+    model.prepare(cohort)
+    report = bm.evaluate(model, cohort)
+    _, axes = plt.subplots(1, 2, sharey=True)
+    viz.methods(axes, seeds, mine=report)
+    assert [tick.get_text() for tick in axes[0].get_yticklabels()] == list(rows.values())
+    marks = [[line.get_xydata()[0] for line in ax.lines if line.get_marker() in "osDv^"] for ax in axes]
+    for x, expected in zip(marks[0], (0.1, 0.2, 0.01, 0.3, 0.2), strict=True):
+        assert x[0] == pytest.approx(expected)
+    assert [round(float(y)) for _, y in marks[0]] == [0, 0, 1, 2, 3]
+    assert marks[1][0][0] == 0.5 and any(text.get_text() == "no map" for text in axes[1].texts)
+    assert axes[1].lines[-1].get_xdata()[0] == report.dice.value
     plt.close("all")
 
 

@@ -1,7 +1,6 @@
 """Gathers the run records below a folder: `python workflow/gather.py runs/sweep/full [KEPT]`.
 
-Writes into that folder, or into KEPT with a copy of the records (without models, notebooks and logs), for the book
-
+Writes into that folder, or into KEPT with a copy of the records (without models, notebooks and logs), for the book:
 
 - results.csv: one row a run, with parameters, measures, intervals, cost and origin;
 - comparisons.csv: every pair of different methods on the same test phantoms, by `bm.compare`;
@@ -44,6 +43,7 @@ def result(root: Path, folder: Path) -> dict:
         "precision": training["precision"],
         "peak_memory_mib": record["machine"]["peak_memory_mib"],
         **{name: record[name] for name in ("created", "code_digest", "git_commit", "data_digest")},
+        **{name: record["versions"].get(name) for name in ("python", "torch")},
         "folder": folder.relative_to(root).as_posix(),
     }
 

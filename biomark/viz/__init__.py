@@ -1,6 +1,6 @@
 """Figures: axes in, axes out. Loaded only by who draws (``from biomark import viz``)."""
 
-from .charts import agreement, confusion, curves
+from .charts import agreement, confusion, curves, method_rows, methods
 from .pictures import (
     body_box,
     cropped,
@@ -31,6 +31,8 @@ __all__ = [
     "gallery",
     "lesions_3d",
     "localization",
+    "method_rows",
+    "methods",
     "outline",
     "pretty",
     "projected",

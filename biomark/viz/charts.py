@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from ..backbones import BACKBONES
 from ..evaluation import Report
-from .style import COLOURS, pretty
+from .style import COLOURS, METHODS, pretty
 
 
 def confusion(ax: Axes, known: NDArray, predicted: NDArray, names: Sequence[str]) -> Axes:
@@ -89,3 +91,65 @@ def curves(
         first, last = ax.get_xlim()
         ax.set_xlim(first, last + 0.25 * (last - first))
     return ax
+
+
+def method_rows(runs: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Name of every method and backbone in a table of runs, in the order in which figures show them.
+
+    Args:
+        runs: Columns ``method`` and ``backbone``, as in ``results.csv`` of a sweep.
+
+    Returns:
+        Localizers first, then their rivals, then methods of one's own, each with its name.
+    """
+    there = list(dict.fromkeys(zip(runs.method, runs.backbone, strict=True)))
+    known = [("localizer", backbone) for backbone in BACKBONES] + [(method, "unet") for method in METHODS]
+    there.sort(key=lambda row: known.index(row) if row in known else len(known))
+    names = {method: name for method, (name, _, _) in METHODS.items()}
+    return {(m, b): names.get(m, m) + ("" if m != "localizer" and b == "unet" else f", {b}") for m, b in there}
+
+
+def methods(
+    axes: Sequence[Axes],
+    runs: pd.DataFrame,
+    *,
+    rows: Mapping[tuple[str, str], str] | None = None,
+    mine: Report | None = None,
+) -> Sequence[Axes]:
+    """Number and place of the runs of one task: a row a method, one mark a seed with its 95 % interval over cases.
+
+    Args:
+        axes: Two, with one shared vertical axis or not: 1 - r on a logarithmic axis, and Dice. Right is better.
+        runs: Rows of ``results.csv`` of a sweep, of one task and one number of labels.
+        rows: Method and backbone of each row, and its name; by default :func:`method_rows` of ``runs``.
+        mine: Another run, drawn as a line through all rows.
+    """
+    rows = method_rows(runs) if rows is None else rows
+    for y, (method, backbone) in enumerate(rows):
+        same = runs[(runs.method == method) & (runs.backbone == backbone)]
+        _, marker, kind = METHODS.get(method, (method, "v", "ink"))
+        for j, run in enumerate(same.itertuples()):
+            at, look = y + 0.2 * (j - (len(same) - 1) / 2), {"color": COLOURS[kind], "lw": 1}
+            axes[0].plot([1 - run.r_high, 1 - run.r_low], [at, at], **look)
+            axes[0].plot(1 - run.r, at, marker, ms=4.5, **look)
+            axes[1].plot([run.dice_low, run.dice_high], [at, at], **look)
+            axes[1].plot(run.dice, at, marker, ms=4.5, **look)
+        for ax, empty in ((axes[0], not len(same)), (axes[1], same.dice.isna().all())):
+            if empty:
+                where = {"transform": ax.get_yaxis_transform(), "ha": "center", "va": "center", "color": "0.5"}
+                where["bbox"] = {"color": "white", "pad": 1}
+                ax.text(0.5, y, "no map" if len(same) else "not run", **where)
+    axes[1].axvline(runs.dice_candidates.mean(), color=COLOURS["candidates"], lw=1, ls="--")
+    if mine is not None:
+        for ax, value in zip(axes, (1 - mine.r.value, mine.dice.value), strict=True):
+            ax.axvline(value, color=COLOURS["ink"], lw=1)
+            if np.isfinite(value):
+                where = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "bottom"}
+                ax.text(value, 1, "this run", color=COLOURS["ink"], **where)
+    worst = max(0.4, (1 - runs.r_low).max(), 0 if mine is None else 1.1 * (1 - mine.r.value))
+    axes[0].set(xscale="log", xlim=(worst, 8e-4), xlabel="1 - r")
+    axes[0].set_xticks([0.1, 0.01, 0.001], ["0.1", "0.01", "0.001"])
+    axes[1].set(xlim=(-0.05, 1), xlabel="Dice")
+    for ax in axes:
+        ax.set(yticks=range(len(rows)), yticklabels=rows.values(), ylim=(len(rows) - 0.4, -0.6))
+    return axes
