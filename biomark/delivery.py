@@ -19,7 +19,7 @@ import pandas as pd
 from torch import nn
 from tqdm.auto import tqdm
 
-from . import page, records, scans, windows
+from . import page, provenance, scans, windows
 from .cohort import Case
 from .files import whole
 from .inspection import Inspection, Inspector
@@ -115,7 +115,7 @@ def deliver(
         raise scans.ManifestError(f"{csv} cannot be read:", problems[problems["row"] == 1])
     reasons, remarks, table = check.judged(rows, problems)
     settings = cache.settings(task, grid, crop) + repr(
-        (sorted(write), identify, window and tuple(window), records.code_digest(), _digest(model))
+        (sorted(write), identify, window and tuple(window), provenance.code_digest(), _digest(model))
     )
 
     def looked(row: Any) -> _Read | dict[str, Any]:

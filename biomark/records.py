@@ -8,22 +8,18 @@ import io
 import json
 import math
 import os
-import platform
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from . import provenance
 from .files import whole
 
 SCHEMA = 1
-_PACKAGES = ("biomark", "torch", "numpy", "scipy", "lightning-fabric", "pydicom", "nibabel")
 
 
 def parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,22 +63,13 @@ def runs_folder() -> Path:
     return Path(os.environ.get("BIOMARK_RUNS") or "~/.cache/biomark/runs").expanduser()
 
 
-def code_digest() -> str:
-    """Fingerprint of this library's code, figures aside: another code may give another model."""
-    digest, root = hashlib.sha256(), Path(__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        if path.relative_to(root).parts[0] not in ("viz", "widgets.py"):
-            digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def write(
     folder: str | os.PathLike,
     *,
     parameters: Mapping[str, Any],
     report: Any = None,
     history: Any = None,
-    data_digest: str = "",
+    data: Sequence[Any] = (),
     extra: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -93,7 +80,7 @@ def write(
         parameters: What the run was asked for.
         report: A :class:`~biomark.evaluation.Report`.
         history: A :class:`~biomark.training.History`.
-        data_digest: Fingerprint of the data.
+        data: The cohorts that it was trained and tested on; their fingerprint is kept.
         extra: What else came out, such as the scores of post hoc maps: numbers, texts, lists, arrays and mappings.
         overwrite: Replace another run in that folder.
 
@@ -115,16 +102,12 @@ def write(
         "metrics": report.to_dict() if report is not None else {},
         "training": dict(vars(history)) if history is not None else {},
         "extra": dict(extra or {}),
-        "data_digest": data_digest,
-        "code_digest": code_digest(),
-        "git_commit": _git_commit(),
+        "data_digest": provenance.data_digest(*data),
+        "code_digest": provenance.code_digest(),
+        "git_commit": provenance.git_commit(),
         "predictions_digest": "",
-        "versions": {"python": platform.python_version(), **{p: _version(p) for p in _PACKAGES}},
-        "machine": {
-            "platform": platform.platform(),
-            "processors": os.cpu_count(),
-            "peak_memory_mib": _peak_memory_mib(),
-        },
+        "versions": provenance.versions(),
+        "machine": provenance.machine(),
     }
     if report is not None:
         predictions = report.to_frame().to_csv(index=False)
@@ -222,38 +205,3 @@ def _finite(value: Any) -> Any:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()[:16]  # a checkout may end lines otherwise
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _git_commit() -> str | None:
-    """The commit of this library's clone; ``-dirty`` says that its code was changed since."""
-    # An installed biomark may lie within a repository of its user's, which does not know its files.
-    known = _git("ls-files", "--error-unmatch", Path(__file__).name)
-    commit = known and _git("rev-parse", "HEAD")
-    return commit and commit.strip() + "-dirty" * bool(_git("status", "--porcelain", "--", "."))
-
-
-def _git(*arguments: str) -> str | None:
-    command = ["git", *arguments]
-    try:
-        found = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout if found.returncode == 0 else None
-
-
-def _peak_memory_mib() -> float | None:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1 if sys.platform != "darwin" else 1024) / 1024, 1)

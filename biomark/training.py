@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import nn
 from tqdm.auto import tqdm
 
-from . import checkpoints, devices, records
+from . import checkpoints, devices, provenance, records
 from .cohort import Cohort, refuse_broken
 from .files import whole
 from .fingerprints import rule
@@ -231,7 +231,7 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
     if not (hasattr(model, "save") and hasattr(model, "restore")):
         raise ValueError(f"a {type(model).__name__} has no save and restore, as a biomark model has: train it by fit.")
     # The printed model tells apart networks of like weights, such as two dilations.
-    key = hashlib.sha256(records.code_digest().encode() + repr(model).encode())
+    key = hashlib.sha256(provenance.code_digest().encode() + repr(model).encode())
     key.update((checkpoints.of_model(model) + rule(cohort.task) + checkpoints.of_weights(model)).encode())
     meant = _DEFAULTS | settings | {"progress": None}
     key.update(checkpoints.digest(_read(model, cohort), sorted(meant.items())).encode())

@@ -53,7 +53,7 @@ def train(key: str) -> None:
     inspector.model = copy.deepcopy(model).half()
     inspector.save(folder)
     asked = {"size": size, "n_train": n_train, "width": WIDTH, "n_calibrate": N_CALIBRATE} | settings
-    bm.records.write(folder, parameters=asked, report=report, history=history)
+    bm.records.write(folder, parameters=asked, report=report, history=history, data=(cohort, test))
     (folder / "predictions.csv").unlink()
     if key in WATCHED:
         watched = test[WATCHED[key]]

@@ -1,5 +1,7 @@
 """The reporting table: every item of the checklist, and only what a record really says."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +22,13 @@ class FakeReport:
 def record(tmp_path):
     history = bm.History(loss=[0.5, 0.2], seconds=[1.0, 2.0], device="cpu", precision="32-true")
     parameters = {"n_train": 1500, "epochs": 2, "lr": 0.003, "backbone": "unet", "width": 16, "seed": 0, "scan": ""}
-    bm.records.write(tmp_path, parameters=parameters, report=FakeReport(), history=history, data_digest="abc")
+    bm.records.write(
+        tmp_path,
+        parameters=parameters,
+        report=FakeReport(),
+        history=history,
+        data=[SimpleNamespace(images=np.ones((2, 3)), values=np.ones(2))],
+    )
     return bm.records.read(tmp_path)
 
 
@@ -34,7 +42,7 @@ def test_all_items_and_what_a_record_says(record):
     assert answer[25].startswith("epochs 2, lr 0.003, device cpu") and "last loss 0.2, seconds 3" in answer[25]
     assert answer[28] == "r, kappa, limit_low, limit_high" and answer[29] == "95 % intervals of r"
     assert answer[37] == "r 0.97 (0.96 to 0.98), kappa 0.92, limit_low -9, limit_high 8.5"
-    assert answer[38] == "kappa 0.92" and "data digest abc" in answer[43]
+    assert answer[38] == "kappa 0.92" and f"data digest {record['data_digest']}" in answer[43]
     for item in (1, 8, 13, 16, 27, 33, 39, 44):
         assert answer[item] == table.source[item] == bm.claim.AUTHORS
 

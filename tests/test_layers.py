@@ -13,7 +13,7 @@ MAX_LINES = 260
 
 # From the bottom up. A folder counts as one module. Only the version, a constant, lies below row 0.
 ROWS = [
-    {"version", "masks", "files"},
+    {"version", "masks", "files", "provenance"},
     {
         "candidates",
         "agatston",

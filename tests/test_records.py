@@ -1,7 +1,6 @@
 """Records: round trip, whole or not at all, and parameters that are checked."""
 
 import json
-import subprocess
 
 import numpy as np
 import pandas as pd
@@ -62,29 +61,6 @@ def test_a_run_that_is_stopped_while_it_replaces_another_is_no_run(tmp_path, mon
         records.write(tmp_path, parameters={"seed": 2}, report=FakeReport(), overwrite=True)
     with pytest.raises(FileNotFoundError):
         records.read(tmp_path)
-
-
-def test_the_commit_is_that_of_the_library(tmp_path, monkeypatch):
-    """Not that of a project in whose environment it happens to be installed."""
-
-    def git(*arguments):
-        who = ["-c", "user.name=n", "-c", "user.email=e"]
-        subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True)
-
-    package = tmp_path / ".venv" / "biomark"
-    package.mkdir(parents=True)
-    (package / "records.py").write_text("")
-    monkeypatch.setattr(records, "__file__", str(package / "records.py"))
-    git("init", "-q")
-    (tmp_path / "his.py").write_text("")
-    git("add", "his.py")
-    git("commit", "-qm", "his")
-    assert records._git_commit() is None
-    git("add", "-f", ".venv")
-    git("commit", "-qm", "ours")
-    assert len(records._git_commit()) == 40
-    (package / "records.py").write_text("changed")
-    assert records._git_commit().endswith("-dirty")
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "3", ""])

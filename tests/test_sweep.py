@@ -205,7 +205,7 @@ def test_the_table_says_what_the_runs_said(swept):
         for name in ("r", "r_low", "r_high", "mae", "mae_low", "energy_in_mask"):
             assert row[name] == pytest.approx(record["metrics"][name] or np.nan, nan_ok=True), name
         assert row.seconds == pytest.approx(sum(record["extra"]["seconds"].values())) and row.training_s > 0
-        assert row.code_digest == bm.records.code_digest() and row.data_digest == table.data_digest.iloc[0]
+        assert row.code_digest == bm.provenance.code_digest() and row.data_digest == table.data_digest.iloc[0]
 
 
 @pytest.mark.slow

@@ -41,7 +41,7 @@ def result(root: Path, folder: Path) -> dict:
         "loss": training["loss"][-1],
         "device": training["device"],
         "precision": training["precision"],
-        "peak_memory_mib": record["machine"]["peak_memory_mib"],
+        **{name: record["machine"].get(name) for name in ("peak_memory_mib", "peak_gpu_memory_mib")},
         **{name: record[name] for name in ("created", "code_digest", "git_commit", "data_digest")},
         **{name: record["versions"].get(name) for name in ("python", "torch")},
         "folder": folder.relative_to(root).as_posix(),
