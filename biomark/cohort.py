@@ -17,8 +17,8 @@ from safetensors.numpy import save
 
 from .files import as_table, plain, whole
 from .fingerprints import rule
-from .masks import booleans, inside
-from .rows import Rows, numbers, on_disk, some
+from .masks import inside
+from .rows import Rows, booleans, numbers, some
 from .tasks import TASKS, Task
 
 
@@ -75,7 +75,7 @@ class Cohort:
         # Whoever makes one by hand may come with columns of a table, other types of numbers or views of arrays.
         given = {"values": np.asarray(self.values, float), "spacing_mm": np.asarray(self.spacing_mm, float)}
         given |= {"ids": tuple(map(str, self.ids)), "images": numbers(self.images), "weights": numbers(self.weights)}
-        given["masks"] = _booleans(self.masks)
+        given["masks"] = None if self.masks is None else booleans(self.masks)
         for name, value in given.items():
             object.__setattr__(self, name, value)
         if self.values.ndim != 1:
@@ -137,6 +137,15 @@ class Cohort:
             about=None if self.about is None else self.about.iloc[rows].reset_index(drop=True),
         )
 
+    @property
+    def groups(self) -> NDArray[np.intp]:
+        """Whose each case is, ``(N,)``: one number for each ``group`` in ``about``; below 0 where none is named."""
+        groups = -1 - np.arange(len(self))
+        if self.about is not None and "group" in self.about:
+            named = self.about["group"].notna().to_numpy()
+            groups[named] = np.unique(np.asarray(self.about["group"][named], str), return_inverse=True)[1]
+        return groups
+
     def split(self, fraction: float, seed: int = 0) -> tuple[Cohort, Cohort]:
         """Split at random; cases of one ``group`` in ``about``, such as a patient's, stay together.
 
@@ -147,12 +156,11 @@ class Cohort:
         Raises:
             ValueError: One part would be empty, or a case has no group where others have.
         """
-        wanted, groups = round(fraction * len(self)), np.arange(len(self))
-        if self.about is not None and "group" in self.about:
-            if self.about["group"].isna().any():
-                first = self.ids[int(np.argmax(self.about["group"].isna()))]
-                raise ValueError(f"case {first!r} has no group, such as whose scan it is: give it one of its own.")
-            groups = np.unique(np.asarray(self.about["group"], str), return_inverse=True)[1]
+        wanted, groups = round(fraction * len(self)), self.groups
+        if (groups < 0).any() and (groups >= 0).any():
+            first = self.ids[int(np.argmax(groups < 0))]
+            raise ValueError(f"case {first!r} has no group, such as whose scan it is: give it one of its own.")
+        groups = np.unique(groups, return_inverse=True)[1]
         order = np.random.default_rng(seed).permutation(len(np.unique(groups)))
         sizes = np.cumsum(np.bincount(groups)[order])
         if not 0 < wanted < len(self) or len(order) < 2:
@@ -249,11 +257,3 @@ def refuse_broken(cases: Iterable[Case]) -> None:
         for what, voxels in (("image", case.image), ("weights", case.weights)):
             if not np.isfinite(voxels).all():
                 raise ValueError(f"the {what} of case {case.id!r} holds values that are no numbers: leave it out.")
-
-
-def _booleans(masks: NDArray | Rows | None) -> NDArray[np.bool_] | Rows | None:
-    if masks is None:
-        return None
-    if on_disk(masks) and masks.dtype != bool:
-        raise ValueError(f"the masks on disk are of type {masks.dtype}: write them as booleans, such as masks > 0.")
-    return masks if on_disk(masks) else np.ascontiguousarray(booleans(masks, "the masks"))

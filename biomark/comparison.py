@@ -47,6 +47,8 @@ class Comparison:
         mae: Mean absolute error: by the same two.
         dice: Mean Dice over the cases with a truth: paired bootstrap, Wilcoxon's signed-rank test; all nan where one of
             the models has no map.
+
+    Where cases have a ``group``, as scans have a patient, groups are drawn and swapped whole, for Dice as well.
     """
 
     task: str
@@ -119,39 +121,43 @@ def compare(report_a: Report, report_b: Report, *, names: tuple[str, str] = ("A"
     if len(a) < 4:  # where the interval of a correlation begins
         raise ValueError(f"{len(a)} cases cannot tell two models apart: compare them on four or more.")
     known, (of_a, of_b) = a.known.to_numpy(), (frame.predicted.to_numpy() for frame in (a, b))
+    how = {"groups": a.group.to_numpy() if "group" in a else None, "seed": seed}
     errors = np.abs(of_a - known), np.abs(of_b - known)
     return Comparison(
         task=report_a.task,
         unit=report_a.unit,
         n=len(a),
         names=names,
-        r=_correlations(of_a, of_b, known, seed),
-        mae=_means(*errors, statistics.permutation(_difference, *errors, seed=seed).pvalue, "permutation", seed),
-        dice=_dice(a.dice.to_numpy(), b.dice.to_numpy(), seed),
+        r=_correlations(of_a, of_b, known, how),
+        mae=_means(*errors, statistics.permutation(_difference, *errors, **how).pvalue, "permutation", how),
+        dice=_dice(a.dice.to_numpy(), b.dice.to_numpy(), how),
     )
 
 
-def _correlations(of_a: NDArray, of_b: NDArray, known: NDArray, seed: int) -> Contrast:
-    a, b = (statistics.bootstrap(along.r, predicted, known, seed=seed) for predicted in (of_a, of_b))
-    difference = statistics.bootstrap(lambda a, b, k: along.r(a, k) - along.r(b, k), of_a, of_b, known, seed=seed)
-    swapped = statistics.permutation(lambda a, b: along.r(a, known) - along.r(b, known), of_a, of_b, seed=seed)
+def _correlations(of_a: NDArray, of_b: NDArray, known: NDArray, how: dict) -> Contrast:
+    a, b = (statistics.bootstrap(along.r, predicted, known, **how) for predicted in (of_a, of_b))
+    difference = statistics.bootstrap(lambda a, b, k: along.r(a, k) - along.r(b, k), of_a, of_b, known, **how)
+    swapped = statistics.permutation(lambda a, b: along.r(a, known) - along.r(b, known), of_a, of_b, **how)
     return Contrast(a, b, difference, swapped.pvalue, "permutation")
 
 
-def _dice(of_a: NDArray, of_b: NDArray, seed: int) -> Contrast:
+def _dice(of_a: NDArray, of_b: NDArray, how: dict) -> Contrast:
     """Over the cases where both have one: both have it, or neither, where the truth is the same."""
-    both = ~np.isnan(of_a) & ~np.isnan(of_b)
-    of_a, of_b = of_a[both], of_b[both]
+    both, groups = ~np.isnan(of_a) & ~np.isnan(of_b), how["groups"]
+    test = "Wilcoxon" if groups is None else "permutation"  # Wilcoxon's takes cases for strangers
+    of_a, of_b, how = of_a[both], of_b[both], how | {"groups": None if groups is None else groups[both]}
     if not both.any():
         nothing = statistics.Estimate(np.nan)
-        return Contrast(nothing, nothing, nothing, np.nan, "Wilcoxon")
-    # Wilcoxon's test ranks the differences that are not 0, and where all are there is nothing to rank.
-    pvalue = float(stats.wilcoxon(of_a, of_b).pvalue) if np.any(of_a != of_b) else 1.0
-    return _means(of_a, of_b, pvalue, "Wilcoxon", seed)
+        return Contrast(nothing, nothing, nothing, np.nan, test)
+    if groups is not None:
+        pvalue = statistics.permutation(_difference, of_a, of_b, **how).pvalue
+    else:  # it ranks the differences that are not 0, and where all are there is nothing to rank
+        pvalue = float(stats.wilcoxon(of_a, of_b).pvalue) if np.any(of_a != of_b) else 1.0
+    return _means(of_a, of_b, pvalue, test, how)
 
 
-def _means(of_a: NDArray, of_b: NDArray, pvalue: float, test: str, seed: int) -> Contrast:
-    a, b, difference = (statistics.mean(v, seed=seed) for v in (of_a, of_b, of_a - of_b))
+def _means(of_a: NDArray, of_b: NDArray, pvalue: float, test: str, how: dict) -> Contrast:
+    a, b, difference = (statistics.mean(v, **how) for v in (of_a, of_b, of_a - of_b))
     return Contrast(a, b, difference, pvalue, test)
 
 

@@ -23,7 +23,8 @@ class Report:
     """Agreement of values and of places.
 
     The numbers of a results table are each an :class:`~biomark.statistics.Estimate`: a float that also has ``low`` and
-    ``high``, the ends of its 95 % interval, from a bootstrap over cases; that of the bias is from theory.
+    ``high``, the ends of its 95 % interval, from a bootstrap over cases; that of the bias is from theory. Where cases
+    have a ``group``, as scans have a patient, both are from a bootstrap over groups.
 
     Attributes:
         task: Key of the task.
@@ -47,7 +48,8 @@ class Report:
         kappa: Cohen's kappa over the task's risk groups, linearly weighted; nan for a task without.
         zeros_kept: Share of the cases of value 0 on which less than the task's ``negligible`` is found; nan where there
             are none, and for a task that neglects nothing.
-        cases: One row a case: id, known, predicted, dice, and what its map adds inside the truth and in total.
+        cases: One row a case: id, known, predicted, dice, and what its map adds inside the truth and in total; with
+            groups, the number of its group.
     """
 
     task: str
@@ -100,7 +102,10 @@ class Report:
         task, known, predicted = cohort.task, cohort.values, np.asarray(predicted, float)
         if predicted.shape != known.shape:
             raise ValueError(f"{len(known)} cases need a value each, and those given have shape {predicted.shape}.")
-        agreement = statistics.bland_altman(predicted, known)
+        groups = cohort.groups
+        several = len(np.unique(groups)) < len(cohort)
+        among = {"groups": groups} if several else {}
+        agreement = statistics.bland_altman(predicted, known, **among)
         overlap = floor = np.full(len(cohort), np.nan)
         inside, total = np.full((2, len(cohort)), np.nan)
         false_value, missed, lesions = np.nan, np.nan, None
@@ -124,20 +129,21 @@ class Report:
                     lesions = metrics.together([*map(metrics.lesions, marked, cohort.masks, cohort.weights)])
         none = known == 0 if task.negligible else np.zeros(len(known), bool)
         cases = {"id": cohort.ids, "known": known, "predicted": predicted}
-        cases |= {"dice": overlap, "inside": inside, "total": total}
+        cases |= {"dice": overlap, "inside": inside, "total": total} | ({"group": groups} if several else {})
+        judged = ~np.isnan(overlap)
         return cls(
             task=task.key,
             unit=task.unit,
             n=len(cohort),
-            r=statistics.bootstrap(along.r, predicted, known),
-            ccc=statistics.bootstrap(along.ccc, predicted, known),
-            icc=statistics.bootstrap(along.icc, predicted, known),
-            mae=statistics.mean(np.abs(predicted - known)),
+            r=statistics.bootstrap(along.r, predicted, known, **among),
+            ccc=statistics.bootstrap(along.ccc, predicted, known, **among),
+            icc=statistics.bootstrap(along.icc, predicted, known, **among),
+            mae=statistics.mean(np.abs(predicted - known), **among),
             bias=agreement.bias,
             limits=(agreement.low, agreement.high),
-            dice=statistics.mean(_known(overlap)),
-            dice_candidates=statistics.mean(_known(floor)).value,
-            energy_in_mask=statistics.bootstrap(_ratio_of_sums, inside, total),
+            dice=statistics.mean(overlap[judged], groups=groups[judged] if several else None),
+            dice_candidates=statistics.mean(floor[~np.isnan(floor)]).value,
+            energy_in_mask=statistics.bootstrap(_ratio_of_sums, inside, total, **among),
             missed=missed,
             false_value=false_value,
             r_log1p=statistics.pearson(*(np.log1p(np.maximum(v, 0)) for v in (predicted, known))).value,
@@ -170,7 +176,7 @@ class Report:
     def __str__(self) -> str:
         low, high = self.limits
         lines = [
-            f"{self.n} unseen cases of {self.task}",
+            f"{self.n} unseen cases of {self.task}{self._in_groups()}",
             f"r                {_with_interval(self.r, '.4f')}",
             f"CCC              {_with_interval(self.ccc, '.4f')}",
             f"ICC(A,1)         {_with_interval(self.icc, '.4f')}",
@@ -197,6 +203,9 @@ class Report:
             ]
         return "\n".join(lines)
 
+    def _in_groups(self) -> str:
+        return f" in {self.cases.group.nunique()} groups" if "group" in self.cases else ""
+
 
 def evaluate(model: nn.Module, cohort: Cohort, *, batch_size: int = 32) -> Report:
     """Compare a model's values with the known ones, and its maps with the true regions where masks are known.
@@ -222,11 +231,6 @@ def _kappa(task: Task, predicted: NDArray, known: NDArray) -> float:
     if not (task.risk_groups and np.isfinite(predicted).all()):
         return float("nan")
     return statistics.kappa(task.group(predicted), task.group(known), weights="linear")
-
-
-def _known(overlap: NDArray) -> NDArray:
-    """The cases with a truth: the others have no overlap."""
-    return overlap[~np.isnan(overlap)]
 
 
 def _ratio_of_sums(part: NDArray, whole: NDArray) -> NDArray:

@@ -11,6 +11,8 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 from torch import Tensor
 
+from . import masks
+
 _AT_A_TIME = 64
 
 
@@ -114,6 +116,17 @@ def some(array: NDArray | Rows, rows: NDArray) -> NDArray | Rows:
 def numbers(array: NDArray | Rows) -> NDArray[np.float32] | Rows:
     """As torch reads it: float32 in this machine's order of bytes and without gaps. What lies on disk stays there."""
     return array if on_disk(array) else np.ascontiguousarray(array, np.float32)
+
+
+def booleans(array: NDArray | Rows) -> NDArray[np.bool_] | Rows:
+    """Masks that a cohort can hold: on disk as they are, else booleans without gaps.
+
+    Raises:
+        ValueError: Those on disk are of another type, or those in memory are no masks.
+    """
+    if on_disk(array) and array.dtype != bool:
+        raise ValueError(f"the masks on disk are of type {array.dtype}: write them as booleans, such as masks > 0.")
+    return array if on_disk(array) else np.ascontiguousarray(masks.booleans(array, "the masks"))
 
 
 def held(array: NDArray | Rows, device: torch.device) -> Tensor | Batches:

@@ -179,6 +179,14 @@ def test_regions_may_be_labels_and_not_probabilities(cohort):
         cohort.within(cohort.masks * 0.4)
 
 
+def test_groups_are_numbers(cohort):
+    n = len(cohort)
+    assert len(set(cohort.groups)) == n and (cohort.groups < 0).all()
+    names = ["b", "a", None, "b", None, *(f"c{i}" for i in range(n))][:n]
+    groups = dataclasses.replace(cohort, about=pd.DataFrame({"group": names})).groups
+    assert groups[0] == groups[3] == 1 and groups[1] == 0 and groups[2] < 0 and groups[2] != groups[4]
+
+
 def test_groups_come_as_near_to_a_share_as_they_can(cohort):
     groups = pd.DataFrame({"group": ["a"] * 5 + ["b"] * 5})
     first, second = dataclasses.replace(cohort, about=groups).split(0.9)

@@ -208,6 +208,28 @@ def test_any_type_of_number_on_disk_is_judged(cohort, tmp_path):
         dataclasses.replace(cohort, masks=np.load(tmp_path / "masks.npy", mmap_mode="r"))
 
 
+def test_scans_of_one_patient_are_no_strangers(cohort, tmp_path):
+    """Copies of each case make no interval narrower, here and when the record is read back and compared."""
+    copies = np.repeat(np.arange(len(cohort)), 4)
+    about = pd.DataFrame({"group": [f"patient {i:02}" for i in copies]})
+    many = dataclasses.replace(cohort[copies], about=about)
+    predicted = cohort.values * 1.1 + np.arange(len(cohort))
+    once, told = bm.Report.of(cohort, predicted, cohort.masks), bm.Report.of(many, predicted[copies], many.masks)
+    taken = bm.Report.of(cohort[copies], predicted[copies])
+    for name in ("r", "ccc", "mae", "dice", "energy_in_mask"):
+        a, b = getattr(once, name), getattr(told, name)
+        assert (a.value, a.low, a.high) == pytest.approx((b.value, b.low, b.high))
+    assert taken.mae.high - taken.mae.low < 0.7 * (told.mae.high - told.mae.low)
+    assert f"in {len(cohort)} groups" in str(told) and "groups" not in str(once) and "group" not in once.cases
+    bm.records.write(tmp_path, parameters={}, report=told)
+    kept = bm.Report.read(tmp_path)
+    other = bm.Report.of(many, many.values + 1 + np.arange(len(many)) % 3, many.masks)
+    both = bm.compare(kept, other)
+    singly = bm.compare(once, bm.Report.of(cohort, cohort.values, cohort.masks))
+    assert both.dice.test == both.mae.test == "permutation" and singly.dice.test == "Wilcoxon"
+    assert both.mae.a.low == pytest.approx(told.mae.low)
+
+
 def test_what_is_negligible_is_the_task_s_to_say():
     """In millilitres, 0.3 is something; a score of 0.3 is not."""
     ml = dataclasses.replace(bm.TASKS["cac"], unit="ml", risk_groups=(0.0, 0.1, 0.5), negligible=0.01)

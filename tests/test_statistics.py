@@ -384,6 +384,62 @@ def test_a_mean_drops_no_case():
     assert np.isnan(statistics.mean([1, np.nan])) and np.isnan(statistics.mean([]))
 
 
+def test_a_group_is_drawn_whole():
+    """Each case five times over is no more than once, if told so, and ungrouped looks like much more."""
+    errors = np.random.default_rng(0).normal(size=40)
+    often, groups = np.repeat(errors, 5), np.repeat(np.arange(40), 5)
+    once, told, taken = statistics.mean(errors), statistics.mean(often, groups=groups), statistics.mean(often)
+    assert (told.value, told.low, told.high) == pytest.approx((once.value, once.low, once.high))
+    assert (taken.high - taken.low) < 0.6 * (once.high - once.low)
+    shuffled = np.random.default_rng(1).permutation(len(often))
+    names = np.array([f"patient {g:02}" for g in groups])[shuffled]
+    again = statistics.mean(often[shuffled], groups=names)
+    assert (again.low, again.high) == pytest.approx((told.low, told.high))
+    alone = statistics.mean(errors, groups=np.arange(40)[::-1])
+    assert (alone.low, alone.high) == pytest.approx((once.low, once.high), rel=0.1)
+    assert np.isnan(statistics.mean(often, groups=np.zeros(200)).low), "one group tells nothing"
+    with pytest.raises(ValueError, match=r"200 cases need a group each, and those given have shape \(3,\)"):
+        statistics.mean(often, groups=[1, 2, 3])
+
+
+def test_intervals_over_groups_hold_where_those_over_cases_do_not():
+    """40 patients with 1 to 9 scans, whose errors have a part that is the patient's own."""
+    rng, held = np.random.default_rng(0), np.zeros(2)
+    for seed in range(150):
+        groups = np.repeat(np.arange(40), rng.integers(1, 10, 40))
+        errors = rng.normal(size=40)[groups] + 0.5 * rng.normal(size=len(groups))
+        drawn = statistics.bootstrap(lambda v: v.mean(-1), errors, groups=groups, resamples=300, seed=seed)
+        taken = statistics.bland_altman(errors, 0 * errors).bias
+        held += [e.low <= 0 <= e.high for e in (drawn, taken)]
+    assert held[0] >= 0.88 * 150 and held[1] < 0.75 * 150
+
+
+def test_bland_altman_over_groups_has_the_same_numbers():
+    rng = np.random.default_rng(2)
+    known = rng.normal(size=60)
+    predicted = 1.1 * known + 0.2 + 0.1 * rng.normal(size=60)
+    plain, drawn = (statistics.bland_altman(predicted, known, groups=g) for g in (None, np.arange(60) // 3))
+    for name in ("bias", "low", "high", "slope"):
+        a, b = getattr(plain, name), getattr(drawn, name)
+        assert a.value == pytest.approx(b.value) and b.low < b.value < b.high
+    each = statistics.bland_altman(predicted, known, groups=np.arange(60))
+    assert (each.bias.low, each.high.high) == (plain.bias.low, plain.high.high)
+
+
+def test_groups_change_places_whole():
+    """Five copies of each pair have the p of one."""
+    rng = np.random.default_rng(3)
+    first, second = rng.normal(size=(2, 12)) + np.array([[0.8], [0.0]])
+    apart = lambda a, b: (a - b).mean(-1)  # noqa: E731
+    once = statistics.permutation(apart, first, second)
+    order = rng.permutation(60)
+    pairs = (np.repeat(v, 5)[order] for v in (first, second))
+    told = statistics.permutation(apart, *pairs, groups=np.repeat(np.arange(12), 5)[order])
+    assert told.pvalue == pytest.approx(once.pvalue) and told.statistic == pytest.approx(once.statistic)
+    taken = statistics.permutation(apart, np.repeat(first, 5), np.repeat(second, 5))
+    assert taken.pvalue < 0.5 * once.pvalue
+
+
 def test_bootstrap_draws_no_more_at_once_than_it_may():
     sizes = []
 

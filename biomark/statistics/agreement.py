@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 from sklearn.metrics import cohen_kappa_score
 
+from biomark.statistics.resampling import bootstrap
 from biomark.statistics.results import Estimate, columns
 
 
@@ -114,14 +115,22 @@ def icc(*raters: ArrayLike, kind: str = "A,1") -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
-def bland_altman(predicted: ArrayLike, known: ArrayLike) -> Agreement:
+def bland_altman(predicted: ArrayLike, known: ArrayLike, *, groups: ArrayLike | None = None) -> Agreement:
     """Bias and 95 % limits of agreement: mean difference +- 1.96 SD (Bland and Altman, Lancet 327 (1986) 307).
 
     The intervals and the slope are those of their Stat. Methods Med. Res. 8 (1999) 135: t with n - 1 degrees of freedom
     on ``SD / sqrt(n)`` for the bias, on ``SD sqrt(1/n + 1.96^2 / (2 (n - 1)))`` for a limit; the slope is that of a
-    straight line through the differences over the means of both.
+    straight line through the differences over the means of both. These intervals take cases for strangers; with
+    groups, such as patients with several scans, they are drawn by :func:`~biomark.statistics.bootstrap` instead.
+
+    Args:
+        predicted: Values of a model, ``(N,)``.
+        known: Known values, ``(N,)``.
+        groups: The group of each case, ``(N,)``; by default every case is one of its own.
     """
     predicted, known = columns(predicted, known)
+    if groups is not None and len(np.unique(groups)) < len(known):
+        return _drawn((predicted + known) / 2, predicted - known, groups)
     difference, n = predicted - known, len(known)
     bias, sd = float(difference.mean()), float(difference.std(ddof=1)) if n > 1 else math.nan
     t = float(stats.t.ppf(0.975, n - 1)) if n > 1 else math.nan
@@ -185,6 +194,20 @@ def kappa(predicted: ArrayLike, known: ArrayLike, *, weights: str = "linear") ->
     # All labels in between are named, so that a group that no case is in still lies between its neighbours.
     labels = range(int(both.max()) + 1)
     return float(cohen_kappa_score(predicted.astype(int), known.astype(int), weights=weights, labels=labels))
+
+
+def _drawn(middle: NDArray, apart: NDArray, groups: ArrayLike) -> Agreement:
+    """The same numbers, with intervals over groups."""
+
+    def level(times: float) -> Estimate:
+        return bootstrap(lambda d: d.mean(-1) + times * d.std(-1, ddof=1), apart, groups=groups)
+
+    def slope(x: NDArray, y: NDArray) -> NDArray:
+        x, y = (v - v.mean(-1, keepdims=True) for v in (x, y))
+        spread = (x**2).sum(-1)
+        return (x * y).sum(-1) / np.where(spread > 0, spread, np.nan)
+
+    return Agreement(level(0), level(-1.96), level(1.96), bootstrap(slope, middle, apart, groups=groups))
 
 
 def _slope(x: NDArray, y: NDArray) -> Estimate:
