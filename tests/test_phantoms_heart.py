@@ -197,6 +197,16 @@ def test_one_heart_at_any_slice_distance(slice_mm):
     assert np.corrcoef(smooth[0][near][inner].ravel(), smooth[1][inner].ravel())[0, 1] > 0.99
 
 
+def test_more_slices_of_the_same_hearts():
+    usual, fine = (bm.phantoms.draw("cac", 2, seed=3, size=40, slices=slices) for slices in (None, 64))
+    assert usual.images.shape == (2, 32, 40, 40) and fine.images.shape == (2, 64, 40, 40)
+    np.testing.assert_allclose(usual.spacing_mm, fine.spacing_mm * (2, 1, 1))
+    np.testing.assert_allclose(fine.values, (fine.weights * fine.masks).sum((1, 2, 3)), rtol=1e-4)
+    for key, slices in (("cac", 4), ("sfa", 32)):
+        with pytest.raises(ValueError, match="a heart box has 8 slices or more"):
+            bm.phantoms.draw(key, 1, seed=0, size=40, slices=slices)
+
+
 def test_another_size():
     small = bm.phantoms.draw("cac", 2, seed=3, size=40)
     assert small.images.shape == (2, heart.SLICES, 40, 40)

@@ -19,7 +19,16 @@ GIVEN = {"pma": _CHEST, "sfa": _CHEST, "liver": (), "cac": ("calcium",)}
 """What :func:`draw` takes instead of drawing it, by task; see ``chest.draw_body`` and ``heart.draw_volume``."""
 
 
-def draw(key: str, n: int, seed: int, *, size: int | None = None, workers: int | None = None, **given: float) -> Cohort:
+def draw(
+    key: str,
+    n: int,
+    seed: int,
+    *,
+    size: int | None = None,
+    slices: int | None = None,
+    workers: int | None = None,
+    **given: float,
+) -> Cohort:
     """Draw a cohort of phantoms.
 
     Case ``i`` depends on ``seed`` and ``i`` alone: the first cases of a larger cohort are those of a smaller one,
@@ -29,8 +38,9 @@ def draw(key: str, n: int, seed: int, *, size: int | None = None, workers: int |
         key: A task's key: ``"pma"``, ``"sfa"``, ``"liver"`` or ``"cac"``.
         n: Number of cases, at least 1.
         seed: Same arguments, same bits on one machine.
-        size: Pixels on a side; :data:`biomark.phantoms.SIZE` by default. A heart box always has ``heart.SLICES``
-            slices; ``heart.draw_volume`` draws the same heart with slices 1 to 5 mm apart.
+        size: Pixels on a side; :data:`biomark.phantoms.SIZE` by default.
+        slices: Of a heart box, ``heart.SLICES`` by default; ``heart.draw_volume`` draws the same heart with slices at
+            a given distance.
         workers: Processes that draw, each case by itself: how many there are changes no bit. By default as many as
             there are processors, but one for every hundred cases, because each takes some seconds to start.
         **given: What is given rather than drawn, the same for all cases; :data:`biomark.phantoms.GIVEN` lists the
@@ -42,8 +52,8 @@ def draw(key: str, n: int, seed: int, *, size: int | None = None, workers: int |
         who knows all painted coronary calcium would click on the finished image (``heart.lesions``).
 
     Raises:
-        ValueError: No phantom of that key, ``n`` or ``workers`` below 1, ``size`` below 8, or something given that
-            this phantom does not take.
+        ValueError: No phantom of that key, ``n`` or ``workers`` below 1, ``size`` or ``slices`` below 8, or something
+            given that this phantom does not take.
     """
     if key not in SIZE:
         raise ValueError(f"no phantom is drawn for {key!r}: choose one of {', '.join(sorted(SIZE))}.")
@@ -59,7 +69,13 @@ def draw(key: str, n: int, seed: int, *, size: int | None = None, workers: int |
     task, size = TASKS[key], SIZE[key] if size is None else size
     if size < 8:
         raise ValueError(f"no phantom can be seen in {size} pixels: take a size of 8 or more.")
-    shape = (size, size) if task.ndim == 2 else (heart.SLICES, size, size)
+    if slices is not None and (task.ndim == 2 or slices < 8):
+        raise ValueError(
+            f"a heart box has 8 slices or more, and {key!r} with slices={slices} is none: leave slices out."
+        )
+    if task.ndim == 3:
+        given = given | {"slices": slices or heart.SLICES}
+    shape = (size, size) if task.ndim == 2 else (given["slices"], size, size)
     images = np.empty((n, *shape), np.float32)
     weights = np.empty_like(images)
     masks = np.empty(images.shape, bool)

@@ -94,7 +94,12 @@ def draw_heart(rng: np.random.Generator, size: float) -> Heart:
 
 
 def draw_volume(
-    rng: np.random.Generator, size: int, *, slice_mm: float | None = None, calcium: float | None = None
+    rng: np.random.Generator,
+    size: int,
+    *,
+    slices: int = SLICES,
+    slice_mm: float | None = None,
+    calcium: float | None = None,
 ) -> tuple[NDArray, NDArray, float, tuple[float, float, float]]:
     """Draw one heart box.
 
@@ -105,9 +110,10 @@ def draw_volume(
     Args:
         rng: Source of every random choice.
         size: Pixels on a side.
-        slice_mm: Distance between slices. None divides the box's height by :data:`SLICES`. A generator in the same
-            state draws the same heart at every distance and size: thin slices show it sharper along the body and, the
-            dose being shared by more of them, noisier (:func:`_draw_scanner`).
+        slices: How many the box's height is divided by.
+        slice_mm: Distance between slices, where that is given and not their number. A generator in the same state
+            draws the same heart at every distance and size: thin slices show it sharper along the body and, the dose
+            being shared by more of them, noisier (:func:`_draw_scanner`).
         calcium: Agatston score up to which coronary calcium is painted; what is seen of it after blur, motion and
             noise is not quite that. None draws it.
 
@@ -118,8 +124,8 @@ def draw_volume(
     uniform = rng.uniform
     scale = uniform(0.9, 1.1)
     side, height = scale * uniform(149, 157), scale * uniform(104, 128)
-    slices = SLICES if slice_mm is None else round(height / slice_mm)
-    spacing = (slice_mm or height / SLICES, side / size, side / size)
+    slices = slices if slice_mm is None else round(height / slice_mm)
+    spacing = (slice_mm or height / slices, side / size, side / size)
     volume = Volume((slices, size, size), spacing, float(np.clip(rng.normal(0, 4), -9, 9)))
     heart = draw_heart(rng, scale * uniform(0.92, 1.05))
     blood_hu = float(np.clip(rng.normal(42, 5), 30, 55))
