@@ -46,7 +46,7 @@ help:
 	@echo 'make run        run one chapter with your own values, into a new folder: make run CHAPTER=07 ARGS="-p seed 3"'
 	@echo 'make sweep      train and compare all models of workflow/sweep.yml; a try-out in minutes: make sweep ARGS="--config depth=quick"'
 	@echo 'make bench      time every hot path beside its best peer, into runs/bench (half an hour on a quiet machine)'
-	@echo 'make badges     rewrite the links in README.md and the Colab cells from _config.yml and _toc.yml'
+	@echo 'make badges     rewrite the links and results in README.md and on the front page, and the Colab cells'
 	@echo 'make hero       draw the picture of README and front page again'
 	@echo 'make laboratory train the small models of the laboratory page again'
 	@echo 'make tidy       format the code and strip the notebooks, as make test wants them'
@@ -128,7 +128,7 @@ bench: $(PEERS)
 	  failed="$$failed $$n"; done; if [ "$$failed" ]; then echo "Failed:$$failed"; exit 1; fi)
 
 badges: $(INSTALLED)
-	$(call step,Writing badges and Colab cells,$(BIN)/python book/badges.py)
+	$(call step,Writing badges, results and Colab cells,$(BIN)/python book/badges.py)
 
 hero: $(INSTALLED)
 	$(call step,Drawing the picture of the front page,$(BIN)/python book/hero.py)

@@ -1,17 +1,19 @@
-"""Write the badges in README.md and the Colab cell of every notebook, so that no address stands in two places.
+"""Write what must not be typed twice: badges and results in README.md, results on the front page, Colab cells.
 
-The repository is named in `_config.yml`, the notebooks in `_toc.yml`, the version in `biomark/version.py`.
-Run it as `make badges`; `tests/test_book.py` fails when it should have been run.
+The repository is named in `_config.yml`, the notebooks in `_toc.yml`, the version in `biomark/version.py`; the results
+are those of the reference runs. Run it as `make badges`; `tests/test_book.py` fails when it should have been run.
 """
 
 import json
 import runpy
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
+import biomark as bm
+
 ROOT = Path(__file__).resolve().parent.parent
-START, END = "<!-- badges:start -->", "<!-- badges:end -->"
 
 
 def notebooks() -> list[str]:
@@ -27,8 +29,8 @@ def title(chapter: str) -> str:
     return "".join(notebook["cells"][0]["source"]).splitlines()[0].removeprefix("# ")
 
 
-def readme_block() -> str:
-    """Return what stands between the two markers in README.md."""
+def badges() -> str:
+    """Return the badges, and the links to every chapter in two columns."""
     config = yaml.safe_load((ROOT / "_config.yml").read_text())
     url, branch = config["repository"]["url"], config["repository"]["branch"]
     owner, name = url.removeprefix("https://github.com/").split("/")
@@ -39,14 +41,45 @@ def readme_block() -> str:
         f"[![book]({url}/actions/workflows/book.yml/badge.svg)]({site})",
         f"[![Binder]({binder}/badge_logo.svg)]({binder}/v2/gh/{owner}/{name}/{branch}?urlpath=lab/tree/book)",
         "",
-        "| Read | Run |",
-        "|---|---|",
+        "| Read | Run | Read | Run |",
+        "|---|---|---|---|",
     ]
+    cells = []
     for chapter in notebooks():
         notebook = f"{colab}/github/{owner}/{name}/blob/{branch}/{chapter}.ipynb"
         badge = f"[![Open in Colab]({colab}/assets/colab-badge.svg)]({notebook})"
-        lines.append(f"| [{title(chapter)}]({site}/{chapter}.html) | {badge} |")
+        cells.append(f"| [{title(chapter)}]({site}/{chapter}.html) | {badge} ")
+    half = (len(cells) + 1) // 2
+    right = cells[half:] + ["| | "] * (2 * half - len(cells))
+    return "\n".join(lines + [f"{a}{b}|" for a, b in zip(cells[:half], right, strict=True)])
+
+
+def results() -> str:
+    """Return the reference runs in a line a task: means over seeds, of networks with the encoder of the U-Net."""
+    runs = pd.read_csv(ROOT / "book/reference/sweep/results.csv")
+    runs = runs[(runs.n_train == runs.groupby("task").n_train.transform("max")) & (runs.backbone == "unet")]
+    of = runs.groupby(["task", "method"])[["r", "dice", "dice_candidates"]].mean()
+    lines = [
+        "| | r: localizer | direct regression | U-Net on masks | Dice: localizer | U-Net on masks | all candidates |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for key, task in bm.TASKS.items():
+        ours, direct, masks = (of.loc[key, method] for method in ("localizer", "direct", "segmenter"))
+        number = f"**{ours.r:.3f}** | {direct.r:.3f} | {masks.r:.3f}"
+        place = f"**{ours.dice:.2f}** | {masks.dice:.2f} | {ours.dice_candidates:.2f}"
+        lines.append(f"| {task.name} | {number} | {place} |")
     return "\n".join(lines)
+
+
+BLOCKS = {"README.md": {"badges": badges, "results": results}, "book/index.md": {"results": results}}
+"""What is written into which file, between `<!-- NAME:start -->` and `<!-- NAME:end -->`."""
+
+
+def around(text: str, name: str) -> tuple[str, str, str]:
+    """Return what stands before, between and after a block's markers; both must be there."""
+    before, rest = text.split(f"<!-- {name}:start -->\n")
+    between, after = rest.split(f"\n<!-- {name}:end -->")
+    return before, between, after
 
 
 def colab_cell() -> str:
@@ -56,12 +89,14 @@ def colab_cell() -> str:
     return f'import sys\n\nif "google.colab" in sys.modules:\n    %pip install -q "biomark @ git+{url}@v{version}"'
 
 
-def write_readme() -> None:
-    """Replace the block between the markers; both markers must be there."""
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text().split(START)
-    _, after = rest.split(END)
-    readme.write_text(f"{before}{START}\n{readme_block()}\n{END}{after}")
+def write_blocks() -> None:
+    """Replace what stands between the markers."""
+    for file, blocks in BLOCKS.items():
+        text = (ROOT / file).read_text()
+        for name, made in blocks.items():
+            before, _, after = around(text, name)
+            text = f"{before}<!-- {name}:start -->\n{made()}\n<!-- {name}:end -->{after}"
+        (ROOT / file).write_text(text)
 
 
 def write_colab_cells() -> None:
@@ -78,4 +113,4 @@ def write_colab_cells() -> None:
 
 if __name__ == "__main__":
     write_colab_cells()
-    write_readme()
+    write_blocks()
