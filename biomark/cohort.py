@@ -138,7 +138,7 @@ class Cohort:
         )
 
     @property
-    def groups(self) -> NDArray[np.intp]:
+    def groups(self) -> NDArray[np.int64]:
         """Whose each case is, ``(N,)``: one number for each ``group`` in ``about``; below 0 where none is named."""
         groups = -1 - np.arange(len(self))
         if self.about is not None and "group" in self.about:

@@ -35,6 +35,7 @@ NAMES = {
         "np.bool_": "reference/arrays.scalars.html#numpy.bool_",
         "np.float32": "reference/arrays.scalars.html#numpy.float32",
         "np.float64": "reference/arrays.scalars.html#numpy.float64",
+        "np.int64": "reference/arrays.scalars.html#numpy.int64",
         "np.random.Generator": "reference/random/generator.html#numpy.random.Generator",
         "numpy.ndarray": "reference/generated/numpy.ndarray.html",
     },
