@@ -60,7 +60,8 @@ def results() -> str:
     runs = runs[(runs.n_train == runs.groupby("task").n_train.transform("max")) & (runs.backbone == "unet")]
     of = runs.groupby(["task", "method"])[["r", "dice", "dice_candidates"]].mean()
     lines = [
-        "| | r: localizer | direct regression | U-Net on masks | Dice: localizer | U-Net on masks | all candidates |",
+        "| | r, localizer | r, direct regression | r, U-Net on masks | "
+        "Dice, localizer | Dice, U-Net on masks | Dice, all candidates |",
         "|---|---|---|---|---|---|---|",
     ]
     for key, task in bm.TASKS.items():
