@@ -436,6 +436,7 @@ def test_groups_change_places_whole():
     pairs = (np.repeat(v, 5)[order] for v in (first, second))
     told = statistics.permutation(apart, *pairs, groups=np.repeat(np.arange(12), 5)[order])
     assert told.pvalue == pytest.approx(once.pvalue) and told.statistic == pytest.approx(once.statistic)
+    assert np.isnan(statistics.permutation(apart, first, second, groups=np.zeros(12)).pvalue), "one group tells nothing"
     taken = statistics.permutation(apart, np.repeat(first, 5), np.repeat(second, 5))
     assert taken.pvalue < 0.5 * once.pvalue
 

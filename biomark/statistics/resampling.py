@@ -45,11 +45,12 @@ def bootstrap(
         single group.
     """
     arrays, rng = columns(*samples), np.random.default_rng(seed)
-    members, value = _members(groups, len(arrays[0])), float(statistic(*arrays))
-    n, drawn = len(members), []
+    of_case, value = _groups(groups, len(arrays[0])), float(statistic(*arrays))
+    sizes, drawn = np.bincount(of_case), []
+    n, alone = len(sizes), len(sizes) == len(of_case)
     if n < 2 or math.isnan(value):
         return Estimate(value)
-    alone = n == len(arrays[0])
+    members = np.split(np.argsort(of_case, kind="stable"), np.cumsum(sizes)[:-1])
     # scipy's bootstrap does the same, but warns where a draw leaves the statistic undefined; here that is a nan.
     while resamples > 0:
         rows = rng.integers(n, size=(min(resamples, max(1, _AT_ONCE // n)) if alone else 1, n))
@@ -88,13 +89,17 @@ def permutation(
         groups: The group of each case, ``(N,)``, as for :func:`bootstrap`.
         resamples: How many times, at most; the lowest p is about two over this.
         seed: Same seed, same p.
+
+    Returns:
+        The statistic and its p, which is nan where a value or the statistic is, and of a single case or group.
     """
     first, second = columns(first, second)
     if np.isnan(first).any() or np.isnan(second).any():
         return Significance(math.nan, math.nan)
-    members = _members(groups, len(first))
-    of_case = np.repeat(np.arange(len(members)), [len(cases) for cases in members])[np.argsort(np.concatenate(members))]
-    stay = np.zeros(len(members), bool)
+    of_case = _groups(groups, len(first))
+    stay = np.zeros(len(np.unique(of_case)), bool)
+    if len(stay) < 2:
+        return Significance(float(statistic(first, second)), math.nan)
     result = stats.permutation_test(
         (stay, ~stay),  # where the first is true, a group has changed places
         lambda a, b, axis: _swapped(statistic, first, second, a[..., of_case]),
@@ -133,12 +138,9 @@ def _swapped(statistic: Callable, first: NDArray, second: NDArray, swap: NDArray
     return statistic(np.where(swap, second, first), np.where(swap, first, second))
 
 
-def _members(groups: ArrayLike | None, n: int) -> list[NDArray[np.intp]]:
-    """The cases of each group."""
-    if groups is None:
-        return [*np.arange(n)[:, None]]
-    groups = np.asarray(groups)
+def _groups(groups: ArrayLike | None, n: int) -> NDArray[np.int64]:
+    """The group of each case, as numbers from 0 on."""
+    groups = np.arange(n) if groups is None else np.asarray(groups)
     if groups.shape != (n,):
         raise ValueError(f"{n} cases need a group each, and those given have shape {groups.shape}.")
-    of_case = np.unique(groups, return_inverse=True)[1]
-    return np.split(np.argsort(of_case, kind="stable"), np.cumsum(np.bincount(of_case))[:-1])
+    return np.unique(groups, return_inverse=True)[1]
