@@ -204,7 +204,8 @@ class Report:
         return "\n".join(lines)
 
     def _in_groups(self) -> str:
-        return f" in {self.cases.group.nunique()} groups" if "group" in self.cases else ""
+        n = self.cases.group.nunique() if "group" in self.cases else 0
+        return f" in {n} group{'s' * (n > 1)}{', too few for an interval' * (n == 1)}" if n else ""
 
 
 def evaluate(model: nn.Module, cohort: Cohort, *, batch_size: int = 32) -> Report:
