@@ -142,8 +142,9 @@ class Cohort:
         """Whose each case is, ``(N,)``: one number for each ``group`` in ``about``; below 0 where none is named."""
         groups = -1 - np.arange(len(self))
         if self.about is not None and "group" in self.about:
-            named = self.about["group"].notna().to_numpy()
-            groups[named] = np.unique(np.asarray(self.about["group"][named], str), return_inverse=True)[1]
+            names = self.about["group"].astype(str).str.strip()
+            named = (self.about["group"].notna() & (names != "")).to_numpy()
+            groups[named] = np.unique(names[named].to_numpy(str), return_inverse=True)[1]
         return groups
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Cohort, Cohort]:

@@ -42,8 +42,9 @@ class Comparison:
         unit: Unit of all values.
         n: Number of cases.
         names: What the models are called.
-        r: Pearson's r: paired bootstrap over cases, paired permutation test. (The formulas for it, by Zou and Williams,
-            stand in :mod:`biomark.statistics`; they ask for errors that are normal and of one size.)
+        r: Pearson's r: paired bootstrap over cases, paired permutation test of predictions that were brought to one
+            mean and one spread, for r does not see these. (The formulas for it, by Zou and Williams, stand in
+            :mod:`biomark.statistics`; they ask for errors that are normal and of one size.)
         mae: Mean absolute error: by the same two.
         dice: Mean Dice over the cases with a truth: paired bootstrap, Wilcoxon's signed-rank test; all nan where one of
             the models has no map.
@@ -109,7 +110,7 @@ def compare(report_a: Report, report_b: Report, *, names: tuple[str, str] = ("A"
         model's number is the higher one: better for r and Dice, worse for the error.
 
     Raises:
-        ValueError: The reports are of different tasks or cases, or of fewer than four.
+        ValueError: The reports are of different tasks, cases or groups, or of fewer than four cases.
     """
     a, b = report_a.cases, report_b.cases
     same = report_a.task == report_b.task and list(a.id) == list(b.id)
@@ -121,7 +122,7 @@ def compare(report_a: Report, report_b: Report, *, names: tuple[str, str] = ("A"
     if len(a) < 4:  # where the interval of a correlation begins
         raise ValueError(f"{len(a)} cases cannot tell two models apart: compare them on four or more.")
     known, (of_a, of_b) = a.known.to_numpy(), (frame.predicted.to_numpy() for frame in (a, b))
-    how = {"groups": a.group.to_numpy() if "group" in a else None, "seed": seed}
+    how = {"groups": _groups(a, b), "seed": seed}
     errors = np.abs(of_a - known), np.abs(of_b - known)
     return Comparison(
         task=report_a.task,
@@ -134,10 +135,21 @@ def compare(report_a: Report, report_b: Report, *, names: tuple[str, str] = ("A"
     )
 
 
+def _groups(a: pd.DataFrame, b: pd.DataFrame) -> NDArray | None:
+    """Those of either report: one may have been written before cases had them."""
+    told = [pd.factorize(frame.group)[0] for frame in (a, b) if "group" in frame]
+    if len(told) == 2 and (told[0] != told[1]).any():
+        raise ValueError("the two reports group their cases differently: evaluate both models on one cohort.")
+    return told[0] if told else None
+
+
 def _correlations(of_a: NDArray, of_b: NDArray, known: NDArray, how: dict) -> Contrast:
     a, b = (statistics.bootstrap(along.r, predicted, known, **how) for predicted in (of_a, of_b))
     difference = statistics.bootstrap(lambda a, b, k: along.r(a, k) - along.r(b, k), of_a, of_b, known, **how)
-    swapped = statistics.permutation(lambda a, b: along.r(a, known) - along.r(b, known), of_a, of_b, **how)
+    # A shift or a scale changes no r. It would change the r of lists in which the values of two models are mixed.
+    swapped = statistics.permutation(
+        lambda a, b: along.r(a, known) - along.r(b, known), along.standard(of_a), along.standard(of_b), **how
+    )
     return Contrast(a, b, difference, swapped.pvalue, "permutation")
 
 

@@ -15,6 +15,7 @@ from .cohort import Cohort
 from .masks import memberships
 from .model import predict
 from .statistics import along
+from .statistics.resampling import FEWEST
 from .tasks import Task
 
 
@@ -97,11 +98,14 @@ class Report:
                 none; without masks in the cohort they are not looked at, nor is what lies outside the candidates.
 
         Raises:
-            ValueError: Values or maps are of other shapes than the cohort's, or maps are not within 0 and 1.
+            ValueError: The cohort has no cases, values or maps are of other shapes than the cohort's, or maps are not
+                within 0 and 1.
         """
         task, known, predicted = cohort.task, cohort.values, np.asarray(predicted, float)
         if predicted.shape != known.shape:
             raise ValueError(f"{len(known)} cases need a value each, and those given have shape {predicted.shape}.")
+        if not len(cohort):
+            raise ValueError("a cohort without cases gives nothing to judge: see what selected them.")
         groups = cohort.groups
         several = len(np.unique(groups)) < len(cohort)
         among = {"groups": groups} if several else {}
@@ -205,7 +209,7 @@ class Report:
 
     def _in_groups(self) -> str:
         n = self.cases.group.nunique() if "group" in self.cases else 0
-        return f" in {n} group{'s' * (n > 1)}{', too few for an interval' * (n == 1)}" if n else ""
+        return f" in {n} group{'s' * (n > 1)}{', too few for an interval' * (n < FEWEST)}" if n else ""
 
 
 def evaluate(model: nn.Module, cohort: Cohort, *, batch_size: int = 32) -> Report:
@@ -248,4 +252,4 @@ def _estimate(flat: dict, name: str) -> object:
 
 def _with_interval(estimate: statistics.Estimate, digits: str, unit: str = "") -> str:
     value, low, high = (format(v, digits) for v in (estimate.value, estimate.low, estimate.high))
-    return f"{value}{unit}  (95 % CI {low} to {high})"
+    return f"{value}{unit}" + (f"  (95 % CI {low} to {high})" if np.isfinite(estimate.low) else "")

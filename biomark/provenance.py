@@ -27,7 +27,9 @@ def code_digest() -> str:
 
 
 def data_digest(*cohorts: Any) -> str:
-    """Fingerprint of images and values, in their order.
+    """Fingerprint of images and values, in their order: the same for methods that do and do not learn from masks.
+
+    Masks, candidates and spacings are left out; other candidates come from another code or another task.
 
     Args:
         *cohorts: Cohorts, in memory or on disk; each is read case by case.

@@ -11,9 +11,8 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
-import numpy as np
 import pandas as pd
 
 from . import provenance
@@ -50,7 +49,7 @@ def parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"this chapter has no parameter {name!r}: {hint}")
     for name, kind in declared.items():
         value = namespace[name]
-        fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        fits = isinstance(value, get_origin(kind) or kind) and (kind is bool or not isinstance(value, bool))
         if not fits and not (kind is float and type(value) is int):
             raise ValueError(f"parameter {name!r} must be of type {getattr(kind, '__name__', kind)}, but is {value!r}.")
     if "out" in declared and namespace["out"]:
@@ -82,15 +81,17 @@ def write(
         history: A :class:`~biomark.training.History`.
         data: The cohorts that it was trained and tested on; their fingerprint is kept.
         extra: What else came out, such as the scores of post hoc maps: numbers, texts, lists, arrays and mappings.
-        overwrite: Replace another run in that folder.
+        overwrite: Replace another run in that folder, its predictions too.
 
     Returns:
         Path of ``run.json``.
 
     Raises:
         FileExistsError: The folder already holds a run.
-        TypeError: Parameters or ``extra`` hold what JSON cannot.
+        TypeError: Parameters or ``extra`` hold what JSON cannot, or ``data`` is a cohort and no list of them.
     """
+    if not isinstance(data, Sequence):
+        raise TypeError(f"data is a {type(data).__name__}: give a list of cohorts, data=(train, test).")
     target = Path(folder).expanduser() / "run.json"
     if not overwrite:
         _refuse_a_second_run(target.parent)
@@ -113,7 +114,8 @@ def write(
         predictions = report.to_frame().to_csv(index=False)
         record["predictions_digest"] = _digest(predictions.encode())
     told = json.dumps(_finite(record), indent=2, allow_nan=False)
-    target.unlink(missing_ok=True)  # so that what is stopped half way is no run
+    for stale in (target, target.with_name("predictions.csv")):  # so that what is stopped half way is no run
+        stale.unlink(missing_ok=True)
     if report is not None:
         with whole(target.with_name("predictions.csv")) as partial:
             partial.write_text(predictions, encoding="utf-8")
@@ -153,7 +155,10 @@ def predictions(folder: str | os.PathLike) -> pd.DataFrame:
         ValueError: The file is not the one that the run wrote.
     """
     path = Path(folder).expanduser() / "predictions.csv"
-    text, kept = path.read_bytes(), read(folder).get("predictions_digest")
+    kept = read(folder).get("predictions_digest")
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds a run without predictions.csv: give a run that wrote a report.")
+    text = path.read_bytes()
     if kept and kept != _digest(text):
         raise ValueError(f"{path} is not of the run.json beside it: run it again.")
     # "NA" and "None" are names of cases; only an empty cell is missing.
@@ -190,16 +195,18 @@ def _refuse_a_second_run(folder: Path) -> None:
         raise FileExistsError(f"{folder / 'run.json'} already holds a run: choose another folder, or remove it.")
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: Any, place: str = "the record") -> Any:
     """JSON has no nan: what is not known becomes null."""
     if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [_finite(v) for v in value]
-    if hasattr(value, "item"):
-        value = value.item()
+        return {str(k): _finite(v, f"{place}, {k!r}") for k, v in value.items()}
+    if hasattr(value, "tolist"):  # arrays, tensors and columns, and the numbers in them
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_finite(v, place) for v in value]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if not isinstance(value, (str, int, float, type(None))):
+        raise TypeError(f"{place} holds a {type(value).__name__}, which JSON cannot: give numbers, texts or lists.")
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -185,6 +185,9 @@ def test_groups_are_numbers(cohort):
     names = ["b", "a", None, "b", None, *(f"c{i}" for i in range(n))][:n]
     groups = dataclasses.replace(cohort, about=pd.DataFrame({"group": names})).groups
     assert groups[0] == groups[3] == 1 and groups[1] == 0 and groups[2] < 0 and groups[2] != groups[4]
+    names = ["b ", "a", "", "b", " ", *(f"c{i}" for i in range(n))][:n]
+    empty = dataclasses.replace(cohort, about=pd.DataFrame({"group": names})).groups
+    assert empty.tolist() == groups.tolist(), "an empty cell names nobody"
 
 
 def test_groups_come_as_near_to_a_share_as_they_can(cohort):

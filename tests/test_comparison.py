@@ -57,6 +57,31 @@ def test_swapping_the_models_swaps_the_signs(values):
         assert a.difference.low == pytest.approx(-b.difference.high, rel=0.05)
 
 
+def test_a_shift_and_a_scale_change_nothing_that_is_said_of_r(values):
+    """r does not see them, and values of two models that were mixed would."""
+    known, good, worse = values
+    plain, *moved = (bm.compare(report(good, known), report(v, known)).r for v in (worse, 3 * worse, worse + 200))
+    assert plain.pvalue < 0.001
+    for other in moved:
+        assert other.pvalue == plain.pvalue and other.difference == pytest.approx(plain.difference)
+
+
+def test_groups_are_those_of_either_report(values):
+    known, good, worse = values
+    a, b = report(good, known), report(worse, known)
+    groups = np.arange(120) // 4
+    told = [dataclasses.replace(r, cases=r.cases.assign(group=groups)) for r in (a, b)]
+    both = bm.compare(*told).to_frame()
+    assert both.a_low.mae != bm.compare(a, b).to_frame().a_low.mae
+    for one, another in ((told[0], b), (a, told[1])):
+        pd.testing.assert_frame_equal(bm.compare(one, another).to_frame(), both)
+    other = dataclasses.replace(b, cases=b.cases.assign(group=groups[::-1] // 2))
+    with pytest.raises(ValueError, match="group their cases differently"):
+        bm.compare(told[0], other)
+    named = dataclasses.replace(b, cases=b.cases.assign(group=[f"p{g:02}" for g in groups]))
+    pd.testing.assert_frame_equal(bm.compare(told[0], named).to_frame(), both)
+
+
 def test_a_model_against_itself(values):
     known, good, _ = values
     overlap = np.linspace(0.2, 0.9, 120)

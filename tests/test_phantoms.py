@@ -96,6 +96,17 @@ def test_what_cannot_be_drawn(key, n, words):
         bm.phantoms.draw(key, n, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [({"n": 2.0}, "n must be"), ({"seed": None}, "seed must be"), ({"size": "64"}, "size must be a whole number")],
+)
+def test_numbers_are_whole(given, words):
+    with pytest.raises(ValueError, match=words):
+        bm.phantoms.draw("pma", **{"n": 1, "seed": 0} | given)
+    with pytest.raises(ValueError, match="a seed is 0 or more, not -1"):
+        bm.phantoms.draw("pma", 1, seed=-1)
+
+
 def test_what_is_given_is_taken_and_the_rest_stays():
     lean, stout = (bm.phantoms.draw("sfa", 1, seed=9, size=64, adipose_mm=mm) for mm in (8, 30))
     assert stout.values[0] > 2.5 * lean.values[0]

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import biomark as bm
 from biomark import records
@@ -39,6 +40,13 @@ def test_another_run_is_not_overwritten(tmp_path):
         records.write(tmp_path, parameters={"seed": 2})
     records.write(tmp_path, parameters={"seed": 2}, overwrite=True)
     assert records.read(tmp_path)["parameters"]["seed"] == 2
+
+
+def test_predictions_of_a_run_that_was_replaced_are_gone(tmp_path):
+    records.write(tmp_path, parameters={}, report=FakeReport())
+    records.write(tmp_path, parameters={}, overwrite=True)
+    with pytest.raises(FileNotFoundError, match=r"holds a run without predictions\.csv"):
+        records.predictions(tmp_path)
 
 
 def test_predictions_belong_to_their_run(tmp_path):
@@ -133,6 +141,11 @@ def test_reference_records_come_along():
 def test_arrays_are_kept_as_lists_and_what_json_cannot_hold_is_refused(tmp_path):
     records.write(tmp_path / "a", parameters={}, extra={"d": np.arange(3), "m": {1: np.float32(0.5)}, "f": tmp_path})
     assert records.read(tmp_path / "a")["extra"] == {"d": [0, 1, 2], "m": {"1": 0.5}, "f": str(tmp_path)}
-    with pytest.raises(TypeError):
+    both = {"zero": np.array(3.0), "torch": torch.ones(2), "column": pd.Series([1, np.nan])}
+    records.write(tmp_path / "c", parameters={}, extra=both)
+    assert records.read(tmp_path / "c")["extra"] == {"zero": 3.0, "torch": [1.0, 1.0], "column": [1.0, None]}
+    with pytest.raises(TypeError, match="'extra', 's' holds a set, which JSON cannot"):
         records.write(tmp_path / "b", parameters={}, extra={"s": {1, 2}})
+    with pytest.raises(TypeError, match=r"give a list of cohorts, data=\(train, test\)"):
+        records.write(tmp_path / "b", parameters={}, data=np.ones(3))
     assert not (tmp_path / "b" / "run.json").exists()

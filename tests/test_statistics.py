@@ -6,6 +6,7 @@ import json
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -379,8 +380,8 @@ def test_bootstrap_holds_the_truth_19_times_in_20_and_is_seeded():
 
 
 def test_a_mean_drops_no_case():
-    assert statistics.mean([1, 2, 6]) == 3
-    assert statistics.mean([1, 2, 6]).low == statistics.bootstrap(average, [1, 2, 6]).low
+    assert statistics.mean([1, 2, 6, 2, 4]) == 3
+    assert statistics.mean([1, 2, 6, 2, 4]).low == statistics.bootstrap(average, [1, 2, 6, 2, 4]).low
     assert np.isnan(statistics.mean([1, np.nan])) and np.isnan(statistics.mean([]))
 
 
@@ -400,6 +401,22 @@ def test_a_group_is_drawn_whole():
     assert np.isnan(statistics.mean(often, groups=np.zeros(200)).low), "one group tells nothing"
     with pytest.raises(ValueError, match=r"200 cases need a group each, and those given have shape \(3,\)"):
         statistics.mean(often, groups=[1, 2, 3])
+    mixed = statistics.mean(errors, groups=[*range(20), *(f"p{i // 2}" for i in range(20))])
+    assert mixed.low < mixed.value < mixed.high
+
+
+def test_four_groups_are_too_few_for_an_interval():
+    errors = np.random.default_rng(0).normal(size=20)
+    few, five = (statistics.mean(errors, groups=np.arange(20) % n) for n in (4, 5))
+    assert few.value == five.value and np.isnan(few.low) and five.low < five.value < five.high
+
+
+@pytest.mark.parametrize("nothing", [None, np.nan, pd.NA])
+def test_cases_without_a_group_are_not_taken_for_one_patient(nothing):
+    groups = ["a", "b", nothing, "c", nothing, "d"]
+    for told in (groups, pd.Series(groups), np.array(groups, object)):
+        with pytest.raises(ValueError, match=r"case 2 of 6 \(from 0\) has no group"):
+            statistics.mean(np.arange(6), groups=told)
 
 
 def test_intervals_over_groups_hold_where_those_over_cases_do_not():
@@ -422,6 +439,9 @@ def test_bland_altman_over_groups_has_the_same_numbers():
     for name in ("bias", "low", "high", "slope"):
         a, b = getattr(plain, name), getattr(drawn, name)
         assert a.value == pytest.approx(b.value) and b.low < b.value < b.high
+    with pytest.raises(ValueError, match="60 cases need a group each"):
+        statistics.bland_altman(predicted, known, groups=np.arange(61))
+    assert np.isnan(statistics.bland_altman([3, 4], [2, 2], groups=[0, 0]).slope.value), "two points are no line"
     each = statistics.bland_altman(predicted, known, groups=np.arange(60))
     assert (each.bias.low, each.high.high) == (plain.bias.low, plain.high.high)
 
@@ -527,6 +547,9 @@ def test_coefficients_along_an_axis_are_those_of_the_formulas():
         )
         assert np.isnan(measure(np.full(50, 0.1), np.full(50, 0.1)))
     assert np.isnan(along.r(np.full(50, 0.1), known[0]))
+    standard = along.standard(found)
+    np.testing.assert_allclose((standard.mean(-1), standard.std(-1)), (np.zeros(4), np.ones(4)), atol=1e-12)
+    assert np.isnan(along.standard(np.full(50, 0.1))).all()
 
 
 def test_a_statistic_that_is_not_defined_has_no_p():

@@ -120,11 +120,21 @@ def test_a_depth_that_there_is_not():
         planned("--config", "depth=ful")
 
 
+GRID = {"tasks": ["sfa"], "methods": ["localizer"], "backbones": ["unet"]}
+
+
 @pytest.mark.parametrize(
     ("misspelt", "says"),
     [
         ({"depht": "quick"}, "a sweep knows no 'depht': write depth"),
         ({"settings": {"pma": {"epohcs": 2}}}, "write epochs"),
+        ({"own": {"pmaa": {"direct": {}}}}, "`own` knows no 'pmaa': write pma"),
+        ({"device": "cude"}, "`device` knows no 'cude': write cuda"),
+        ({"depths": {"full": {"settings": {"sfaa": {}}}}}, "knows no 'sfaa': write sfa"),
+        ({"depths": {"full": {"sedes": [1]}}}, "depth 'full' knows no 'sedes': write seeds"),
+        ({"depths": {"full": {"runs": [GRID | {"n_trian": [8]}]}}}, "`runs` knows no 'n_trian': write n_train"),
+        ({"depths": {"full": {"runs": [GRID | {"methods": ["locolizer"]}]}}}, "`methods` of sfa knows no 'locolizer'"),
+        ({"depths": {"full": {"runs": [{"tasks": ["sfa"]}]}}}, "an entry of `runs` needs 'methods'"),
     ],
 )
 def test_what_is_misspelt_starts_nothing(misspelt, says, tmp_path):

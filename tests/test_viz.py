@@ -162,6 +162,9 @@ def test_methods_have_a_row_each(cohort):
     assert [round(float(y)) for _, y in marks[0]] == [0, 0, 1, 2, 3]
     assert marks[1][0][0] == 0.5 and any(text.get_text() == "no map" for text in axes[1].texts)
     assert axes[1].lines[-1].get_xdata()[0] == report.dice.value
+    viz.methods(axes, seeds.assign(r=0.9999, r_high=0.99995), mine=bm.Report.of(cohort, cohort.values))
+    assert axes[0].get_xlim()[1] < 5e-5, "the best run is in the picture"
+    assert 0 < axes[0].lines[-1].get_xdata()[0] < 5e-5
     plt.close("all")
 
 

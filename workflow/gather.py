@@ -25,7 +25,7 @@ from biomark.files import whole
 
 METHODS = ["localizer", "segmenter", "size_constrained", "direct"]  # a pair is given in this order
 RUN = ["task", "method", "backbone", "n_train", "seed"]  # what names a run
-SAME_TEST = ["task", "n_train", "seed", "n_test", "size"]  # runs that agree in these can be compared
+SAME_TEST = ["task", "n_train", "seed", "n_test", "size", "slices"]  # runs that agree in these can be compared
 
 
 def result(root: Path, folder: Path) -> dict:
@@ -52,7 +52,12 @@ def compared(read: dict[str, bm.Report], results: pd.DataFrame) -> pd.DataFrame:
     """Every pair of different methods with the same task, seed and number of labels; what cannot be is said."""
     rows = []
     for _, group in results.groupby(SAME_TEST, sort=False):
-        reports = {(run.method, run.backbone): read[run.folder] for run in group.itertuples()}
+        reports = {}
+        for run in group.itertuples():
+            if (run.method, run.backbone) in reports:
+                print(f"{run.folder} is left out of the comparisons: a like run with other settings stands before it.")
+            else:
+                reports[run.method, run.backbone] = read[run.folder]
         for a, b in combinations(reports, 2):
             if a[0] != b[0]:
                 names = " ".join(a), " ".join(b)
@@ -136,9 +141,14 @@ def gather(root: Path) -> None:
         print(f"{root} holds no finished run: there is nothing to gather.")
         return
     results = pd.DataFrame(rows).sort_values(RUN, key=ranked, ignore_index=True)
+    for name in SAME_TEST:
+        if name not in results:  # of a time before this parameter, whose usual value 0 is
+            results[name] = 0
+        results[name] = results[name].fillna(0)
     tables = {"results": results, "comparisons": compared(read, results), "post_hoc": post_hoc(root, read, results)}
     for name, table in tables.items():
-        write(root / f"{name}.csv", table.to_csv(index=False))
+        # Names of columns make a file that can be read where there are no rows.
+        write(root / f"{name}.csv", (table if len(table) else pd.DataFrame(columns=RUN)).to_csv(index=False))
     # JSON has null for what is nan. (pandas' own JSON rounds a p of 1e-12 to 0.)
     plain = {k: t.astype(object).where(t.notna(), None).to_dict("records") for k, t in tables.items()}
     write(root / "results.json", json.dumps(plain, indent=1))

@@ -52,11 +52,18 @@ def draw(
         who knows all painted coronary calcium would click on the finished image (``heart.lesions``).
 
     Raises:
-        ValueError: No phantom of that key, ``n`` or ``workers`` below 1, ``size`` or ``slices`` below 8, or something
-            given that this phantom does not take.
+        ValueError: No phantom of that key, ``n`` or ``workers`` below 1, ``seed`` below 0, ``size`` or ``slices`` below
+            8, one of these no whole number, or something given that this phantom does not take.
     """
     if key not in SIZE:
         raise ValueError(f"no phantom is drawn for {key!r}: choose one of {', '.join(sorted(SIZE))}.")
+    numbers = {"n": n, "seed": seed, "size": size, "slices": slices, "workers": workers}
+    for name, number in numbers.items():
+        optional = name not in ("n", "seed") and number is None
+        if not (optional or isinstance(number, (int, np.integer))):
+            raise ValueError(f"{name} must be a whole number, not {number!r}.")
+    if seed < 0:
+        raise ValueError(f"a seed is 0 or more, not {seed}.")
     if n < 1:
         raise ValueError(f"a cohort needs at least one case, not {n}.")
     if workers is None:

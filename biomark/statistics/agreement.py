@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 from sklearn.metrics import cohen_kappa_score
 
-from biomark.statistics.resampling import bootstrap
+from biomark.statistics.resampling import bootstrap, numbered
 from biomark.statistics.results import Estimate, columns
 
 
@@ -129,8 +129,10 @@ def bland_altman(predicted: ArrayLike, known: ArrayLike, *, groups: ArrayLike | 
         groups: The group of each case, ``(N,)``; by default every case is one of its own.
     """
     predicted, known = columns(predicted, known)
-    if groups is not None and len(np.unique(groups)) < len(known):
-        return _drawn((predicted + known) / 2, predicted - known, groups)
+    if groups is not None:
+        groups = numbered(groups, len(known))
+        if groups.max() + 1 < len(known):
+            return _drawn((predicted + known) / 2, predicted - known, groups)
     difference, n = predicted - known, len(known)
     bias, sd = float(difference.mean()), float(difference.std(ddof=1)) if n > 1 else math.nan
     t = float(stats.t.ppf(0.975, n - 1)) if n > 1 else math.nan
@@ -205,7 +207,7 @@ def _drawn(middle: NDArray, apart: NDArray, groups: ArrayLike) -> Agreement:
     def slope(x: NDArray, y: NDArray) -> NDArray:
         x, y = (v - v.mean(-1, keepdims=True) for v in (x, y))
         spread = (x**2).sum(-1)
-        return (x * y).sum(-1) / np.where(spread > 0, spread, np.nan)
+        return (x * y).sum(-1) / np.where((spread > 0) & (x.shape[-1] > 2), spread, np.nan)
 
     return Agreement(level(0), level(-1.96), level(1.96), bootstrap(slope, middle, apart, groups=groups))
 

@@ -1,6 +1,7 @@
 """Coefficients of agreement along the last axis: what a bootstrap draws and a permutation test swaps.
 
-They are those of :mod:`biomark.statistics` without intervals, and nan where a side does not vary. The intervals from
+They are those of :mod:`biomark.statistics` without intervals. Where a side does not vary, r is nan; where both do not
+and are equal, the others are too. The intervals from
 theory hold for errors that are normal and of one size in all cases. Those of areas nearly are; those of scores that run
 from 0 to thousands are not, and there the formulas' intervals are far too narrow (chapter 11 of the book measures it).
 """
@@ -45,6 +46,17 @@ def icc(predicted: NDArray, known: NDArray) -> NDArray:
     between, error = 2 * (middle**2).sum(-1), (apart**2).sum(-1) / 2  # each over n - 1
     raters = n * (n - 1) * (predicted.mean(-1) - known.mean(-1)) ** 2 / 2
     return _share(between - error, between + error + 2 / n * (raters - error))
+
+
+def standard(values: NDArray) -> NDArray:
+    """Values with mean 0 and standard deviation 1; nan where they do not vary.
+
+    Args:
+        values: ``(..., N)``.
+    """
+    centred = _centred(values)
+    spread = np.sqrt((centred**2).mean(-1, keepdims=True))
+    return np.where(spread > 0, centred, np.nan) / np.where(spread > 0, spread, 1.0)
 
 
 def _centred(values: NDArray) -> NDArray:

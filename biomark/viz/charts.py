@@ -125,6 +125,8 @@ def methods(
         mine: Another run, drawn as a line through all rows.
     """
     rows = method_rows(runs) if rows is None else rows
+    shown = [*runs.r_high] + ([] if mine is None else [mine.r.value])
+    best = 0.8 * min([1e-3, *(1 - r for r in shown if r < 1)])  # a perfect r has no place on a logarithmic axis
     for y, (method, backbone) in enumerate(rows):
         same = runs[(runs.method == method) & (runs.backbone == backbone)]
         _, marker, kind = METHODS.get(method, (method, "v", "ink"))
@@ -141,13 +143,13 @@ def methods(
                 ax.text(0.5, y, "no map" if len(same) else "not run", **where)
     axes[1].axvline(runs.dice_candidates.mean(), color=COLOURS["candidates"], lw=1, ls="--")
     if mine is not None:
-        for ax, value in zip(axes, (1 - mine.r.value, mine.dice.value), strict=True):
+        for ax, value in zip(axes, (max(1 - mine.r.value, best), mine.dice.value), strict=True):
             ax.axvline(value, color=COLOURS["ink"], lw=1)
             if np.isfinite(value):
                 where = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "bottom"}
                 ax.text(value, 1, "this run", color=COLOURS["ink"], **where)
     worst = max(0.4, (1 - runs.r_low).max(), 0 if mine is None else 1.1 * (1 - mine.r.value))
-    axes[0].set(xscale="log", xlim=(worst, 8e-4), xlabel="1 - r")
+    axes[0].set(xscale="log", xlim=(worst, best), xlabel="1 - r")
     axes[0].set_xticks([0.1, 0.01, 0.001], ["0.1", "0.01", "0.001"])
     axes[1].set(xlim=(-0.05, 1), xlabel="Dice")
     for ax in axes:
