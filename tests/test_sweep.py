@@ -161,6 +161,28 @@ def test_a_sweep_in_which_runs_failed_goes_on(tmp_path):
     assert all(out in result.stdout + result.stderr for out in everything)
 
 
+def test_without_a_common_disk_a_run_writes_into_its_own_copy_of_the_storage(tmp_path):
+    if importlib.util.find_spec("snakemake_storage_plugin_fs") is None:
+        pytest.skip("the plugin of Snakemake that stands in for a bucket is not installed: snakemake-storage-plugin-fs")
+    storage = ["--default-storage-provider", "fs", "--default-storage-prefix", str(tmp_path)]
+    plain, stored = planned("--config", "depth=quick"), planned("--config", "depth=quick", *storage)
+    copies = {f".snakemake/storage/fs{tmp_path}/{out}": values for out, values in plain.items()}
+    assert stored == copies
+    with pytest.raises(AssertionError, match="stress leaves files under names that Snakemake does not know"):
+        planned("stress", *storage)
+
+
+@pytest.mark.parametrize("profile", ["slurm", "kubernetes"])
+def test_a_cluster_repeats_and_keeps_what_one_machine_does(profile):
+    ours, usual = (
+        yaml.safe_load((WORKFLOW / "profiles" / name / "config.yaml").read_text()) for name in (profile, "default")
+    )
+    for name in ("keep-going", "rerun-incomplete", "rerun-triggers", "quiet"):
+        assert ours[name] == usual[name]
+    rules = re.findall(r"(?m)^rule (\w+):", (WORKFLOW / "Snakefile").read_text())
+    assert set(ours["set-resources"]) <= set(rules) and ours["set-resources"]["run"] == {"gpu": 1}
+
+
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     """Two real runs on the same test phantoms, side by side, and their tables."""
