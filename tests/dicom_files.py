@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 SERIES = "1.2.826.0.1.3680043.8.498.1"
 FRAME = "1.2.826.0.1.3680043.8.498.2"
+# Every name has as many digits: with random ones, of 38 or 39 digits, the length of a file would vary by chance.
+INSTANCES = (f"1.2.826.0.1.3680043.8.498.3.{number}" for number in count(10**9))
 
 
 def body_hu(seed: int = 0, shape: tuple[int, int] = (48, 48)) -> np.ndarray:
@@ -28,7 +31,7 @@ def ct_slice(stored: np.ndarray, position_lps: tuple[float, float, float], **cha
     """
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.MediaStorageSOPInstanceUID = next(INSTANCES)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     entries: dict[str, Any] = {
