@@ -27,6 +27,9 @@ from jupyter_cache.base import CacheBundleIn
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = ("08", "09", "06", "07")
 """Chapters that train for minutes go first, or the last of them would run alone."""
+UNANSWERED = ("Kernel died before replying", "Kernel didn't respond in")
+"""How jupyter_client says that a kernel never answered. Of two that start at the same moment, one may find its ports
+taken by the other; it happens about once in a thousand starts, and says nothing about the chapter."""
 
 
 def waiting(paths: list[Path], cache: Path) -> list[Path]:
@@ -47,6 +50,8 @@ def execute(path: Path, values: Path | None, timeout: int) -> tuple[nbformat.Not
         command = [sys.executable, "-m", "papermill", path, Path(folder) / path.name, "--cwd", path.parent]
         command += ["--no-progress-bar", "--execution-timeout", str(timeout), *(("-f", values) if values else ())]
         ran = subprocess.run(command, capture_output=True, text=True)
+        if ran.returncode and any(words in ran.stderr for words in UNANSWERED):  # no cell has begun: once more
+            ran = subprocess.run(command, capture_output=True, text=True)
         if ran.returncode == 0:
             run = nbformat.read(Path(folder) / path.name, 4)
             # The cache knows a notebook by its code and its cells' metadata, so what it gets is what was read.

@@ -1,5 +1,6 @@
 """book/execute.py: chapters run side by side, what they gave is kept, and a failure stops no other."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -24,9 +25,9 @@ def run(execute, paths, folder, params=None):
     return execute.execute_all(paths, folder, 60, at_once=2, params=params)
 
 
-def chapter(folder, name, code):
+def chapter(folder, name, code, kernel="python3"):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata["kernelspec"] = {"name": kernel, "display_name": kernel, "language": "python"}
     nbformat.write(notebook, folder / f"{name}.ipynb")
     return folder / f"{name}.ipynb"
 
@@ -50,6 +51,34 @@ def test_a_kernel_that_dies_is_a_failure(execute, tmp_path):
     path = chapter(tmp_path, "03-dies", "import os; os._exit(1)")
     assert run(execute, [path], tmp_path) == ["03-dies"]
     assert "DeadKernel" in (tmp_path / "reports" / "03-dies.log").read_text()
+
+
+@pytest.mark.parametrize(("bad_starts", "failed"), [(1, []), (2, ["05-late"])])
+def test_a_kernel_that_never_answers_is_started_once_more(execute, tmp_path, monkeypatch, bad_starts, failed):
+    starts = tmp_path / "starts"
+    kernel = tmp_path / "kernels" / "flaky"
+    kernel.mkdir(parents=True)
+    (kernel / "start.py").write_text(
+        "import sys\nfrom pathlib import Path\n"
+        f"starts = Path({str(starts)!r})\n"
+        "starts.write_text((starts.read_text() if starts.exists() else '') + '.')\n"
+        f"if len(starts.read_text()) <= {bad_starts}:\n    sys.exit(1)\n"
+        "from ipykernel.kernelapp import launch_new_instance\nlaunch_new_instance()\n"
+    )
+    argv = [sys.executable, str(kernel / "start.py"), "-f", "{connection_file}"]
+    (kernel / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Flaky", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    path = chapter(tmp_path, "05-late", "print(6 * 7)", kernel="flaky")
+    assert run(execute, [path], tmp_path) == failed
+    assert starts.read_text() == ".."
+    assert bool(execute.waiting([path], tmp_path / ".jupyter_cache")) == bool(failed)
+
+
+def test_a_cell_that_fails_is_not_run_again(execute, tmp_path):
+    runs = tmp_path / "runs"
+    path = chapter(tmp_path, "06-fails", f"open({str(runs)!r}, 'a').write('.')\n1 / 0")
+    assert run(execute, [path], tmp_path) == ["06-fails"]
+    assert runs.read_text() == "."
 
 
 def test_values_change_what_is_shown_and_not_what_is_read(execute, tmp_path):
