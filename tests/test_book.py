@@ -8,6 +8,7 @@ import runpy
 import tokenize
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -242,3 +243,11 @@ def test_records_name_no_place_of_the_machine_that_made_them():
     for path in (BOOK / "reference").rglob("run.json"):
         found = re.findall(r'"(?:/(?:tmp|home|work|Users|mnt)/|[A-Z]:\\\\)[^"]*"', path.read_text())
         assert not found, f"{path}: {found}"
+
+
+def test_what_the_front_page_calls_means_of_three_trainings_are_that():
+    runs = pd.read_csv(BOOK / "reference/sweep/results.csv")
+    runs = runs[(runs.n_train == runs.groupby("task").n_train.transform("max")) & (runs.backbone == "unet")]
+    assert (runs.groupby(["task", "method"]).size() == 3).all()
+    for file in ("README.md", "book/index.md"):
+        assert "means of three trainings" in (ROOT / file).read_text()
