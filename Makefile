@@ -99,7 +99,7 @@ test: $(INSTALLED)
 	@rm -rf $(SMALL) && mkdir -p $(SMALL)
 	$(call step,Preparing the chapters,for n in $(basename $(notdir $(CHAPTERS))); do $(BIN)/papermill --prepare-only --log-level ERROR \
 	  book/$$n.ipynb $(SMALL)/$$n.ipynb -f book/params/smoke/$$n.yml || exit; done)
-	$(call step,Running the chapters small and cell by cell,$(TESTING) --nbval-lax --nbval-current-env --nbval-cell-timeout 300 $(SMALL))
+	$(call step,Running the chapters small and cell by cell,$(TESTING) -p tests.kernels --nbval-lax --nbval-current-env --nbval-cell-timeout 300 $(SMALL))
 
 smoke: $(INSTALLED)
 	@mkdir -p runs/smoke

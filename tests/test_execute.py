@@ -1,6 +1,7 @@
 """book/execute.py: chapters run side by side, what they gave is kept, and a failure stops no other."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -53,25 +54,46 @@ def test_a_kernel_that_dies_is_a_failure(execute, tmp_path):
     assert "DeadKernel" in (tmp_path / "reports" / "03-dies.log").read_text()
 
 
+@pytest.fixture
+def flaky(tmp_path, monkeypatch):
+    """Makes a kernel that dies at its first starts; the file that it gives has a dot for each start."""
+    starts, folder = tmp_path / "starts", tmp_path / "kernels" / "flaky"
+
+    def make(bad_starts):
+        folder.mkdir(parents=True)
+        (folder / "start.py").write_text(
+            "import sys\nfrom pathlib import Path\n"
+            f"starts = Path({str(starts)!r})\n"
+            "starts.write_text((starts.read_text() if starts.exists() else '') + '.')\n"
+            f"if len(starts.read_text()) <= {bad_starts}:\n    sys.exit(1)\n"
+            "from ipykernel.kernelapp import launch_new_instance\nlaunch_new_instance()\n"
+        )
+        argv = [sys.executable, str(folder / "start.py"), "-f", "{connection_file}"]
+        (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Flaky", "language": "python"}))
+        monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+        return starts
+
+    return make
+
+
 @pytest.mark.parametrize(("bad_starts", "failed"), [(1, []), (2, ["05-late"])])
-def test_a_kernel_that_never_answers_is_started_once_more(execute, tmp_path, monkeypatch, bad_starts, failed):
-    starts = tmp_path / "starts"
-    kernel = tmp_path / "kernels" / "flaky"
-    kernel.mkdir(parents=True)
-    (kernel / "start.py").write_text(
-        "import sys\nfrom pathlib import Path\n"
-        f"starts = Path({str(starts)!r})\n"
-        "starts.write_text((starts.read_text() if starts.exists() else '') + '.')\n"
-        f"if len(starts.read_text()) <= {bad_starts}:\n    sys.exit(1)\n"
-        "from ipykernel.kernelapp import launch_new_instance\nlaunch_new_instance()\n"
-    )
-    argv = [sys.executable, str(kernel / "start.py"), "-f", "{connection_file}"]
-    (kernel / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Flaky", "language": "python"}))
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+def test_a_kernel_that_never_answers_is_started_once_more(execute, tmp_path, flaky, bad_starts, failed):
+    starts = flaky(bad_starts)
     path = chapter(tmp_path, "05-late", "print(6 * 7)", kernel="flaky")
     assert run(execute, [path], tmp_path) == failed
     assert starts.read_text() == ".."
     assert bool(execute.waiting([path], tmp_path / ".jupyter_cache")) == bool(failed)
+
+
+@pytest.mark.parametrize(("bad_starts", "said"), [(1, "1 passed"), (2, "1 error")])
+def test_so_it_is_where_chapters_run_cell_by_cell(tmp_path, flaky, bad_starts, said):
+    starts = flaky(bad_starts)
+    path = chapter(tmp_path, "05-late", "print(6 * 7)", kernel="flaky")
+    asked = ["-p", "tests.kernels", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-kernel-name", "flaky"]
+    command = [sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), *asked, str(path)]
+    ran = subprocess.run(command, cwd=BOOK.parent, capture_output=True, text=True)
+    assert said in ran.stdout, ran.stdout + ran.stderr
+    assert starts.read_text() == ".."
 
 
 def test_a_cell_that_fails_is_not_run_again(execute, tmp_path):
