@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .normalisation import NORM
+from biomark.machine.batch_norm import NORM
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 POOL = {2: F.max_pool2d, 3: F.max_pool3d}

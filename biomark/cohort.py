@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from .files import as_table, plain, whole
-from .fingerprints import rule
-from .masks import inside
-from .rows import Rows, booleans, numbers, some
-from .tasks import TASKS, Task
+from biomark.machine import tensor_files
+from biomark.machine.disk_arrays import DiskArray, booleans, numbers, some
+from biomark.machine.files import as_table, plain
+from biomark.machine.masks import inside
+from biomark.tasks import TASKS, Task, refuse_other_rules
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +45,7 @@ class Case:
 class Cohort:
     """Cases of one shape for one task.
 
-    Images, weights and masks are arrays, or :class:`~biomark.rows.Rows` of arrays that stay on disk.
+    Images, weights and masks are arrays, or :class:`~biomark.machine.disk_arrays.DiskArray` of arrays that stay on disk.
 
     Attributes:
         task: What is measured.
@@ -62,10 +60,10 @@ class Cohort:
     """
 
     task: Task
-    images: NDArray[np.float32] | Rows
-    weights: NDArray[np.float32] | Rows
+    images: NDArray[np.float32] | DiskArray
+    weights: NDArray[np.float32] | DiskArray
     values: NDArray[np.float64]
-    masks: NDArray[np.bool_] | Rows | None
+    masks: NDArray[np.bool_] | DiskArray | None
     spacing_mm: NDArray[np.float64]
     ids: tuple[str, ...]
     about: pd.DataFrame | None = None
@@ -200,12 +198,10 @@ class Cohort:
             path: File to write, whole or not at all.
         """
         about = None if self.about is None else plain(self.about)
-        told = {"task": self.task.key, "rules": _rules(self.task), "ids": self.ids, "about": about}
-        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
-        if self.masks is not None:
-            arrays["masks"] = np.ascontiguousarray(self.masks)
-        with whole(path) as partial:
-            partial.write_bytes(save(arrays, {"biomark cohort": json.dumps(told)}))
+        header = {"task": self.task.key, "rules": self.task.rules(), "ids": self.ids, "about": about}
+        names = ("images", "weights", "values", "spacing_mm", *([] if self.masks is None else ["masks"]))
+        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in names}
+        tensor_files.write(path, arrays, header, "biomark cohort")
 
     @classmethod
     def load(cls, path: str | os.PathLike, *, task: Task | None = None) -> Cohort:
@@ -216,36 +212,22 @@ class Cohort:
             task: The task of the cohort, where it is not one of ``TASKS``.
 
         Raises:
-            ValueError: The file holds no cohort, one of another task, or needs a task that is not given.
+            ValueError: The file holds no cohort, one of another task or version, or needs a task that is not given.
             FileNotFoundError: There is no such file.
         """
-        path = Path(path).expanduser()
-        if not path.is_file():
-            raise FileNotFoundError(f"no cohort at {path}: save one there first.")
-        try:
-            with safe_open(path, framework="np") as file:
-                told = json.loads((file.metadata() or {})["biomark cohort"])
-                arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} is no cohort that biomark wrote ({error}).") from error
-        if task is None and (told["task"] not in TASKS or told["rules"] != _rules(TASKS[told["task"]])):
-            raise ValueError(f"{path} is of a task {told['task']!r} with rules of its own: pass it as task=.")
-        if task is not None and task.key != told["task"]:
-            raise ValueError(f"{path} is of task {told['task']!r}, and the task given is {task.key!r}.")
-        table = None if told["about"] is None else as_table(told["about"])
-        return cls(task or TASKS[told["task"]], **{"masks": None} | arrays, ids=told["ids"], about=table)
+        header, arrays = tensor_files.read(path, "cohort", "biomark cohort", framework="np")
+        if task is None and header["task"] not in TASKS:
+            raise ValueError(f"{path} is of a task {header['task']!r} that biomark does not know: pass it as task=.")
+        if task is not None and task.key != header["task"]:
+            raise ValueError(f"{path} is of task {header['task']!r}, and the task given is {task.key!r}.")
+        task, given = task or TASKS[header["task"]], task is not None
+        refuse_other_rules(path, header["rules"], task, given=given)
+        table = None if header["about"] is None else as_table(header["about"])
+        return cls(task, **{"masks": None} | arrays, ids=header["ids"], about=table)
 
     def without_masks(self) -> Cohort:
         """The same cases with numbers only: what a localizer trains on."""
         return replace(self, masks=None)
-
-
-_ARRAYS = ("images", "weights", "values", "spacing_mm")
-
-
-def _rules(task: Task) -> str:
-    """What decides which voxels are candidates, and what each is worth."""
-    return rule((task.hu_window, task.region, task.worth))
 
 
 def refuse_broken(cases: Iterable[Case]) -> None:

@@ -2,22 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor, nn
 
-from .backbones import build
-from .cohort import Case, Cohort, refuse_broken
-from .losses import aggregate, indecision, outline, prior_logit, share_mismatch, value_loss
-from .model import Localization, Model, tensor
-from .tasks import Task
-from .windows import blended
+from biomark.backbones import BACKBONES, build
+from biomark.cohort import Case, Cohort, refuse_broken
+from biomark.grids import onto, resampled
+from biomark.losses import aggregate, prior_logit
+from biomark.machine import devices, tensor_files
+from biomark.machine.windows import blended
+from biomark.tasks import TASKS, Task, refuse_other_rules
+from biomark.version import __version__
 
-_POINTS = 2**20  # interpolated at a time: 40 MB
+
+@dataclass(frozen=True, eq=False)
+class Localization:
+    """Values and the maps that they were measured on.
+
+    Attributes:
+        value: The biomarker in the task's unit, ``(N,)``; a float for one case.
+        map: Membership in [0, 1], ``(N, *S)``; ``S`` for one case; None of a model that has no map.
+    """
+
+    value: Tensor | float
+    map: Tensor | NDArray[np.float32] | None
+
+
+class Model(nn.Module):
+    """A network for a task, which carries with its weights what it needs to read Hounsfield units and millimetres.
+
+    Args:
+        task: What is measured: a :class:`~biomark.tasks.Task` or a key of ``TASKS``.
+        backbone: Name of a backbone, or a module; the task's own by default.
+        width: Channels of a named backbone at its finest scale; the task's own by default.
+        prior: Whether :meth:`prepare` lets training start from what the training numbers say.
+    """
+
+    own_loss = None
+    """What it is trained by where :func:`biomark.fit` gets no loss; None takes that of the task's settings."""
+
+    _kinds: dict[str, type[Model]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Model._kinds[cls.__name__] = cls  # for load
+
+    def __init__(self, task: Task | str, backbone: str | nn.Module | None, width: int | None, prior: bool) -> None:
+        super().__init__()
+        self.task = TASKS[task] if isinstance(task, str) else task
+        if backbone is None:
+            backbone = self.task.settings.backbone if self.task.settings else "unet"
+        self.backbone_name = backbone if isinstance(backbone, str) else type(backbone).__name__
+        self.width = width or (self.task.settings.width if self.task.settings else 16)
+        self.prior = prior
+        # The typical value and voxel spacing of the training set travel with the weights.
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("trained_spacing_mm", torch.full((self.task.ndim,), torch.nan))
+
+    @property
+    def trained(self) -> bool:
+        """Whether it has seen a training set."""
+        return not bool(self.trained_spacing_mm.isnan().any())
+
+    def normalised(self, images_hu: Tensor) -> Tensor:
+        """Images as the network sees them: the task's range of HU mapped to -1..1."""
+        low, high = self.task.input_hu
+        return (images_hu.clamp(low, high) - low) * (2 / (high - low)) - 1
+
+    def prepare(self, cohort: Cohort) -> None:
+        """Take the typical value and the spacing from the training set."""
+        self.scale.copy_(torch.as_tensor(cohort.values).abs().mean().clamp_min(1e-6))
+        self.trained_spacing_mm.copy_(torch.as_tensor(np.median(cohort.spacing_mm, axis=0)))
+        self.arrange()
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the weights as safetensors, whole or not at all; :func:`biomark.load` reads them.
+
+        Args:
+            path: File to write.
+        """
+        header = {
+            "task": self.task.key,
+            "backbone": self.backbone_name,
+            "width": self.width,
+            "kind": type(self).__name__,
+            "rules": self.task.rules(),
+            "settings": _settings(self),
+        }
+        # Copied, because the format does not know that two names may share their values.
+        weights = {name: v.clone(memory_format=torch.contiguous_format) for name, v in self.state_dict().items()}
+        tensor_files.write(path, weights, header)
+
+    def restore(self, state: Mapping[str, Tensor]) -> Self:
+        """Take weights that were saved. A trained model then predicts the same bits as before."""
+        self.load_state_dict(state)
+        if self.trained:
+            self.arrange()
+        return self.eval()
+
+    def arrange(self) -> None:
+        """Lay the weights out as convolutions on CPUs and tensor cores read them fastest, channels last.
+
+        The layout decides the last bit of a sum, so that trained and restored models must have the same.
+        """
+        formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+        for weight in self.parameters():
+            # By the weight's own axes: a network for volumes may read them slice by slice.
+            if weight.ndim in formats:
+                weight.data = weight.data.to(memory_format=formats[weight.ndim])
+            # A kernel of one voxel is in order either way; gradients, and so their exchange, come in the plain one.
+            if weight.ndim > 2 and weight[0, 0].numel() == 1:
+                weight.data = weight.data.contiguous().as_strided(
+                    weight.shape, (weight.shape[1], *[1] * (weight.ndim - 1))
+                )
 
 
 class Localizer(Model):
@@ -25,13 +130,21 @@ class Localizer(Model):
 
     Args:
         task: What is measured: a :class:`~biomark.tasks.Task` or a key of ``TASKS``.
-        backbone: Name of a backbone, or a module ``(N, 1, *S) -> (N, 1, *S)``.
-        width: Channels of a named backbone at full resolution.
+        backbone: Name of a backbone, or a module ``(N, 1, *S) -> (N, 1, *S)``; the task's own by default.
+        width: Channels of a named backbone at full resolution; the task's own by default.
+        prior: Start training from the share of candidate weight that belongs (:func:`biomark.losses.prior_logit`).
     """
 
-    def __init__(self, task: Task | str, backbone: str | nn.Module = "unet", width: int = 16) -> None:
-        super().__init__(task, backbone, width)
-        self.backbone = build(backbone, self.task.ndim, width)
+    def __init__(
+        self,
+        task: Task | str,
+        backbone: str | nn.Module | None = None,
+        width: int | None = None,
+        *,
+        prior: bool = True,
+    ) -> None:
+        super().__init__(task, backbone, width, prior)
+        self.backbone = build(backbone or self.backbone_name, self.task.ndim, self.width)
         # One number added to every logit: where training starts (see losses.prior_logit).
         self.bias = nn.Parameter(torch.zeros(()))
 
@@ -46,7 +159,7 @@ class Localizer(Model):
             Values ``(N,)`` and maps ``(N, *S)``, float32. A value is exactly the weighted sum of its map.
         """
         map = torch.sigmoid(self.logits(images_hu))
-        return Localization(self.measured(map, weights), map)
+        return Localization(self.aggregate(map, weights), map)
 
     def logits(self, images_hu: Tensor) -> Tensor:
         """The map before its sigmoid, float32: ``(N, 1, *S) -> (N, *S)``."""
@@ -58,53 +171,27 @@ class Localizer(Model):
             )
         return found[:, 0].float() + self.bias
 
-    def measured(self, map: Tensor, weights: Tensor) -> Tensor:
+    def aggregate(self, map: Tensor, weights: Tensor) -> Tensor:
         """The values ``(N,)`` of maps ``(N, *S)``: here the weighted sum. A rival may measure otherwise."""
         return aggregate(map, weights)
 
-    def prepare(self, cohort: Cohort, *, prior: bool = True) -> None:
+    def prepare(self, cohort: Cohort) -> None:
         """Take from the training numbers what the network starts with: the prior, the typical value and the spacing.
 
         A model that was trained before has learned better than the prior, and keeps its bias.
         """
-        untrained = bool(self.trained_spacing_mm.isnan().any())
+        trained = self.trained
         super().prepare(cohort)
-        if prior and untrained:
+        # Of several processes the first reads all weights; the others get its start when they are joined.
+        if self.prior and not trained and devices.is_main_process():
             # Row by row: the weights may lie on disk, and be more than memory holds.
-            totals = np.array([self.most(weights) for weights in cohort.weights])
+            totals = np.array([self.max_value(weights) for weights in cohort.weights])
             with torch.no_grad():
                 self.bias.copy_(prior_logit(torch.as_tensor(cohort.values), torch.as_tensor(totals)))
 
-    def most(self, weights: NDArray) -> float:
+    def max_value(self, weights: NDArray) -> float:
         """What a map of ones would add up to in one case: the prior is the known values' share of it."""
         return float(weights.sum(dtype=float))
-
-    def loss(
-        self,
-        images_hu: Tensor,
-        weights: Tensor,
-        values: Tensor,
-        *,
-        value_scale: str = "linear",
-        decide: float = 0.0,
-        smooth: float = 0.0,
-        shares: float = 0.0,
-    ) -> Tensor:
-        """What training minimises: the distance between sum and number on ``value_scale``, plus ``decide`` times the
-        map's indecision, ``smooth`` times the length of its outline through like tissue, and ``shares`` times the
-        mismatch of its shares of the candidates.
-
-        No mask is an argument.
-        """
-        found = self(images_hu, weights)
-        total = value_loss(found.value, values, self.scale, value_scale)
-        if decide:
-            total = total + decide * indecision(found.map, weights, self.scale)
-        if smooth:
-            total = total + smooth * outline(found.map, weights, images_hu[:, 0], self.scale)
-        if shares:
-            total = total + shares * share_mismatch(found.value, values, weights)
-        return total
 
     @torch.no_grad()
     def locate(self, case: Case, *, window: Sequence[int] | None = None) -> Localization:
@@ -120,7 +207,7 @@ class Localizer(Model):
             window: Voxels on each side of what the network looks at at a time, such as ``(48, 128, 128)``, on the grid
                 of the training spacing; the whole image by default, for which a network of width 16 takes about 100
                 bytes a voxel, 10 GiB for 400 slices of 512 x 512. Windows overlap by a quarter or more and their maps
-                are blended (:func:`biomark.windows.blended`); the value is still exactly the weighted sum of the whole
+                are blended (:func:`biomark.machine.windows.blended`); the value is still exactly the weighted sum of the whole
                 map.
 
         Returns:
@@ -147,33 +234,129 @@ class Localizer(Model):
         finally:
             self.train(training)
         map = onto(map[0].cpu().numpy(), zoom, case.image.shape)
-        value = self.measured(tensor(map)[None], tensor(case.weights)[None]).item()
+        value = self.aggregate(tensor(map)[None], tensor(case.weights)[None]).item()
         if not np.isfinite(value):
             refuse_broken([case])
         return Localization(value, map)
 
 
-def resampled(image: NDArray, zoom: NDArray) -> NDArray[np.float32]:
-    """The image on a grid ``zoom`` times as fine over the same extent; coarser voxels take the mean there."""
-    image, zoom = np.asarray(image, np.float32), np.asarray(zoom, float)
-    if np.all(zoom == 1):
-        return image
-    shape = np.maximum(np.round(np.array(image.shape) * zoom), 1).astype(int)
-    parts = np.maximum(np.ceil(1 / zoom), 1).astype(int)  # points on a side of a new voxel, as dense as the old ones
-    fine = onto(image, 1 / (zoom * parts), shape * parts)
-    sides = [n for pair in zip(shape, parts, strict=True) for n in pair]
-    return fine.reshape(sides).mean(axis=tuple(range(1, 2 * image.ndim, 2)))
+def load(path: str | os.PathLike, *, task: Task | None = None, backbone: nn.Module | None = None) -> Model:
+    """Read what :meth:`Model.save` wrote, of whatever class. Nothing in the file is executed.
+
+    Args:
+        path: The file.
+        task: The task that it was trained for, where it is not one of ``TASKS``.
+        backbone: A module of the saved shapes, where the backbone was not one of ``BACKBONES``.
+
+    Raises:
+        ValueError: The file is no model, was made by another version or for other rules, needs a class, task or
+            backbone that is not given, or is of a class or backbone of your own that was built with other settings.
+        FileNotFoundError: There is no such file.
+    """
+    about, state = tensor_files.read(path, "model")
+    kind = Model._kinds.get(about.get("kind"))
+    if kind is None:
+        raise ValueError(f"{path} is of class {about.get('kind')!r}, which is not defined here: define it, then load.")
+    if task is None and about["task"] not in TASKS:
+        raise ValueError(f"{path} was trained for task {about['task']!r}, which biomark does not know: pass it as task=.")
+    if backbone is None and about["backbone"] not in BACKBONES:
+        raise ValueError(
+            f"{path} was trained with a backbone of its own, {about['backbone']}: pass such a module as backbone=."
+        )
+    if task is not None and task.key != about["task"]:
+        raise ValueError(f"{path} was trained for task {about['task']!r}, and the task given is {task.key!r}.")
+    refuse_other_rules(path, about.get("rules", ""), task or TASKS[about["task"]], given=task is not None)
+    task = task or TASKS[about["task"]]
+    advice = "build it yourself and give its restore what safetensors.torch.load_file reads"
+    try:
+        model = kind(task, backbone or about["backbone"], about["width"])
+    except TypeError as error:
+        raise ValueError(
+            f"a {kind.__name__} is not built from task, backbone and width ({error}): {advice}."
+        ) from error
+    here = _settings(model)
+    for name, was in about.get("settings", {}).items():
+        if here.get(name, was) != was:
+            raise ValueError(
+                f"{path} was saved with {name} = {was}, and a {kind.__name__} built from task, backbone and width has "
+                f"{here[name]}: {advice}."
+            )
+    try:
+        return model.restore(state)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} does not fit the {about['backbone']} of biomark {__version__} or the module given: read it with "
+            "the biomark that wrote it, or train again."
+        ) from error
 
 
-def onto(array: NDArray, zoom: NDArray, shape: tuple[int, ...] | NDArray) -> NDArray[np.float32]:
-    """Linear interpolation onto a grid of ``shape`` whose voxels are ``zoom`` times as large; corners coincide."""
-    if np.all(np.asarray(zoom) == 1):
-        return np.asarray(array, np.float32)
-    first, *rest = ((np.arange(n) + 0.5) * z - 0.5 for n, z in zip(shape, zoom, strict=True))
-    array, found = np.asarray(array, np.float32), np.empty(shape, np.float32)
-    # Some planes at a time: the places of all voxels take many times the memory of the image.
-    step = max(1, _POINTS // found[0].size)
-    for i in range(0, len(first), step):
-        grid = np.meshgrid(first[i : i + step], *rest, indexing="ij", sparse=False)
-        ndimage.map_coordinates(array, grid, output=found[i : i + step], order=1, mode="nearest")
-    return found
+@torch.no_grad()
+def predict(
+    model: nn.Module, cohort: Cohort, batch_size: int = 32, *, maps: bool = True
+) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
+    """Values ``(N,)`` and maps ``(N, *S)`` of a cohort; no maps from a model that has none, or when not asked for.
+
+    Every case is looked at on its own grid, as in training. A cohort of quite other voxel spacings than the training
+    set's belongs on that grid first (``scans.Grid``), or to :meth:`biomark.Localizer.locate`, which sees to it.
+
+    Args:
+        model: A localizer or a rival, or a module of your own that gives a :class:`Localization`.
+        cohort: The cases.
+        batch_size: Cases at a time.
+        maps: Whether maps are wanted.
+
+    Raises:
+        ValueError: The cohort has no cases, is of another task, or holds voxels that are no numbers.
+    """
+    refuse_other_task(model, cohort)
+    if not len(cohort):
+        raise ValueError("a cohort without cases gives nothing to predict: see what selected them.")
+    # A rule in the form of a module has neither.
+    device = next(chain(model.parameters(), model.buffers()), torch.empty(0)).device
+    training, values, kept = model.training, [], []
+    model.eval()
+    try:
+        for start in range(0, len(cohort), batch_size):
+            rows = slice(start, start + batch_size)
+            images, weights = (tensor(a[rows]).to(device) for a in (cohort.images, cohort.weights))
+            out = model(images[:, None], weights)
+            values.append(out.value.cpu().double().numpy())
+            if maps and out.map is not None:
+                kept.append(out.map.cpu().numpy())
+    finally:
+        model.train(training)
+    found = np.concatenate(values)
+    if not np.isfinite(found).all():
+        refuse_broken(cohort)
+    return found, np.concatenate(kept) if kept else None
+
+
+def tensor(array: NDArray) -> Tensor:
+    """An array as torch can take it: float32 in this machine's order of bytes, forwards in memory, free to write to."""
+    return torch.from_numpy(np.require(array, np.float32, "CW"))
+
+
+def refuse_other_task(model: nn.Module, cohort: Cohort) -> None:
+    """Stop before a model reads the cases of another task; a module that knows no task may read any.
+
+    Raises:
+        ValueError: They are of two tasks.
+    """
+    task = getattr(model, "task", cohort.task)
+    if task.key != cohort.task.key:
+        raise ValueError(f"the model measures {task.key!r} and the cohort {cohort.task.key!r}: give one task.")
+
+
+def _settings(model: Model) -> dict[str, str]:
+    """Plain attributes of a class or backbone that biomark does not build by itself, by their place in the model."""
+    ours = type(model).__module__.startswith(__package__ + ".")
+    own = [("", model)] if not ours else []
+    if model.backbone_name not in BACKBONES:
+        own += [(f"{name}.", part) for name, part in model.named_modules() if name]
+    plain = (bool, int, float, str, tuple, list, type(None))
+    return {
+        place + key: repr(value)
+        for place, part in own
+        for key, value in vars(part).items()
+        if isinstance(value, plain) and key not in ("training", "prior") and not key.startswith("_")
+    }

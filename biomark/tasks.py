@@ -6,18 +6,21 @@ factors of calcium live in ``w``; the value is always ``sum(map * w)``, in every
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import agatston, candidates
-from .masks import inside as marked
+from biomark import agatston, candidates
+from biomark.losses import SumLoss
+from biomark.machine import fingerprints
+from biomark.machine.masks import inside as marked
 
 
 def area_cm2(image_hu: NDArray, spacing_mm: Sequence[float]) -> np.float32:
-    """What a pixel adds to an area in cm2: its own."""
+    """Pixel area in cm2."""
     return np.float32(np.prod(np.asarray(spacing_mm, float)) / 100)  # mm2 to cm2
 
 
@@ -28,6 +31,27 @@ def agatston_dz3(image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.f
     distance between slices over 3 mm; 0 in lesions of less than 1 mm2.
     """
     return agatston.weights(image_hu, spacing_mm, "dz3")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a task's localizer is built and trained where nothing else is asked for; chapters and sweep start from here.
+
+    Attributes:
+        loss: For :func:`biomark.fit`.
+        epochs: Passes over the training cases.
+        batch_size: Cases a step.
+        lr: Highest learning rate.
+        backbone: Name of the backbone.
+        width: Its channels at the finest scale.
+    """
+
+    loss: SumLoss
+    epochs: int
+    batch_size: int
+    lr: float
+    backbone: str = "unet"
+    width: int = 16
 
 
 @dataclass(frozen=True)
@@ -42,8 +66,8 @@ class Task:
         ndim: Dimensions of an image, 2 for a slice and 3 for a volume.
         input_hu: Values outside are clipped before the network sees them; the range is mapped to -1..1.
         region: Rule that narrows the candidates, called with image and spacing. The default is the patient's body.
-        worth: What a candidate adds to the biomarker, called with image and spacing: one number, or one a voxel. A
-            voxel of worth 0 is no candidate. The default is the area in cm2.
+        voxel_weight: What a candidate adds to the biomarker, called with image and spacing: one number, or one a voxel.
+            Where it is 0 there is no candidate. The default is the area in cm2.
         risk_groups: Upper bounds of clinical groups of the value, where such groups exist.
         negligible: What is below this counts as nothing where cases are put into groups; a sum of map values is never
             exactly 0.
@@ -52,6 +76,7 @@ class Task:
             lies on one side.
         plausible: Lowest and highest value that a patient can have. A value in a spreadsheet that lies outside is taken
             for a slip, such as mm2 for cm2; the range must therefore be generous.
+        settings: How its models are built and trained by default.
     """
 
     key: str
@@ -61,17 +86,18 @@ class Task:
     ndim: int = 2
     input_hu: tuple[float, float] = (-250.0, 250.0)
     region: Callable[[NDArray, Sequence[float]], NDArray] = candidates.body
-    worth: Callable[[NDArray, Sequence[float]], np.float32 | NDArray[np.float32]] = area_cm2
+    voxel_weight: Callable[[NDArray, Sequence[float]], np.float32 | NDArray[np.float32]] = area_cm2
     risk_groups: tuple[float, ...] = ()
     negligible: float = 0.0
     lesions: bool = False
     mirrored: bool = True
     plausible: tuple[float, float] = (0.0, np.inf)
+    settings: Settings | None = None
 
     def __post_init__(self) -> None:
-        if self.ndim == 3 and self.worth is area_cm2:
+        if self.ndim == 3 and self.voxel_weight is area_cm2:
             raise ValueError(
-                f"task {self.key!r} is of volumes, and the default worth is an area: say what a voxel adds."
+                f"task {self.key!r} is of volumes, and the default weight is an area: give a voxel_weight."
             )
         if self.ndim == 3 and self.region is candidates.body:
             raise ValueError(
@@ -123,9 +149,9 @@ class Task:
             )
         # Labels of parts, 1 and 2 and so on, are all inside.
         inside = candidates.window(image_hu, self.hu_window) & (region > 0)
-        weights = np.where(inside, self.worth(image_hu, spacing_mm), 0).astype(np.float32, copy=False)
+        weights = np.where(inside, self.voxel_weight(image_hu, spacing_mm), 0).astype(np.float32, copy=False)
         if not (np.isfinite(weights).all() and weights.min(initial=0) >= 0):
-            raise ValueError(f"the worth of task {self.key!r} is negative or no number in a candidate: mend the rule.")
+            raise ValueError(f"the voxel_weight of task {self.key!r} is negative or no number in a candidate: mend it.")
         return weights
 
     def measure(self, image_hu: NDArray, mask: NDArray, spacing_mm: Sequence[float]) -> float:
@@ -165,6 +191,10 @@ class Task:
             raise ValueError(f"a value that is no number has no risk group of {self.name}: leave it out.")
         return np.digitize(np.where(values < self.negligible, 0, values), self.risk_groups, right=True)
 
+    def rules(self) -> str:
+        """A fingerprint of what decides which voxels a model sees and counts, and what each adds."""
+        return fingerprints.of_rule((self.hu_window, self.ndim, self.input_hu, self.region, self.voxel_weight))
+
     def _checked(self, image_hu: NDArray, spacing_mm: Sequence[float]) -> tuple[NDArray, tuple[float, ...]]:
         image_hu, spacing = np.asarray(image_hu), tuple(float(s) for s in spacing_mm)
         if image_hu.ndim != self.ndim:
@@ -172,6 +202,29 @@ class Task:
         if len(spacing) != self.ndim or not all(np.isfinite(s) and s > 0 for s in spacing):
             raise ValueError(f"task {self.key!r} needs {self.ndim} spacings in mm, all above 0, but got {spacing}.")
         return image_hu, spacing
+
+
+def refuse_other_rules(where: object, was: str, task: Task, *, given: bool = False) -> None:
+    """Stop before something that was made under other rules is read as if it were made under these.
+
+    Args:
+        where: What was made, such as a file.
+        was: :meth:`Task.rules` when it was made.
+        task: The task now.
+        given: Whether the caller chose the task. Then it is a warning: a rule of one's own has another fingerprint in
+            another Python.
+
+    Raises:
+        ValueError: The rules are others, or their fingerprint is of an older kind.
+    """
+    if was.split(":")[0] != fingerprints.VERSION:
+        raise ValueError(f"{where} was made by an older version of biomark: make it again.")
+    if was == task.rules():
+        return
+    sentence = f"{where} was made for a task {task.key!r} with rules other than"
+    if not given:
+        raise ValueError(f"{sentence} biomark's: pass that task as task=.")
+    warnings.warn(f"{sentence} those given.", stacklevel=3)
 
 
 class _Tasks(dict):
@@ -185,10 +238,24 @@ TASKS: dict[str, Task] = _Tasks(
         # body_composition_phenotypes.py).
         # Plausible: means of 24 to 38 cm2 are reported, with a SD of 7 (434 healthy adults, men and women with lung
         # cancer: PMC5116279); a fifth of the least and four times the largest mean, ours.
-        "pma": Task("pma", "pectoralis muscle area", "cm2", hu_window=(-50.0, 90.0), plausible=(4.0, 150.0)),
+        "pma": Task(
+            "pma",
+            "pectoralis muscle area",
+            "cm2",
+            hu_window=(-50.0, 90.0),
+            plausible=(4.0, 150.0),
+            settings=Settings(SumLoss(binarity=0.1, edges=0.07), epochs=10, batch_size=8, lr=0.003),
+        ),
         # Window: subcutaneous fat in the same laboratory's SlicerCIP (BodyCompositionParameters.py).
         # Plausible: from half a millimetre of fat around a chest of 1 m to 8 cm around one of 1.5 m, ours.
-        "sfa": Task("sfa", "subcutaneous fat area", "cm2", hu_window=(-200.0, 0.0), plausible=(5.0, 1200.0)),
+        "sfa": Task(
+            "sfa",
+            "subcutaneous fat area",
+            "cm2",
+            hu_window=(-200.0, 0.0),
+            plausible=(5.0, 1200.0),
+            settings=Settings(SumLoss(binarity=0.1, edges=0.2), epochs=10, batch_size=8, lr=0.003),
+        ),
         # Window: from necrotic or mucinous tumour to just below liver in the portal-venous phase (100 to 120 HU).
         # Plausible: up to a slice through a large liver, all of it tumour. Both ours.
         "liver": Task(
@@ -200,6 +267,7 @@ TASKS: dict[str, Task] = _Tasks(
             input_hu=(0.0, 150.0),
             mirrored=False,
             plausible=(0.0, 300.0),
+            settings=Settings(SumLoss("squared", binarity=0.2), epochs=9, batch_size=8, lr=0.001),
         ),
         # The network is shown what tells an artery from a valve or a bone: fat (-100 HU) beside muscle (45 HU) and the
         # brightness of calcium, whose density factors end at 400 HU; metal (2000 HU) still differs at 800. Ours.
@@ -211,7 +279,7 @@ TASKS: dict[str, Task] = _Tasks(
             ndim=3,
             input_hu=(-200.0, 800.0),
             region=candidates.calcium,
-            worth=agatston_dz3,
+            voxel_weight=agatston_dz3,
             # None, minimal, mild, moderate, severe: the commonest grouping (agatston.RISK_SCHEMES has others).
             risk_groups=(0.0, 10.0, 100.0, 400.0),
             # The least lesion, 1 mm2 at factor 1 in a slice of 3 mm, scores 1; in thinner slices one alone scores less.
@@ -220,6 +288,7 @@ TASKS: dict[str, Task] = _Tasks(
             mirrored=False,
             # Scores above 10,000 are rare; ours.
             plausible=(0.0, 20000.0),
+            settings=Settings(SumLoss("linear+log", binarity=0.3), epochs=4, batch_size=2, lr=0.003, width=8),
         ),
     }
 )

@@ -1,4 +1,4 @@
-"""The training loop. It knows nothing of a model but ``prepare`` and ``loss``."""
+"""The training loop. It knows nothing of a model but that it gives a value, and of a loss but that it can be called."""
 
 from __future__ import annotations
 
@@ -7,25 +7,22 @@ import json
 import math
 import os
 import time
-import warnings
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from . import checkpoints, devices, provenance, records
-from .cohort import Cohort, refuse_broken
-from .files import whole
-from .fingerprints import rule
-from .losses import terms
-from .model import refuse_other_task
-from .order import steps
-from .rows import Rows, held
+from biomark.cohort import Cohort, refuse_broken
+from biomark.localizer import refuse_other_task
+from biomark.machine import checkpoints, devices, fingerprints, tensor_files
+from biomark.machine.batches import epoch_batches
+from biomark.machine.disk_arrays import DiskArray, on_device
+from biomark.machine.files import atomic_write, runs_folder
 
 
 @dataclass
@@ -52,61 +49,50 @@ class History:
         return f"{len(self.loss)} epochs in {total:.0f} s {where}: loss {self.loss[0]:.3f} -> {self.loss[-1]:.3f}"
 
 
+class _Objective(nn.Module):
+    """A model with its loss, so that what one step computes is one forward pass, on however many processes."""
+
+    def __init__(self, model: nn.Module, loss: Any) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+
+    def forward(self, images_hu: Tensor, *others: Tensor, progress: float) -> Tensor:
+        return self.loss(self.model, images_hu, *others, progress=progress)
+
+
 def fit(
     model: nn.Module,
     cohort: Cohort,
     *,
-    epochs: int,
-    batch_size: int = 16,
+    loss: Any = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
     accumulate: int = 1,
-    lr: float = 3e-3,
+    lr: float | None = None,
     seed: int = 0,
-    prior: bool = True,
-    value_scale: str = "linear",
-    decide: float = 0.0,
-    smooth: float = 0.0,
-    shares: float = 0.0,
+    augment: bool = True,
     device: str = "auto",
     precision: str = "auto",
     progress: bool = True,
     checkpoint: str | os.PathLike | None = None,
 ) -> History:
-    """Train a model on the numbers of a cohort.
+    """Train a model on the numbers of a cohort, by AdamW with a one-cycle learning rate.
 
-    The whole cohort is kept on the device. Only what takes more than half of a GPU's free memory is brought there batch
-    by batch, and of a cohort on disk (:class:`~biomark.rows.Rows`) a CPU reads each batch when it is due. Every epoch
-    sees every case once, in an order drawn from ``(seed, epoch)``, each case mirrored left to right or not where the
-    task allows it. AdamW with a one-cycle learning rate.
-
-    A script that ``torchrun --nproc-per-node 2 script.py`` starts trains one model on all its processes, and so on
-    several GPUs or machines: each takes its share of every step's cases, gradients are averaged, and every process
-    returns with the same model. How many there are changes rounding and seconds, not what is computed. (Except for what
-    looks at several cases at once, those that a process takes together: ``shares``, a Segmenter's Dice, and a batch
-    normalisation of your own, unless ``torch.nn.SyncBatchNorm`` converted it.)
-
-    A model that was trained before is trained on from where it is, say from phantoms on a few scans: bring those to the
-    spacing of its pixels (``trained_spacing_mm``), take a tenth of the learning rate, and let some of the first cohort
-    stay among them.
+    What is None is taken from ``task.settings``. Every epoch sees every case once, in an order drawn from
+    ``(seed, epoch)``. A model that was trained before is trained on from where it is. A script that ``torchrun``
+    starts trains one model on all its processes; chapter 16 of the book says what that changes.
 
     Args:
-        model: A :class:`~biomark.localizer.Localizer` or a rival with the same two methods.
-        cohort: Training cases. Masks are read only by a model that says ``learns_from_masks``, as the segmenter.
+        model: A :class:`~biomark.Localizer`, a rival, or a module ``(images_hu, weights) -> Localization`` of yours.
+        cohort: Training cases. Masks are read only for a loss that says ``needs_masks``, as the segmenter's.
+        loss: A :class:`~biomark.SumLoss`, or anything called like one.
         epochs: Passes over the cohort.
         batch_size: Cases a step, over all processes.
         accumulate: Parts in which a step's cases are taken, one after the other, their gradients added: less memory,
             the same mean loss. What looks at several cases at once then sees a part at a time.
         lr: Highest learning rate.
         seed: Of the order of cases, mirroring and dropout. (Initial weights are made before: seed those yourself.)
-        prior: Start from the share of candidate weight that belongs, unless the model was trained before or knows none.
-        value_scale: Where sums and numbers are compared: ``"linear"``, or ``"sqrt"``, ``"log"`` or ``"linear+log"`` for
-            a biomarker that ranges from 0 to thousands (:func:`biomark.losses.value_loss`).
-        decide: Weight of the map's indecision (:func:`biomark.losses.indecision`), reached linearly from 0 at the
-            start: first find the place, then make up one's mind.
-        smooth: Weight of the length of the map's outline through like tissue (:func:`biomark.losses.outline`), reached
-            half way. The first sixth goes without it: an outline that costs from the start freezes the first guess.
-        shares: Weight of how badly the map's shares of the candidates go with the known ones
-            (:func:`biomark.losses.share_mismatch`): for a cohort in which all candidates together already tell the
-            number. It compares the cases of a batch; give it eight or more.
+        augment: Mirror each case left to right or not, at random, where the task allows it.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         precision: ``"auto"`` (bfloat16 where the hardware multiplies it fast, else float32), ``"32"``, ``"bf16"`` or
             ``"16"``.
@@ -121,100 +107,121 @@ def fit(
     Raises:
         ValueError: An argument cannot be used, masks are needed and missing, or the checkpoint belongs to another run.
     """
-    if min(epochs, batch_size, accumulate, len(cohort)) < 1:
-        given = f"{epochs}, {batch_size}, {accumulate} and {len(cohort)}"
-        raise ValueError(f"training needs epochs, batch_size, accumulate and cases >= 1, got {given}.")
-    refuse_other_task(model, cohort)
-    arrays = _read(model, cohort)
+    loss, epochs, batch_size, lr = _chosen(model, cohort, loss, epochs, batch_size, lr, accumulate)
+    arrays = _read(loss, cohort)
     device = devices.available(device)
-    precision = devices.arithmetic(precision, device)
+    precision = devices.resolve_precision(precision, device)
     fabric = devices.start(device, precision)
-    if shares and batch_size < 2 * accumulate * fabric.world_size:
-        given = f"{batch_size} a step in {accumulate} parts on {fabric.world_size} processes"
-        raise ValueError(f"shares compares cases, and {given} are fewer than 2 at a time: take a larger batch_size.")
-    # Of several processes the first reads all weights for the prior; the others get its start when they are joined.
-    before = (checkpoints.of_model(model), checkpoints.of_weights(model)) if checkpoint else ("", "")
-    knows_prior = {"prior", "kwargs"} & {*signature(model.prepare).parameters}
-    model.prepare(cohort, **({"prior": False} if knows_prior and not (prior and fabric.is_global_zero) else {}))
+    _refuse_few_cases(loss, batch_size, accumulate, fabric.world_size)
+    began = (fingerprints.of_model(model), fingerprints.of_weights(model)) if checkpoint else ("", "")
+    if hasattr(model, "prepare"):
+        model.prepare(cohort)
     if device == "mps":  # which is no faster with channels last
         model.to(memory_format=torch.contiguous_format)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-4, fused=device != "mps")
-    wrapped, optimizer = fabric.setup(model, optimizer)
-    wrapped.mark_forward_method("loss")
+    objective, optimizer = fabric.setup(_Objective(model, loss), optimizer)
     n_steps = math.ceil(len(cohort) / batch_size)
     # 0.21, not 0.2: a rise of exactly one step (five steps in all) divides by zero in PyTorch's schedule.
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * n_steps, pct_start=0.21)
-    data = [held(a, fabric.device) for a in arrays]
-
+    data = [on_device(a, fabric.device) for a in arrays]
     history = History(device=devices.name(fabric.device), precision=precision)
-    state = {"model": wrapped, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
-    call = (epochs, batch_size, lr, seed, prior, value_scale, decide, smooth, shares, precision)
-    kept = None
-    if checkpoint:
-        mark = checkpoints.digest(arrays, *call, before[0], rule(cohort.task)) if fabric.is_global_zero else ""
-        kept = checkpoints.Checkpoint(checkpoint, fabric, state, *fabric.broadcast((mark, before[1])))
-        if kept.resume() and len(history.loss) == epochs:
-            warnings.warn(
-                f"the training in {checkpoint} is finished and began from other weights than this model's: its result "
-                "is taken and nothing trained. Give each training a file of its own.",
-                stacklevel=2,
-            )
+    state = {"model": objective, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
+    call = (epochs, batch_size, lr, seed, augment, repr(loss), precision, began[0], cohort.task.rules())
+    kept = checkpoints.opened(checkpoint, fabric, state, lambda: fingerprints.of_arrays(arrays, *call), began[1], epochs)
     model.train()
-    # Only what differs from the plain loss is asked of a model, so that one with images, weights and values will do.
-    how = {} if value_scale == "linear" else {"value_scale": value_scale}
-    beside = {"decide": decide, "smooth": smooth, "shares": shares}
-    done, quiet = len(history.loss) * n_steps, not (progress and fabric.is_global_zero)
-    bar = tqdm(total=epochs * n_steps, initial=done, disable=quiet, desc="training", unit="step")
-    for epoch in range(len(history.loss), epochs):
+    quiet = not (progress and fabric.is_global_zero)
+    done = len(history.loss)
+    bar = tqdm(total=epochs * n_steps, initial=done * n_steps, disable=quiet, desc="training", unit="step")
+    for epoch in range(done, epochs):
         start, total = time.perf_counter(), torch.zeros((), device=fabric.device)
-        epoch_steps = steps(
+        batches = epoch_batches(
             len(cohort),
             batch_size,
-            epoch=epoch,
             seed=seed,
-            mirrored=cohort.task.mirrored,
+            epoch=epoch,
+            mirrored=augment and cohort.task.mirrored,
             device=fabric.device,
             parts=accumulate,
             rank=fabric.global_rank,
             processes=fabric.world_size,
         )
-        with devices.draws(fabric.device, seed, epoch, fabric.global_rank):
-            for step, taken in enumerate(epoch_steps, start=epoch * n_steps):
-                extra = terms(step / (epochs * n_steps), **beside)
+        with devices.seeded(fabric.device, seed, epoch, fabric.global_rank):
+            for step, parts in enumerate(batches, start=epoch * n_steps):
                 optimizer.zero_grad(set_to_none=True)
-                for part in taken:
-                    images, *others = map(part.of, data)
-                    # Fabric enters the precision by itself only for a forward through a strategy's own wrapper.
-                    with fabric.no_backward_sync(wrapped, enabled=part is not taken[-1]):
-                        with fabric.autocast():
-                            loss = wrapped.loss(images[:, None], *others, **how, **extra)
-                        fabric.backward(loss * part.share)
+                for part in parts:
+                    images, *others = (part.of(array) for array in data)
+                    with fabric.no_backward_sync(objective, enabled=part is not parts[-1]):
+                        error = objective(images[:, None], *others, progress=step / (epochs * n_steps))
+                        fabric.backward(error * part.share)
                     if len(part.rows):  # the mean of none is no number
-                        total += loss.detach() * len(part.rows)
-                fabric.clip_gradients(wrapped, optimizer, max_norm=1.0, error_if_nonfinite=False)
+                        total += error.detach() * len(part.rows)
+                fabric.clip_gradients(objective, optimizer, max_norm=1.0, error_if_nonfinite=False)
                 optimizer.step()
                 schedule.step()
                 bar.update()
         mean = fabric.all_reduce(total, reduce_op="sum").item() / len(cohort)
-        if not all(p.isfinite().all() for p in model.parameters()):
-            mean = math.nan  # as the next loss would be
-        if not math.isfinite(mean):
-            refuse_broken(cohort)
-            raise ValueError(f"the loss became {mean} in epoch {epoch + 1}: lower lr (now {lr}) or use precision='32'.")
+        _refuse_infinite(model, cohort, mean, epoch, lr)
         history.loss.append(mean)
         history.seconds.append(time.perf_counter() - start)
         bar.set_postfix(loss=f"{mean:.3f}")
         if kept:
-            kept.keep()
+            kept.write()
     bar.close()
     model.eval()
     return history
 
 
+def _chosen(
+    model: nn.Module,
+    cohort: Cohort,
+    loss: Any,
+    epochs: int | None,
+    batch_size: int | None,
+    lr: float | None,
+    accumulate: int,
+) -> tuple[Any, int, int, float]:
+    """Loss, epochs, batch size and learning rate: as asked for, or the task's own."""
+    refuse_other_task(model, cohort)
+    loss, usual = loss or getattr(model, "own_loss", None), cohort.task.settings
+    asked = {"loss": loss, "epochs": epochs, "batch_size": batch_size, "lr": lr}
+    missing = [name for name, value in asked.items() if value is None]
+    if missing and usual is None:
+        raise ValueError(f"task {cohort.task.key!r} has no settings of its own: give fit {', '.join(missing)}.")
+    loss, epochs, batch_size, lr = (getattr(usual, k) if v is None else v for k, v in asked.items())
+    if min(epochs, batch_size, accumulate, len(cohort)) < 1:
+        given = f"{epochs}, {batch_size}, {accumulate} and {len(cohort)}"
+        raise ValueError(f"training needs epochs, batch_size, accumulate and cases >= 1, got {given}.")
+    return loss, epochs, batch_size, lr
+
+
+def _read(loss: Any, cohort: Cohort) -> list[NDArray | DiskArray]:
+    """All that training reads: images, weights and values, and masks only for a loss that needs them."""
+    arrays = [cohort.images, cohort.weights, cohort.values]
+    if not getattr(loss, "needs_masks", False):
+        return arrays
+    if cohort.masks is None:
+        raise ValueError(f"{type(loss).__name__} needs masks, and this cohort has none: give one with masks.")
+    return [*arrays, cohort.masks]
+
+
+def _refuse_few_cases(loss: Any, batch_size: int, accumulate: int, processes: int) -> None:
+    if getattr(loss, "compares_cases", False) and batch_size < 2 * accumulate * processes:
+        given = f"{batch_size} a step in {accumulate} parts on {processes} processes"
+        raise ValueError(f"shares compares cases, and {given} are fewer than 2 at a time: take a larger batch_size.")
+
+
+def _refuse_infinite(model: nn.Module, cohort: Cohort, mean: float, epoch: int, lr: float) -> None:
+    if not all(p.isfinite().all() for p in model.parameters()):
+        mean = math.nan  # as the next loss would be
+    if not math.isfinite(mean):
+        refuse_broken(cohort)
+        raise ValueError(f"the loss became {mean} in epoch {epoch + 1}: lower lr (now {lr}) or use precision='32'.")
+
+
 _DEFAULTS = {name: p.default for name, p in signature(fit).parameters.items() if p.default is not p.empty}
 
 
-def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | None = None, **settings) -> History:
+def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | None = None, **settings: Any) -> History:
     """:func:`fit`, unless the same has been trained before: then its weights are taken from the folder.
 
     "The same" is judged by fingerprints of the library's code, the initial weights, the data and the settings.
@@ -222,7 +229,7 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
     Args:
         model: The model, trained in place. If its training was interrupted before, it goes on there.
         cohort: Training cases.
-        folder: Where trained models are kept; :func:`biomark.records.runs_folder` by default.
+        folder: Where trained models are kept; ``runs_folder()`` of :mod:`biomark.records` by default.
         **settings: As for :func:`fit`, without ``checkpoint``.
 
     Returns:
@@ -230,31 +237,23 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
     """
     if not (hasattr(model, "save") and hasattr(model, "restore")):
         raise ValueError(f"a {type(model).__name__} has no save and restore, as a biomark model has: train it by fit.")
-    # The printed model tells apart networks of like weights, such as two dilations.
-    key = hashlib.sha256(provenance.code_digest().encode() + repr(model).encode())
-    key.update((checkpoints.of_model(model) + rule(cohort.task) + checkpoints.of_weights(model)).encode())
+    asked = (settings.get(name) for name in ("loss", "epochs", "batch_size", "lr"))
+    loss, *numbers = _chosen(model, cohort, *asked, settings.get("accumulate", 1))
     meant = _DEFAULTS | settings | {"progress": None}
-    key.update(checkpoints.digest(_read(model, cohort), sorted(meant.items())).encode())
-    place = Path(folder or records.runs_folder()).expanduser() / "trained" / key.hexdigest()[:24]
+    # The printed model tells apart networks of like weights, such as two dilations.
+    parts = [fingerprints.of_code(*fingerprints.METHOD), repr(model), cohort.task.rules(), repr(loss)]
+    parts += [fingerprints.of_model(model), fingerprints.of_weights(model)]
+    parts += [fingerprints.of_arrays(_read(loss, cohort), numbers, sorted((k, repr(v)) for k, v in meant.items()))]
+    place = Path(folder or runs_folder()).expanduser() / "trained" / hashlib.sha256("".join(parts).encode()).hexdigest()[:24]
     weights, story = place / "model.safetensors", place / "history.json"
     if weights.exists() and story.exists():
-        model.restore(load_file(weights)).to(devices.available(settings.get("device", "auto")))
+        model.restore(tensor_files.read(weights, "model")[1]).to(devices.available(meant["device"]))
         return History(**json.loads(story.read_text()))
     history = fit(model, cohort, **settings, checkpoint=place / "checkpoint.pt")
-    if devices.first():
+    if devices.is_main_process():
         model.save(weights)
-        with whole(story) as partial:  # last: a folder with a history is complete
+        with atomic_write(story) as partial:  # last: a folder with a history is complete
             partial.write_text(json.dumps(vars(history)))
         (place / "checkpoint.pt").unlink(missing_ok=True)  # another process may have been as fast
     devices.wait()
     return history
-
-
-def _read(model: nn.Module, cohort: Cohort) -> list[NDArray | Rows]:
-    """All that training reads: images, weights and values, and masks only for a model that learns from them."""
-    arrays = [cohort.images, cohort.weights, cohort.values]
-    if not getattr(model, "learns_from_masks", False):
-        return arrays
-    if cohort.masks is None:
-        raise ValueError(f"a {type(model).__name__} learns from masks, and this cohort has none: give one with masks.")
-    return [*arrays, cohort.masks]

@@ -219,7 +219,7 @@ def test_any_module_plugs_in(make, size, tmp_path):
     bm.fit(model, cohort.without_masks(), epochs=2, batch_size=2, device="cpu", progress=False)
     assert not all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
     model.save(tmp_path / "model.safetensors")
-    again = bm.Localizer.load(tmp_path / "model.safetensors", backbone=make())
+    again = bm.load(tmp_path / "model.safetensors", backbone=make())
     # Training leaves the weights in another memory layout, whose sums round differently.
     np.testing.assert_allclose(bm.predict(again, cohort)[1], bm.predict(model, cohort)[1], atol=1e-5)
 

@@ -58,11 +58,11 @@ def test_saved_and_loaded_predicts_the_same_bits(cohort, tmp_path):
     model = bm.DirectRegressor("sfa", width=4).eval()
     model.prepare(cohort, prior=False)
     model.save(tmp_path / "model.safetensors")
-    again = bm.DirectRegressor.load(tmp_path / "model.safetensors")
+    again = bm.load(tmp_path / "model.safetensors")
     images = torch.as_tensor(cohort.images[:, None])
     assert torch.equal(again(images).value, model(images).value)
     with pytest.raises(ValueError, match="holds DirectRegressor, not a Localizer"):
-        bm.Localizer.load(tmp_path / "model.safetensors")
+        bm.load(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("task", ["sfa", "cac"])
@@ -91,11 +91,11 @@ def test_a_segmenter_is_saved_as_what_it_is(cohort, tmp_path):
     model = bm.Segmenter("sfa", width=2)
     model.prepare(cohort)
     model.save(tmp_path / "model")
-    a, b = model.locate(cohort[0]), bm.Segmenter.load(tmp_path / "model").locate(cohort[0])
+    a, b = model.locate(cohort[0]), bm.load(tmp_path / "model").locate(cohort[0])
     assert a.value == b.value == pytest.approx(float(cohort.weights[0][a.map > 0.5].sum()), rel=1e-5)
     np.testing.assert_array_equal(a.map, b.map)
     with pytest.raises(ValueError, match="holds Segmenter, not a Localizer"):
-        bm.Localizer.load(tmp_path / "model")
+        bm.load(tmp_path / "model")
 
 
 def test_a_known_size_counts_all_pixels(cohort):

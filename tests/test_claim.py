@@ -33,7 +33,7 @@ def record(tmp_path):
 
 
 def test_all_items_and_what_a_record_says(record):
-    table = bm.claim.table(record)
+    table = bm.records.claim.table(record)
     assert list(table.index) == list(range(1, 45)) and list(table.columns) == ["section", "asks", "answer", "source"]
     answer = table.answer
     assert answer[19] == "cases for training 1500, cases for testing 300; seed 0"
@@ -44,22 +44,22 @@ def test_all_items_and_what_a_record_says(record):
     assert answer[37] == "r 0.97 (0.96 to 0.98), kappa 0.92, limit_low -9, limit_high 8.5"
     assert answer[38] == "kappa 0.92" and f"data digest {record['data_digest']}" in answer[43]
     for item in (1, 8, 13, 16, 27, 33, 39, 44):
-        assert answer[item] == table.source[item] == bm.claim.AUTHORS
+        assert answer[item] == table.source[item] == bm.records.claim.AUTHORS
 
 
 def test_an_empty_record_leaves_nearly_all_to_the_authors(tmp_path):
     bm.records.write(tmp_path, parameters={})
-    table = bm.claim.table(bm.records.read(tmp_path))
-    assert set(table.index[table.source != bm.claim.AUTHORS]) == {23, 43}
+    table = bm.records.claim.table(bm.records.read(tmp_path))
+    assert set(table.index[table.source != bm.records.claim.AUTHORS]) == {23, 43}
     assert not table.isna().any().any()
 
 
 @pytest.mark.parametrize("name", ["parameters", "metrics", "training", "versions", "machine"])
 def test_what_another_program_left_out_stays_open(record, name):
-    assert len(bm.claim.table(record | {name: None})) == 44
-    assert len(bm.claim.table(record | {"training": {"loss": [None]}})) == 44
+    assert len(bm.records.claim.table(record | {name: None})) == 44
+    assert len(bm.records.claim.table(record | {"training": {"loss": [None]}})) == 44
 
 
 def test_no_record():
     with pytest.raises(ValueError, match="no run's record, for it has no metrics, parameters"):
-        bm.claim.table({"training": {}, "versions": {}})
+        bm.records.claim.table({"training": {}, "versions": {}})

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import biomark as bm
-from biomark.statistics import along
+from biomark.evaluation.statistics import vectorised
 
 
 def report(predicted, known, dice=None, task="sfa"):
@@ -34,7 +34,7 @@ def test_the_better_model_is_better(values):
     overlap = rng.uniform(0.8, 1, 120)
     result = bm.compare(report(good, known, overlap), report(worse, known, overlap - 0.3), names=("good", "worse"))
     assert result.r.a == pytest.approx(bm.statistics.pearson(good, known))
-    assert result.r.b.low == bm.statistics.bootstrap(along.r, worse, known).low
+    assert result.r.b.low == bm.statistics.bootstrap(vectorised.r, worse, known).low
     assert 0 < result.r.difference.low < result.r.difference < result.r.difference.high
     assert result.r.difference == pytest.approx(result.r.a - result.r.b)
     assert result.r.pvalue == pytest.approx(2 / 10000) and bm.statistics.williams(good, worse, known).pvalue < 1e-6

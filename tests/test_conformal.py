@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biomark import conformal
-from biomark.conformal import Conformal
+from biomark.uncertainty import conformal
+from biomark.uncertainty.conformal import Conformal
 
 
 def test_by_hand():

@@ -3,22 +3,22 @@
 import pytest
 import torch
 
-from biomark import devices
+from biomark.machine import devices
 
 
 def test_auto_takes_what_is_there():
     assert devices.available("auto") in ("cpu", "mps", "cuda")
     assert devices.available("cpu") == "cpu"
-    assert devices.arithmetic("auto", "cpu") in ("32-true", "bf16-mixed")
-    assert devices.arithmetic("auto", "mps") == "32-true"
+    assert devices.resolve_precision("auto", "cpu") in ("32-true", "bf16-mixed")
+    assert devices.resolve_precision("auto", "mps") == "32-true"
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
         (lambda: devices.available("tpu"), "not available here: choose one of cpu"),
-        (lambda: devices.arithmetic("8", "cpu"), "is not known: choose 'auto', '32'"),
-        (lambda: devices.arithmetic("16", "cpu"), "needs a GPU"),
+        (lambda: devices.resolve_precision("8", "cpu"), "is not known: choose 'auto', '32'"),
+        (lambda: devices.resolve_precision("16", "cpu"), "needs a GPU"),
     ],
 )
 def test_what_is_not_there_is_said(call, words):
@@ -48,7 +48,7 @@ def test_seeded_draws_leave_the_others_alone():
     torch.manual_seed(3)
     drawn = []
     for seed in ((1, 2), (1, 2), (2, 1)):
-        with devices.draws(torch.device("cpu"), *seed):
+        with devices.seeded(torch.device("cpu"), *seed):
             drawn.append(torch.rand(2))
     assert torch.equal(torch.rand(2), expected)
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])

@@ -54,15 +54,15 @@ def test_a_model_from_phantoms_and_twenty_numbers_beats_the_candidates_on_slices
         rows = [[f"slice {k}", "example_ct_sm.nii.gz", k, area] for k, area in enumerate(areas)]
         csv.writer(file).writerows([["id", "image", "slice", "value"], *rows])
     weights = bm.records.reference("laboratory") / "sfa" / "model-0.safetensors"
-    mm = tuple(bm.Localizer.load(weights).trained_spacing_mm.tolist())
-    cohort = bm.scans.read_manifest(
+    mm = tuple(bm.load(weights).trained_spacing_mm.tolist())
+    cohort = bm.manifests.read(
         sheet, task, root=folder, grid=Grid((96, 96), mm), cache=tmp_path / "cache", progress=False
     )
     phantoms = bm.phantoms.draw("sfa", 60, seed=1, size=96)
 
     before, after = [], []
     for held in np.arange(30).reshape(3, 10):
-        model = bm.Localizer.load(weights)
+        model = bm.load(weights)
         before.append(bm.evaluate(model, truth[held]))
         numbers = together(cohort[np.setdiff1d(np.arange(30), held)], phantoms)
         bm.fit(model, numbers, epochs=10, batch_size=8, lr=3e-4, smooth=0.2, seed=0, progress=False)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import biomark as bm
-from biomark.fingerprints import rule
-from biomark.scans import Grid, cache
+from biomark.machine.fingerprints import of_rule
+from biomark.manifests import cache
+from biomark.scans import Grid
 
 LIMIT = 0
 
@@ -27,10 +28,10 @@ ABOVE = "def above(image, spacing):\n    return image > LIMIT\n"
 
 
 def test_where_code_stands_does_not_matter():
-    first = rule(made(ABOVE))
-    assert first == rule(made("# a comment\n\n" + ABOVE)) == rule(made(ABOVE, file="/tmp/ipykernel_77/1.py"))
-    assert first == rule(made(ABOVE, limit=0)) != rule(made(ABOVE, limit=42))
-    assert first != rule(made(ABOVE.replace(">", ">=")))
+    first = of_rule(made(ABOVE))
+    assert first == of_rule(made("# a comment\n\n" + ABOVE)) == of_rule(made(ABOVE, file="/tmp/ipykernel_77/1.py"))
+    assert first == of_rule(made(ABOVE, limit=0)) != of_rule(made(ABOVE, limit=42))
+    assert first != of_rule(made(ABOVE.replace(">", ">=")))
 
 
 def above(image, spacing, t=0):
@@ -104,7 +105,7 @@ class Concrete(Abstract):
     ],
 )
 def test_what_a_rule_holds_is_told(make):
-    assert rule(make(0)) == rule(make(0)) != rule(make(42))
+    assert of_rule(make(0)) == of_rule(make(0)) != of_rule(make(42))
 
 
 def test_a_method_that_changes_changes_the_class():
@@ -112,7 +113,7 @@ def test_a_method_that_changes_changes_the_class():
         def __call__(self, image, spacing):
             return image >= self.t
 
-    assert rule(Other(0)) != rule(Rule(0))
+    assert of_rule(Other(0)) != of_rule(Rule(0))
 
 
 def test_functions_that_call_themselves_and_objects_that_hold_themselves():
@@ -121,17 +122,17 @@ def test_functions_that_call_themselves_and_objects_that_hold_themselves():
 
     ring = []
     ring.append(ring)
-    assert rule(down) == rule(down) and rule(ring) == rule(ring)
+    assert of_rule(down) == of_rule(down) and of_rule(ring) == of_rule(ring)
 
 
 def test_what_cannot_be_looked_into_is_never_the_same():
-    assert rule(object()) != rule(object()) and rule(iter([])) != rule(iter([]))
+    assert of_rule(object()) != of_rule(object()) and of_rule(iter([])) != of_rule(iter([]))
 
 
 def test_another_process_says_the_same():
-    program = "import biomark as bm; from biomark.fingerprints import rule; print(rule(bm.TASKS['cac']))"
+    program = "import biomark as bm; from biomark.machine.fingerprints import of_rule; print(of_rule(bm.TASKS['cac']))"
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
-    assert told == rule(bm.TASKS["cac"])
+    assert told == of_rule(bm.TASKS["cac"])
 
 
 def test_prepared_scans_are_kept_apart_by_rules_of_ones_own():

@@ -20,7 +20,7 @@ VOLUME = dataclasses.replace(
     unit="cm3",
     ndim=3,
     region=lambda image, spacing: image > -500,
-    worth=lambda image, spacing: np.float32(np.prod(spacing) / 1000),
+    voxel_weight=lambda image, spacing: np.float32(np.prod(spacing) / 1000),
 )
 
 
@@ -85,7 +85,7 @@ def test_values_beyond_the_window_are_clipped(model, cohort):
 
 def test_saved_and_loaded_predicts_the_same_bits(model, cohort, tmp_path):
     model.save(tmp_path / "deep" / "model.safetensors")
-    again = bm.Localizer.load(tmp_path / "deep" / "model.safetensors")
+    again = bm.load(tmp_path / "deep" / "model.safetensors")
     a, b = model.locate(cohort[0]), again.locate(cohort[0])
     assert a.value == b.value
     np.testing.assert_array_equal(a.map, b.map)
@@ -103,26 +103,26 @@ def test_others_may_read_a_saved_model(model, tmp_path):
 
 def test_files_that_are_no_model(tmp_path):
     with pytest.raises(FileNotFoundError, match="no model file"):
-        bm.Localizer.load(tmp_path / "missing")
+        bm.load(tmp_path / "missing")
     (tmp_path / "text").write_text("weights")
     with pytest.raises(ValueError, match="not a safetensors file"):
-        bm.Localizer.load(tmp_path / "text")
+        bm.load(tmp_path / "text")
     save_file({"a": torch.zeros(1)}, tmp_path / "other")
     with pytest.raises(ValueError, match="no biomark model"):
-        bm.Localizer.load(tmp_path / "other")
+        bm.load(tmp_path / "other")
 
 
 def test_weights_of_another_network_are_said(model, tmp_path):
     model.save(tmp_path / "model")
     with pytest.raises(ValueError, match="does not fit the unet of biomark"):
-        bm.Localizer.load(tmp_path / "model", backbone=nn.Conv2d(1, 1, 3, padding=1))
+        bm.load(tmp_path / "model", backbone=nn.Conv2d(1, 1, 3, padding=1))
 
 
 def test_unknown_task_must_be_given(tmp_path):
     bm.Localizer(VOLUME, width=2).save(tmp_path / "model")
     with pytest.raises(ValueError, match="pass it as task="):
-        bm.Localizer.load(tmp_path / "model")
-    assert bm.Localizer.load(tmp_path / "model", task=VOLUME).task is VOLUME
+        bm.load(tmp_path / "model")
+    assert bm.load(tmp_path / "model", task=VOLUME).task is VOLUME
 
 
 def test_locate_measures_on_the_cases_own_grid(model):
@@ -156,8 +156,8 @@ def test_a_module_of_ones_own(cohort):
 def test_a_module_of_ones_own_must_be_given_again(tmp_path):
     bm.Localizer("sfa", nn.Conv2d(1, 1, 5, padding=2)).save(tmp_path / "model")
     with pytest.raises(ValueError, match="Conv2d: pass such a module as backbone="):
-        bm.Localizer.load(tmp_path / "model")
-    bm.Localizer.load(tmp_path / "model", backbone=nn.Conv2d(1, 1, 5, padding=2))
+        bm.load(tmp_path / "model")
+    bm.load(tmp_path / "model", backbone=nn.Conv2d(1, 1, 5, padding=2))
 
 
 def test_a_changed_task_is_not_forgotten(cohort, tmp_path):
@@ -167,8 +167,8 @@ def test_a_changed_task_is_not_forgotten(cohort, tmp_path):
     changed.prepare(cohort)
     changed.save(tmp_path / "m.safetensors")
     with pytest.raises(ValueError, match="with other rules"):
-        bm.Localizer.load(tmp_path / "m.safetensors")
-    again = bm.Localizer.load(tmp_path / "m.safetensors", task=task)
+        bm.load(tmp_path / "m.safetensors")
+    again = bm.load(tmp_path / "m.safetensors", task=task)
     assert again.locate(cohort[0]).value == changed.eval().locate(cohort[0]).value
 
 
@@ -183,7 +183,7 @@ def test_a_class_that_load_cannot_build_says_so(cohort, tmp_path):
     own.prepare(cohort)
     own.save(tmp_path / "m.safetensors")
     with pytest.raises(ValueError, match="not built from task, backbone and width"):
-        Own.load(tmp_path / "m.safetensors")
+        bm.load(tmp_path / "m.safetensors")
 
 
 class Sharp(bm.Localizer):
@@ -202,9 +202,9 @@ def test_settings_that_load_cannot_know_are_not_forgotten(cohort, tmp_path):
         model.prepare(cohort)
         model.save(tmp_path / f"{type(model).__name__}.safetensors")
     with pytest.raises(ValueError, match=r"saved with sharpness = 5.0, and a Sharp built from .* has 1.0: build it as"):
-        Sharp.load(tmp_path / "Sharp.safetensors")
+        bm.load(tmp_path / "Sharp.safetensors")
     with pytest.raises(ValueError, match=r"saved with backbone.padding = \(4, 4\)"):
-        bm.Localizer.load(tmp_path / "Localizer.safetensors", backbone=nn.Conv2d(1, 1, 3, padding=1))
+        bm.load(tmp_path / "Localizer.safetensors", backbone=nn.Conv2d(1, 1, 3, padding=1))
     again = Sharp("sfa", sharpness=5.0).restore(load_file(tmp_path / "Sharp.safetensors"))
     assert again.locate(cohort[0]).value == sharp.eval().locate(cohort[0]).value
 
@@ -269,6 +269,6 @@ def test_voxels_that_are_no_numbers_are_named():
 def test_a_model_is_not_loaded_for_another_task(tmp_path):
     bm.Localizer("sfa", width=2).save(tmp_path / "m")
     with pytest.raises(ValueError, match="was trained for task 'sfa', and the task given is 'pma'"):
-        bm.Localizer.load(tmp_path / "m", task=bm.TASKS["pma"])
+        bm.load(tmp_path / "m", task=bm.TASKS["pma"])
     with pytest.warns(UserWarning, match="with rules other than those given"):
-        bm.Localizer.load(tmp_path / "m", task=dataclasses.replace(bm.TASKS["sfa"], input_hu=(0.0, 150.0)))
+        bm.load(tmp_path / "m", task=dataclasses.replace(bm.TASKS["sfa"], input_hu=(0.0, 150.0)))

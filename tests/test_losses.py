@@ -74,7 +74,7 @@ def test_unknown_scale():
 
 def test_indecision_by_hand():
     map, weights = torch.tensor([[[0.0, 1.0], [0.5, 0.1]]]), torch.tensor([[[3.0, 3.0], [4.0, 0.0]]])
-    assert losses.indecision(map, weights, 2.0).item() == pytest.approx(4 * 0.25 / 2)
+    assert losses.binarity(map, weights, 2.0).item() == pytest.approx(4 * 0.25 / 2)
 
 
 def test_outline_by_hand():
@@ -86,7 +86,7 @@ def test_outline_by_hand():
     across = 2 * 1.0  # the upper left pair; the lower left pair has 0.5 over a step of 180 HU, a 4.5-fold ALIKE_HU
     step = 2 * 0.5 * torch.tensor(-(4.5**2) / 2).exp().item()
     down = 2 * 0.5 * torch.tensor(-(4.5**2) / 2).exp().item()
-    assert losses.outline(map, weights, image, 4.0).item() == pytest.approx((across + step + down) / 4, rel=1e-6)
+    assert losses.edges(map, weights, image, 4.0).item() == pytest.approx((across + step + down) / 4, rel=1e-6)
 
 
 def test_outline_of_a_cube_is_its_surface():
@@ -94,7 +94,7 @@ def test_outline_of_a_cube_is_its_surface():
     map[:, 1:4, 2:5, 1:5] = 1
     flat = torch.zeros_like(map)
     surface = 2 * (3 * 3 + 3 * 4 + 3 * 4)
-    assert losses.outline(map, torch.ones_like(map), flat, 1.0).item() == pytest.approx(surface)
+    assert losses.edges(map, torch.ones_like(map), flat, 1.0).item() == pytest.approx(surface)
 
 
 def test_prior_makes_a_uniform_map_sum_to_the_total():
@@ -138,19 +138,19 @@ def test_a_map_that_takes_one_share_of_all_candidates_earns_nothing():
     share = torch.linspace(0.1, 0.6, 6)
     known = share * weights.sum((1, 2))
     # A quarter of a sum is exact in binary. Other shares differ by rounding, whose correlation eps holds below 5%.
-    assert losses.share_mismatch(0.25 * weights.sum((1, 2)), known, weights) == pytest.approx(1, abs=1e-6)
-    assert losses.share_mismatch(0.3 * weights.sum((1, 2)), known, weights) == pytest.approx(1, abs=0.05)
-    assert losses.share_mismatch(known, known, weights) == pytest.approx(0, abs=1e-5)
-    assert losses.share_mismatch(2 * known, known, weights) == pytest.approx(0, abs=1e-5)  # a size is not its business
+    assert losses.shares(0.25 * weights.sum((1, 2)), known, weights) == pytest.approx(1, abs=1e-6)
+    assert losses.shares(0.3 * weights.sum((1, 2)), known, weights) == pytest.approx(1, abs=0.05)
+    assert losses.shares(known, known, weights) == pytest.approx(0, abs=1e-5)
+    assert losses.shares(2 * known, known, weights) == pytest.approx(0, abs=1e-5)  # a size is not its business
     opposite = (0.7 - share) * weights.sum((1, 2))
-    assert losses.share_mismatch(opposite, known, weights) == pytest.approx(2, abs=1e-5)
+    assert losses.shares(opposite, known, weights) == pytest.approx(2, abs=1e-5)
 
 
 def test_share_mismatch_is_one_minus_r_and_its_gradient_raises_the_larger_share():
     weights = torch.tensor([[[1.0, 1.0]], [[2.0, 2.0]], [[0.0, 0.0]], [[3.0, 1.0]]])
     known = torch.tensor([1.0, 1.0, 5.0, 3.0])
     predicted = torch.tensor([0.9, 1.2, 0.0, 2.0], requires_grad=True)
-    mismatch = losses.share_mismatch(predicted, known, weights)
+    mismatch = losses.shares(predicted, known, weights)
     shares = np.array([[0.45, 0.3, 0.5], [0.5, 0.25, 0.75]])  # the third case has no candidates
     assert mismatch.item() == pytest.approx(1 - np.corrcoef(shares)[0, 1], abs=1e-5)
     mismatch.backward()
@@ -161,7 +161,7 @@ def test_share_mismatch_is_one_minus_r_and_its_gradient_raises_the_larger_share(
 def test_share_mismatch_of_alike_or_too_few_cases_pushes_nowhere(n):
     weights = torch.ones(n, 2, 2)
     predicted = torch.full((n,), 2.0, requires_grad=True)
-    mismatch = losses.share_mismatch(predicted, torch.full((n,), 1.0), weights)
+    mismatch = losses.shares(predicted, torch.full((n,), 1.0), weights)
     assert mismatch.item() == pytest.approx(1)
     mismatch.backward()
     assert torch.isfinite(predicted.grad).all()

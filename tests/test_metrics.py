@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from biomark import metrics
+from biomark.evaluation import metrics
 
 
 def test_dice_by_hand():

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import biomark as bm
-from biomark.checkpoints import Checkpoint
+from biomark.machine.checkpoints import Checkpoint
 
 root, die_after, who = Path(sys.argv[1]), int(sys.argv[2]), os.environ.get("RANK", "alone")
-keep = Checkpoint.keep
+keep = Checkpoint.write
 
 def keep_then_die(self):
     keep(self)
@@ -39,7 +39,7 @@ def train(name, cohort, kind=bm.Localizer, fit=bm.fit, **settings):
 
 fat = bm.phantoms.draw("sfa", 11, seed=4, size=32)
 if die_after:
-    Checkpoint.keep = keep_then_die
+    Checkpoint.write = keep_then_die
     train("killed", fat, checkpoint=root / "killed.pt")
 train("plain", fat)
 files = {}

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 import biomark as bm
-from biomark import provenance
+from biomark.records import provenance
 
 
 def test_the_commit_is_that_of_the_library(tmp_path, monkeypatch):

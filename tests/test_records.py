@@ -64,7 +64,7 @@ def test_a_run_that_is_stopped_while_it_replaces_another_is_no_run(tmp_path, mon
     with pytest.raises(TypeError):
         records.write(tmp_path, parameters={"seed": {2}}, report=FakeReport(), overwrite=True)
     assert records.read(tmp_path)["parameters"] == {"seed": 1}, "nothing to replace it with"
-    monkeypatch.setattr(records, "whole", lambda path: 1 / 0)
+    monkeypatch.setattr(run, "whole", lambda path: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         records.write(tmp_path, parameters={"seed": 2}, report=FakeReport(), overwrite=True)
     with pytest.raises(FileNotFoundError):
@@ -126,9 +126,9 @@ def test_a_folder_with_a_run_is_refused_before_the_training(tmp_path):
 
 def test_runs_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("BIOMARK_RUNS", str(tmp_path))
-    assert records.runs_folder() == tmp_path
+    assert run.runs_folder() == tmp_path
     monkeypatch.delenv("BIOMARK_RUNS")
-    assert records.runs_folder().parts[-2:] == ("biomark", "runs")
+    assert run.runs_folder().parts[-2:] == ("biomark", "runs")
 
 
 def test_reference_records_come_along():

@@ -15,10 +15,10 @@ from scipy import ndimage
 
 import biomark as bm
 from biomark import scans
+from biomark.manifests.preparation import prepare
 from biomark.scans import Grid, ScanError
 from biomark.scans.grid import AIR_HU
 from biomark.scans.mask import read_mask
-from biomark.scans.prepare import prepare
 from biomark.scans.preview import preview
 
 WHOLE = (slice(0, 4), slice(0, 6))

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from biomark import statistics
-from biomark.statistics import along
+from biomark.evaluation import statistics
+from biomark.evaluation.statistics import vectorised
 
 # Shrout and Fleiss, Psychol. Bull. 86 (1979) 420, table 2: six targets, four judges.
 JUDGES = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], float).T
@@ -538,20 +538,20 @@ def test_coefficients_along_an_axis_are_those_of_the_formulas():
     known = rng.gamma(3, 20, (4, 50))
     found = known * rng.normal(1, 0.1, known.shape) + 3
     for measure, formula in (
-        (along.r, statistics.pearson),
-        (along.ccc, statistics.concordance),
-        (along.icc, statistics.icc),
+        (vectorised.r, statistics.pearson),
+        (vectorised.ccc, statistics.concordance),
+        (vectorised.icc, statistics.icc),
     ):
         np.testing.assert_allclose(
             measure(found, known), [formula(*row).value for row in zip(found, known, strict=True)]
         )
         assert np.isnan(measure(np.full(50, 0.1), np.full(50, 0.1)))
-    assert np.isnan(along.r(np.full(50, 0.1), known[0]))
-    standard = along.standard(found)
+    assert np.isnan(vectorised.r(np.full(50, 0.1), known[0]))
+    standard = vectorised.standard(found)
     np.testing.assert_allclose((standard.mean(-1), standard.std(-1)), (np.zeros(4), np.ones(4)), atol=1e-12)
-    assert np.isnan(along.standard(np.full(50, 0.1))).all()
+    assert np.isnan(vectorised.standard(np.full(50, 0.1))).all()
 
 
 def test_a_statistic_that_is_not_defined_has_no_p():
     constant, other = np.full(12, 0.1), np.arange(12.0)
-    assert np.isnan(statistics.permutation(lambda a, b: along.r(a, other) - along.r(b, other), constant, other).pvalue)
+    assert np.isnan(statistics.permutation(lambda a, b: vectorised.r(a, other) - vectorised.r(b, other), constant, other).pvalue)

@@ -210,7 +210,7 @@ def test_a_run_leaves_what_is_needed_and_no_more(swept):
         files = {path.name for path in (swept / method).iterdir()}
         assert files == {"run.json", "predictions.csv", "model.safetensors", "run.ipynb", "run.log"}
         test = bm.phantoms.draw("pma", 12, seed=1000, size=48)
-        report = bm.evaluate(kind.load(swept / method / "model.safetensors"), test)
+        report = bm.evaluate(bm.load(swept / method / "model.safetensors"), test)
         assert report.r == pytest.approx(bm.Report.read(swept / method).r, abs=1e-3)
 
 
@@ -237,7 +237,7 @@ def test_the_table_says_what_the_runs_said(swept):
         for name in ("r", "r_low", "r_high", "mae", "mae_low", "energy_in_mask"):
             assert row[name] == pytest.approx(record["metrics"][name] or np.nan, nan_ok=True), name
         assert row.seconds == pytest.approx(sum(record["extra"]["seconds"].values())) and row.training_s > 0
-        assert row.code_digest == bm.provenance.code_digest() and row.data_digest == table.data_digest.iloc[0]
+        assert row.code_digest == bm.records.code_digest() and row.data_digest == table.data_digest.iloc[0]
 
 
 @pytest.mark.slow
@@ -251,7 +251,7 @@ def test_pairs_are_tested_on_the_same_phantoms(swept):
 @pytest.mark.slow
 def test_post_hoc_maps_stand_beside_the_localizer(swept):
     table = pd.read_csv(swept / "post_hoc.csv").set_index("method")
-    assert set(table.index) == set(bm.attribution.METHODS) and (table.n == 5).all()
+    assert set(table.index) == set(bm.post_hoc.METHODS) and (table.n == 5).all()
     ours = pd.read_csv(swept / "localizer" / "predictions.csv").dice[:5].mean()
     np.testing.assert_allclose(table.localizer_dice, ours)
     np.testing.assert_allclose(table.difference, ours - table.dice)

@@ -164,7 +164,7 @@ def test_rules_of_ones_own():
         own = dataclasses.replace(whole, region=lambda image, spacing, region=region: region)
         np.testing.assert_array_equal(own.weigh(image, (2, 2)), whole.weigh(image, (2, 2)))
     worth = np.where(image > 0, 2.0, np.nan)
-    own = dataclasses.replace(whole, worth=lambda image, spacing: worth)
+    own = dataclasses.replace(whole, voxel_weight=lambda image, spacing: worth)
     assert own.weigh(image, (2, 2)).sum() == 2 * (image > 0).sum() and own.weigh(image, (2, 2)).dtype == np.float32
 
 
@@ -172,7 +172,7 @@ def test_what_no_rule_may_say():
     image, task = block(50.0), bm.TASKS["pma"]
     for worth in (np.nan, -1.0):
         with pytest.raises(ValueError, match="negative or no number"):
-            dataclasses.replace(task, worth=lambda image, spacing, worth=worth: worth).weigh(image, (2, 2))
+            dataclasses.replace(task, voxel_weight=lambda image, spacing, voxel_weight=worth: worth).weigh(image, (2, 2))
     with pytest.raises(ValueError, match=r"region of task 'pma' has shape \(29, 30\)"):
         dataclasses.replace(task, region=lambda image, spacing: image[1:] > 0).weigh(image, (2, 2))
     with pytest.raises(ValueError, match="say what a voxel adds"):

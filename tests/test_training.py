@@ -8,7 +8,7 @@ import torch
 
 import biomark as bm
 from biomark import training
-from biomark.checkpoints import Checkpoint
+from biomark.machine.checkpoints import Checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +97,12 @@ def test_each_term_does_what_it_is_for(cohort):
         bm.fit(trained[name], cohort, **SETTINGS | {"epochs": 20}, **terms)
     images, weights = torch.as_tensor(cohort.images), torch.as_tensor(cohort.weights)
     maps = {name: torch.as_tensor(bm.predict(model, cohort)[1]) for name, model in trained.items()}
-    outline = {name: bm.losses.outline(map, weights, images, 1.0).item() for name, map in maps.items()}
-    undecided = {name: bm.losses.indecision(map, weights, 1.0).item() for name, map in maps.items()}
+    outline = {name: bm.losses.edges(map, weights, images, 1.0).item() for name, map in maps.items()}
+    undecided = {name: bm.losses.binarity(map, weights, 1.0).item() for name, map in maps.items()}
     assert outline["smooth"] < 0.8 * outline["plain"]
     assert undecided["decide"] < 0.8 * undecided["plain"]
     known = torch.as_tensor(cohort.values)
-    mismatch = {n: bm.losses.share_mismatch((m * weights).sum((1, 2)), known, weights).item() for n, m in maps.items()}
+    mismatch = {n: bm.losses.shares((m * weights).sum((1, 2)), known, weights).item() for n, m in maps.items()}
     assert mismatch["shares"] < 0.8 * mismatch["plain"]
 
 
@@ -137,17 +137,17 @@ def test_stopped_and_resumed_equals_uninterrupted(cohort, tmp_path, monkeypatch,
     whole, halved = new(), new()
     history = bm.fit(whole, cohort, **settings)
 
-    keep, file = Checkpoint.keep, tmp_path / "checkpoint.pt"
+    keep, file = Checkpoint.write, tmp_path / "checkpoint.pt"
 
     def keep_then_die(self):
         keep(self)
         if len(self.state["history"]["loss"]) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Checkpoint, "keep", keep_then_die)
+    monkeypatch.setattr(Checkpoint, "write", keep_then_die)
     with pytest.raises(KeyboardInterrupt):
         bm.fit(halved, cohort, **settings, checkpoint=file)
-    monkeypatch.setattr(Checkpoint, "keep", keep)
+    monkeypatch.setattr(Checkpoint, "write", keep)
     resumed = new(seed=99)  # whatever is in memory is replaced by the checkpoint
     again = bm.fit(resumed, cohort, **settings, checkpoint=file)
     assert again.loss == history.loss
@@ -182,7 +182,7 @@ def test_a_trained_model_predicts_the_same_bits_after_a_file(cohort, tmp_path):
     model = new()
     bm.fit(model, cohort, **SETTINGS)
     model.save(tmp_path / "model")
-    again = bm.Localizer.load(tmp_path / "model", task=cohort.task)
+    again = bm.load(tmp_path / "model", task=cohort.task)
     np.testing.assert_array_equal(bm.predict(model, cohort)[1], bm.predict(again, cohort)[1])
 
 
@@ -327,7 +327,7 @@ def test_a_network_that_draws_is_resumed_to_the_same_bits(cohort, tmp_path, monk
         return weights_of(model)
 
     whole, kept = trained(), tmp_path / "checkpoint.pt"
-    keep, epochs = Checkpoint.keep, []
+    keep, epochs = Checkpoint.write, []
 
     def keep_and_stop(self):
         keep(self)
@@ -335,7 +335,7 @@ def test_a_network_that_draws_is_resumed_to_the_same_bits(cohort, tmp_path, monk
         if len(epochs) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Checkpoint, "keep", keep_and_stop)
+    monkeypatch.setattr(Checkpoint, "write", keep_and_stop)
     with pytest.raises(KeyboardInterrupt):
         trained(checkpoint=kept)
     assert_same(trained(checkpoint=kept), whole)
@@ -380,7 +380,7 @@ def test_weights_with_two_names_are_kept(cohort, tmp_path):
     first = bm.Localizer("sfa", backbone=Tied())
     bm.fit_once(first, cohort, **SETTINGS, folder=tmp_path)
     first.save(tmp_path / "m.safetensors")
-    again = bm.Localizer.load(tmp_path / "m.safetensors", backbone=Tied())
+    again = bm.load(tmp_path / "m.safetensors", backbone=Tied())
     np.testing.assert_array_equal(bm.predict(first, cohort)[1], bm.predict(again, cohort)[1])
 
 

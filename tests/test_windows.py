@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import biomark as bm
-from biomark import localizer, windows
+from biomark import localizer
+from biomark.machine import windows
 
 
 class Constant(nn.Module):

@@ -21,7 +21,7 @@ import pandas as pd
 from scipy import stats
 
 import biomark as bm
-from biomark.files import whole
+from biomark.machine.files import atomic_write
 
 METHODS = ["localizer", "segmenter", "size_constrained", "direct"]  # a pair is given in this order
 RUN = ["task", "method", "backbone", "n_train", "seed"]  # what names a run
@@ -113,7 +113,7 @@ def summary(results: pd.DataFrame) -> str:
 
 def write(path: Path, text: str) -> None:
     """Whole or not at all."""
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
 from biomark.agatston.acquisition import findings
 from biomark.agatston.inputs import checked_spacing, has_negative
 from biomark.agatston.measurement import measure
 from biomark.agatston.rules import Rules, named
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def lesions(
@@ -49,6 +52,8 @@ def lesions(
     Raises:
         ValueError: As :func:`score`; or arteries are named but the mask has no labels.
     """
+    import pandas as pd  # half a second, which `import biomark` does without
+
     rules = named(rules)
     by_label = arteries is not None
     if by_label and (mask is None or np.asarray(mask).dtype == bool):

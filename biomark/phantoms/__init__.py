@@ -6,9 +6,9 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cohort import Cohort
-from ..tasks import TASKS
-from . import chest, heart, liver
+from biomark.cohort import Cohort
+from biomark.phantoms import chest, heart, liver
+from biomark.tasks import TASKS
 
 SIZE = {"pma": 128, "sfa": 128, "liver": 96, "cac": 80}
 """Pixels on a side when ``size`` is not given, about 3 mm a pixel in the chest, 4 mm in the abdomen and 1.8 mm

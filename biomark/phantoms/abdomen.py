@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from .acquisition import smooth_field
-from .canvas import Canvas
-from .directions import STEPS, Directions, ring
-from .thorax import vertebra
+from biomark.phantoms.acquisition import smooth_field
+from biomark.phantoms.canvas import Canvas
+from biomark.phantoms.directions import STEPS, Directions, ring
+from biomark.phantoms.thorax import vertebra
 
 
 @dataclass

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .canvas import Canvas
-from .volume import HU_RANGE
+from biomark.phantoms.canvas import Canvas
+from biomark.phantoms.volume import HU_RANGE
 
 
 def smooth_field(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> NDArray:

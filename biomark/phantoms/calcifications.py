@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from . import coronaries
-from .volume import Cloud, Tube
+from biomark.phantoms import coronaries
+from biomark.phantoms.volume import Cloud, Tube
 
 if TYPE_CHECKING:
-    from .heart import Heart
+    from biomark.phantoms.heart import Heart
 
 STEP_MM = 0.5
 """Distance of the points that stand for calcium."""

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from . import chest_wall, surroundings, thorax
-from .acquisition import scan, smooth_field
-from .canvas import Canvas
-from .directions import STEPS, Directions, ring
+from biomark.phantoms import chest_wall, surroundings, thorax
+from biomark.phantoms.acquisition import scan, smooth_field
+from biomark.phantoms.canvas import Canvas
+from biomark.phantoms.directions import STEPS, Directions, ring
 
 SUBCUTANEOUS, PECTORALIS = 1, 2
 """Part numbers on the canvas of the two structures whose areas are known."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .acquisition import smooth_field
-from .canvas import Canvas
+from biomark.phantoms.acquisition import smooth_field
+from biomark.phantoms.canvas import Canvas
 
 if TYPE_CHECKING:
-    from .chest import Body
-    from .directions import Directions
+    from biomark.phantoms.chest import Body
+    from biomark.phantoms.directions import Directions
 
 
 def subcutaneous_strands(

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from .volume import Cloud
+from biomark.phantoms.volume import Cloud
 
 if TYPE_CHECKING:
-    from .heart import Heart
+    from biomark.phantoms.heart import Heart
 
 STEP_MM = 0.6
 """Distance of the points that stand for an artery, a third of a default pixel. Calcium has two thirds of it."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from .canvas import Canvas
+from biomark.phantoms.canvas import Canvas
 
 STEPS = 2048  # directions in a table: 0.18 degrees, 0.6 mm along the skin
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .. import agatston
-from . import calcifications, coronaries, mediastinum
-from .volume import HU_RANGE, Ellipsoid, Scanner, Tube, Volume, union
+from biomark import agatston
+from biomark.phantoms import calcifications, coronaries, mediastinum
+from biomark.phantoms.volume import HU_RANGE, Ellipsoid, Scanner, Tube, Volume, union
 
 SLICES = 32
 """Slices of the box. With the box's height they lie 2.9 to 4.4 mm apart; scores are defined on 3 mm, and routine chest

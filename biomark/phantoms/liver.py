@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from . import abdomen, surroundings
-from .acquisition import scan, smooth_field
-from .canvas import Canvas
-from .directions import Directions
+from biomark.phantoms import abdomen, surroundings
+from biomark.phantoms.acquisition import scan, smooth_field
+from biomark.phantoms.canvas import Canvas
+from biomark.phantoms.directions import Directions
 
 TUMOUR = 1
 """Part number on the canvas of what is counted."""

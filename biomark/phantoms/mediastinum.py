@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .volume import Bar, Cloud, Ellipsoid, Tube, Volume, union
+from biomark.phantoms.volume import Bar, Cloud, Ellipsoid, Tube, Volume, union
 
 if TYPE_CHECKING:
-    from .heart import Heart
+    from biomark.phantoms.heart import Heart
 
 
 def around(volume: Volume, rng: np.random.Generator, heart: Heart, fat_hu: float, blood_hu: float, age: float) -> None:

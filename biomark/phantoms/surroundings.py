@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .canvas import Canvas
+from biomark.phantoms.canvas import Canvas
 
 if TYPE_CHECKING:
-    from .abdomen import Trunk
-    from .chest import Body
+    from biomark.phantoms.abdomen import Trunk
+    from biomark.phantoms.chest import Body
 
 
 def outside(canvas: Canvas, rng: np.random.Generator, body: Body | Trunk, reach: float) -> None:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .acquisition import smooth_field
-from .canvas import Canvas
+from biomark.phantoms.acquisition import smooth_field
+from biomark.phantoms.canvas import Canvas
 
 if TYPE_CHECKING:
-    from .chest import Body
-    from .directions import Directions
+    from biomark.phantoms.chest import Body
+    from biomark.phantoms.directions import Directions
 
 
 def inside(canvas: Canvas, rng: np.random.Generator, body: Body, at: Directions) -> None:

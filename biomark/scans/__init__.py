@@ -6,31 +6,20 @@
 ((41, 512, 512), (1.0, 0.78125, 0.78125))
 """
 
-from __future__ import annotations
+from importlib import import_module
+from typing import Any
 
-from biomark.scans import public_sets
-from biomark.scans.derived import write_parametric_map, write_segmentation
 from biomark.scans.export import write_dicom, write_nifti
 from biomark.scans.grid import Grid
 from biomark.scans.heart import HeartBox, heart_box
-from biomark.scans.manifest import ManifestError, cache_folder, check_manifest, read_manifest
 from biomark.scans.reader import read
 from biomark.scans.scan import Scan, ScanError
 
-__all__ = [
-    "Grid",
-    "HeartBox",
-    "ManifestError",
-    "Scan",
-    "ScanError",
-    "cache_folder",
-    "check_manifest",
-    "heart_box",
-    "public_sets",
-    "read",
-    "read_manifest",
-    "write_dicom",
-    "write_nifti",
-    "write_parametric_map",
-    "write_segmentation",
-]
+__all__ = ["Grid", "HeartBox", "Scan", "ScanError", "heart_box", "read", "write_dicom", "write_nifti"]
+
+
+def __getattr__(name: str) -> Any:
+    # A spreadsheet of scans is read by a wing above this one, which is loaded when it is asked for.
+    if name in ("read_manifest", "check_manifest"):
+        return getattr(import_module("biomark.manifests"), name.removesuffix("_manifest"))
+    raise AttributeError(f"module 'biomark.scans' has no attribute {name!r}")

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from biomark.files import whole
+from biomark.machine.files import atomic_write
 from biomark.scans.scan import Scan
 
 
@@ -42,7 +42,7 @@ def write_nifti(path: str | Path, volume: ArrayLike, scan: Scan) -> Path:
         data, affine = data.T, affine[:, [2, 1, 0, 3]]
     image = nib.Nifti1Image(np.ascontiguousarray(data), affine)
     image.header.set_xyzt_units("mm")
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         nib.save(image, partial)
     return Path(path)
 

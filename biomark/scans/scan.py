@@ -19,7 +19,7 @@ from nibabel.orientations import (
 from numpy.typing import NDArray
 
 from biomark.cohort import Case
-from biomark.scans.findings import examine
+from biomark.scans.quality import examine
 from biomark.tasks import Task
 
 # Slices towards the head, rows towards the back, columns towards the patient's left.

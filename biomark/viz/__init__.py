@@ -1,7 +1,7 @@
 """Figures: axes in, axes out. Loaded only by who draws (``from biomark import viz``)."""
 
-from .charts import agreement, confusion, curves, method_rows, methods
-from .pictures import (
+from biomark.viz.charts import agreement, confusion, curves, method_rows, methods
+from biomark.viz.pictures import (
     body_box,
     cropped,
     frame,
@@ -15,7 +15,7 @@ from .pictures import (
     show_slice,
     widest_mm,
 )
-from .style import COLOURS, METHODS, SOFT_TISSUE_HU, WIDE, pretty, use_style
+from biomark.viz.style import COLOURS, METHODS, SOFT_TISSUE_HU, WIDE, pretty, use_style
 
 __all__ = [
     "COLOURS",

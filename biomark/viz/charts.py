@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from ..backbones import BACKBONES
-from ..evaluation import Report
-from .style import COLOURS, METHODS, pretty
+from biomark.backbones import BACKBONES
+from biomark.evaluation.report import Report
+from biomark.viz.style import COLOURS, METHODS, pretty
 
 
 def confusion(ax: Axes, known: NDArray, predicted: NDArray, names: Sequence[str]) -> Axes:

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from ..cohort import Case
-from ..model import Localization
-from .style import COLOURS, SOFT_TISSUE_HU, pretty
+from biomark.cohort import Case
+from biomark.localizer import Localization
+from biomark.viz.style import COLOURS, SOFT_TISSUE_HU, pretty
 
 
 def show_slice(

@@ -20,7 +20,7 @@ from turns import command, keep, peak_mib
 
 import biomark as bm
 from biomark import agatston, scans
-from biomark.scans.prepare import take as cut
+from biomark.manifests.preparation import take as cut
 
 STAGES = ("read", "weigh and grid", "network", "back and score")
 

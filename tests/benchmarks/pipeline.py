@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader
 from turns import OURS, command, keep, take
 
 import biomark as bm
-from biomark.order import steps
-from biomark.rows import held
+from biomark.machine.batches import steps
+from biomark.machine.disk_arrays import held
 
 try:
     import torchio

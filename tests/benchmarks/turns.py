@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from biomark import devices, records
+from biomark import records
+from biomark.machine import devices
 
 OURS = "biomark"
 _RATIOS = ("ratio", "ratio_quartiles")

@@ -1,0 +1,224 @@
+"""Coronary calcium: the Stanford COCA data set."""
+
+from __future__ import annotations
+
+import plistlib
+import re
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from biomark import agatston
+from biomark.datasets.labels import write_mask
+from biomark.datasets.table import folder, only_folder, place, table
+from biomark.scans.reader import read
+from biomark.scans.scan import Scan, ScanError
+
+_GATED = (
+    "it should hold Gated_release_final/patient/<id>/<one folder>/*.dcm and Gated_release_final/calcium_xml/<id>.xml"
+)
+_NONGATED = "it should hold deidentified_nongated/<id>/<one folder>/*.dcm and deidentified_nongated/scores.xlsx"
+_ARTERIES = (
+    "right coronary artery",
+    "left anterior descending artery",
+    "left circumflex artery",
+    "left coronary artery",
+)
+_SAME_SLICE = 0.1  # of the distance between slices. Ours.
+_SAME_PIXEL = (
+    2.0  # wide enough for any convention of where a pixel begins, narrow enough to see a mirrored image. Ours.
+)
+
+
+def coca_gated(
+    root: str | Path,
+    *,
+    rules: str | agatston.Rules = "dz3",
+    masks: str | Path | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Stanford COCA, gated: calcium scores of ECG-gated CTs, from the drawn lesions, for the task ``cac``.
+
+    - Licence: Stanford's research use agreement, no redistribution. Access: registration at
+      stanfordaimi.azurewebsites.net ("COCA - Coronary Calcium and chest CT's"). Cite the data set by that name,
+      Stanford AIMI. Read the owner's page before use: terms change.
+    - Layout: ``Gated_release_final/patient/<id>/<one folder>/*.dcm`` and ``Gated_release_final/calcium_xml/<id>.xml``,
+      an Apple property list: ``Images`` with ``ROIs`` with ``Name``, ``Point_px`` and ``Point_mm``.
+    - Traps, all heeded: a patient without an XML file has no calcium and the value 0. ``ImageIndex`` counts from the
+      feet, against the file names, so a region finds its slice by z in ``Point_mm``; points in pixels and in
+      millimetres must agree. A slice can hold several regions, which are joined. Regions without points are passed
+      over. A region that is named after none of the four arteries sets its patient aside, instead of being counted or
+      lost in silence.
+
+    The set gives no scores for gated scans: the value is :func:`biomark.agatston.score` of what is drawn. Pixels
+    belong to a region when their centre (a whole number in ``Point_px``) lies in its outline or on it.
+
+    Args:
+        root: The folder of the download, or ``Gated_release_final``.
+        rules: Of the score. ``dz3`` are those of the task ``cac``.
+        masks: Folder to write what is drawn to, one NIfTI file a patient. With None there is no column ``mask``.
+        progress: Show a bar; every scan is read.
+
+    Returns:
+        A manifest with the columns id, image, value (Agatston), group and, with ``masks``, mask; paths begin at
+        ``root``. Patients that could not be used stand with the reason in ``.attrs["set_aside"]``.
+
+    Raises:
+        ScanError: The folder has another layout, or no patient could be used.
+    """
+    patients = folder(root, "Gated_release_final/patient", "*/Gated_release_final/patient", "patient", layout=_GATED)
+    drawings = patients.parent / "calcium_xml"
+    if not drawings.is_dir():  # else every patient would be taken for one without calcium
+        raise ScanError(f"{patients.parent} holds no calcium_xml: {_GATED}")
+
+    def rows(patient: Path) -> list[dict]:
+        series, drawing = only_folder(patient), drawings / f"{patient.name}.xml"
+        scan, name = read(series), f"coca-gated-{patient.name}"
+        drawn = _drawn(drawing, scan) if drawing.is_file() else np.zeros(scan.hu.shape, bool)
+        value = agatston.score(scan.hu, drawn, scan.spacing_mm, rules)
+        row = {"id": name, "image": place(series, root), "value": value, "group": name}
+        if masks is not None:
+            row["mask"] = place(write_mask(Path(masks).expanduser() / f"{name}.nii.gz", drawn, scan.affine), root)
+        return [row]
+
+    cases = ((patient.name, partial(rows, patient)) for patient in _folders(patients))
+    return table(cases, "COCA, gated", progress)
+
+
+def coca_nongated(root: str | Path, *, progress: bool = True) -> pd.DataFrame:
+    """Stanford COCA, non-gated: calcium scores of chest CTs, from the sheet that comes with them, for the task ``cac``.
+
+    - Licence, access and citation: as for :func:`coca_gated`.
+    - Layout: ``deidentified_nongated/<id>/<one folder>/*.dcm`` and ``deidentified_nongated/scores.xlsx`` with the
+      columns ``'filename '``, LCA, LAD, LCX, RCA, total.
+    - Traps, all heeded: the first column's name ends in a blank; ids in the sheet are ``1A``, ``2A``... where folders
+      are ``1``, ``2``...; a case needs both. Not heeded, for no loader can: nearly all series have slices
+      of 5 mm, where scores are low and uncertain; there are no masks; by what rules it was scored is not known.
+
+    Args:
+        root: The folder of the download, or ``deidentified_nongated``.
+        progress: Show a bar.
+
+    Returns:
+        A manifest with the columns id, image, value (Agatston) and group; paths begin at ``root``. Cases that could
+        not be used stand with the reason in ``.attrs["set_aside"]``.
+
+    Raises:
+        ScanError: The folder or the sheet has another layout, or no case could be used.
+        ImportError: openpyxl is not installed.
+    """
+    top = folder(root, "deidentified_nongated", "*/deidentified_nongated", "", layout=_NONGATED)
+    scores = _scores(top / "scores.xlsx")
+    series = {_key(path.name): path for path in _folders(top)}
+
+    def rows(key: str) -> list[dict]:
+        if key not in scores:
+            raise ScanError("there is no score for this folder in scores.xlsx")
+        if key not in series:
+            raise ScanError(f"there is no folder {top / key} for this row of scores.xlsx")
+        total = float(pd.to_numeric(scores[key], errors="coerce"))
+        if not (np.isfinite(total) and total >= 0):
+            raise ScanError(f"the total {scores[key]!r} in scores.xlsx is no score")
+        name = f"coca-nongated-{key}"
+        return [{"id": name, "image": place(only_folder(series[key]), root), "value": total, "group": name}]
+
+    keys = sorted({*scores, *series}, key=_order)
+    return table(((key, partial(rows, key)) for key in keys), "COCA, non-gated", progress)
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted((p for p in path.iterdir() if p.is_dir()), key=lambda p: _order(p.name))
+
+
+def _order(name: str) -> tuple[int, str]:
+    return int((re.findall(r"\d+", name) or ["0"])[0]), name
+
+
+def _key(text: str) -> str:
+    """An id without the letter that the sheet has and the folders have not."""
+    return re.sub(r"[Aa]$", "", text.strip())
+
+
+def _scores(path: Path) -> dict[str, object]:
+    """The cell with the total, by id."""
+    if not path.is_file():
+        raise ScanError(f"there is no {path}: {_NONGATED}")
+    try:
+        sheet = pd.read_excel(path, engine="openpyxl")
+    except ImportError as error:
+        raise ImportError('reading scores.xlsx needs openpyxl: run pip install "biomark[excel]".') from error
+    except Exception as error:  # a damaged archive can make the parser raise nearly anything
+        raise ScanError(f"{path} cannot be read as Excel; download it again") from error
+    sheet.columns = [str(name).strip().lower() for name in sheet.columns]
+    if missing := [name for name in ("filename", "total") if name not in sheet]:
+        raise ScanError(f"{path} has no column {missing[0]!r}: {_NONGATED}")
+    sheet = sheet.dropna(subset="filename")
+    return {_key(str(name)): total for name, total in zip(sheet["filename"], sheet["total"], strict=True)}
+
+
+def _drawn(path: Path, scan: Scan) -> NDArray[np.bool_]:
+    """All regions of an XML file on the voxels of their scan."""
+    try:
+        images = plistlib.loads(path.read_bytes())["Images"]
+        regions = [region for image in images for region in image["ROIs"]]
+        outlines = [
+            (str(r["Name"]), _points(r.get("Point_px", []), 2), _points(r.get("Point_mm", []), 3)) for r in regions
+        ]
+    except Exception as error:  # what is no property list can make the parser raise nearly anything
+        raise ScanError(f"{path} is no property list with Images, ROIs, Name, Point_px and Point_mm") from error
+    drawn = np.zeros(scan.hu.shape, bool)
+    for name, pixels, places in outlines:
+        if len(pixels) == 0:
+            continue
+        if name.strip().casefold() not in _ARTERIES:
+            raise ScanError(f"{path} has a region named {name!r}, which is none of the four coronary arteries")
+        drawn[_slice(path, scan, pixels, places)] |= filled(pixels, scan.hu.shape[1:])
+    return drawn
+
+
+def _points(texts: list[str], count: int) -> NDArray[np.float64]:
+    """Points written as "(1.5, 2)"."""
+    numbers = [[float(part) for part in text.strip(" ()").split(",")] for text in texts]
+    return np.array(numbers, float).reshape(-1, count)
+
+
+def _slice(path: Path, scan: Scan, pixels: NDArray, places: NDArray) -> int:
+    """The slice on which a region was drawn, by its millimetres."""
+    if len(places) != len(pixels):
+        raise ScanError(f"{path} has a region with {len(pixels)} points in pixels and {len(places)} in millimetres")
+    # The file counts in DICOM's axes, to the left and the back; ours point to the right and the front.
+    ras = places * [-1, -1, 1]
+    at = np.linalg.solve(scan.affine, np.c_[ras, np.ones(len(ras))].T).T
+    k = int(np.rint(at[0, 0]))
+    if not 0 <= k < len(scan) or np.abs(at[:, 0] - k).max() > _SAME_SLICE:
+        raise ScanError(f"{path} has a region at z {places[0, 2]:g} mm, where the scan has no slice")
+    if np.abs(at[:, [2, 1]] - pixels).max() > _SAME_PIXEL:
+        raise ScanError(f"{path} has a region at z {places[0, 2]:g} mm whose pixels lie elsewhere than its millimetres")
+    return k
+
+
+def filled(points: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """The pixels of an image (H, W) whose centre lies inside an outline or on it.
+
+    Args:
+        points: Corners as (column, row), shape (N, 2), centres of pixels at whole numbers.
+        shape: Of the image.
+    """
+    drawn = np.zeros(shape, bool)
+    low = np.clip(np.floor(points.min(axis=0)), 0, None).astype(int)[::-1]
+    part = tuple(slice(start, int(end) + 1) for start, end in zip(low, np.ceil(points.max(axis=0))[::-1], strict=True))
+    rows, columns = (index + start for index, start in zip(np.indices(drawn[part].shape), low, strict=True))
+    inside, edge = np.zeros(rows.shape, bool), np.zeros(rows.shape, bool)
+    for (x0, y0), (x1, y1) in zip(points, np.roll(points, -1, axis=0), strict=True):
+        dx, dy = x1 - x0, y1 - y0
+        # A ray to the right leaves an outline as often as it enters when it starts outside.
+        crosses = (y0 > rows) != (y1 > rows)
+        if dy:
+            inside ^= crosses & (columns < x0 + (rows - y0) * dx / dy)
+        along = np.clip(((columns - x0) * dx + (rows - y0) * dy) / (dx * dx + dy * dy or 1.0), 0, 1)
+        edge |= np.hypot(columns - x0 - along * dx, rows - y0 - along * dy) < 1e-6
+    drawn[part] = inside | edge
+    return drawn

@@ -1,0 +1,112 @@
+"""Coronary calcium: orCaScore, whose MetaImage files are converted to NIfTI."""
+
+from __future__ import annotations
+
+import zlib
+from functools import partial
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+
+from biomark import agatston
+from biomark.datasets.labels import read_labels, write_mask
+from biomark.datasets.table import folder, place, table
+from biomark.scans.nifti import read_nifti
+from biomark.scans.scan import ScanError
+
+_LAYOUT = "it should hold scans TRV1P1CTI.mhd and references TRV1P1R.mhd, anywhere below, each with its raw file"
+_SCAN = "CTI"
+_ARTERIES = (1, 2, 3)
+_TYPES = {
+    "MET_CHAR": "i1",
+    "MET_UCHAR": "u1",
+    "MET_SHORT": "i2",
+    "MET_USHORT": "u2",
+    "MET_INT": "i4",
+    "MET_FLOAT": "f4",
+}
+
+
+def orcascore(
+    root: str | Path, converted: str | Path, *, rules: str | agatston.Rules = "dz3", progress: bool = True
+) -> pd.DataFrame:
+    """orCaScore: calcium scores of cardiac CTs of four vendors, from the labelled lesions, for the task ``cac``.
+
+    - Licence: the challenge's own terms. Access: registration at orcascore.grand-challenge.org. Cite Wolterink et al.,
+      Medical Physics 43:2361 (2016). Read the owner's page before use: terms change.
+    - Layout: ``Challenge_data/Training_set/Images/TRV<vendor>P<patient>CTI.mhd`` (scan without contrast) and
+      ``...CTAI.mhd`` (with contrast, not used); the reference is whichever other ``.mhd`` file below the root has the
+      patient's name in front, such as ``TRV1P1R.mhd``: 1 left anterior descending and left main, 2 circumflex, 3 right
+      coronary artery.
+    - Traps: a label 4, 'unknown', stands in submissions only and is not counted. The challenge joins lesions in 3-D
+      from 130 HU on, so its own scores differ from those by other rules. The test set has no reference, and its scans
+      are set aside. Nothing else reads MetaImage here, so scans and masks are written as NIfTI.
+
+    Args:
+        root: The folder of the download.
+        converted: Folder to write scans and masks to, as ``<id>.nii.gz`` and ``<id>-mask.nii.gz``. One outside the root
+            needs ``allow_outside=True`` in :func:`biomark.manifests.read`.
+        rules: Of the score. ``dz3`` are those of the task ``cac``.
+        progress: Show a bar; every scan is read.
+
+    Returns:
+        A manifest with the columns id, image, value (Agatston), mask and group; paths begin at ``root``. Scans that
+        could not be used stand with the reason in ``.attrs["set_aside"]``.
+
+    Raises:
+        ScanError: The folder has another layout, or no scan could be used.
+    """
+    top, out = folder(root, "", layout=_LAYOUT), Path(converted).expanduser()
+    files = sorted(top.rglob("*.mhd"))
+    scans = {path.stem.removesuffix(_SCAN): path for path in files if path.stem.endswith(_SCAN)}
+    if not scans:
+        raise ScanError(f"{top} holds no file named *{_SCAN}.mhd: {_LAYOUT}")
+
+    def rows(patient: str) -> list[dict]:
+        # TRV1P1 begins TRV1P10, too.
+        ends = {path: path.stem.removeprefix(patient) for path in files if path.stem.startswith(patient)}
+        references = [path for path, end in ends.items() if end not in ("CTI", "CTAI") and not end[:1].isdigit()]
+        if len(references) != 1:
+            raise ScanError(f"{len(references)} reference files (.mhd) are named after {patient}: one is needed")
+        name = f"orcascore-{patient}"
+        image = _convert(scans[patient], out / f"{name}.nii.gz")
+        mask = _convert(references[0], out / f"{name}-mask.nii.gz")
+        scan, labels = read_nifti(image), read_labels(mask, image)
+        drawn = np.isin(labels.voxels, _ARTERIES)
+        write_mask(mask, drawn, labels.affine)
+        value = agatston.score(scan.hu, drawn, scan.spacing_mm, rules)
+        return [{"id": name, "image": place(image, root), "value": value, "mask": place(mask, root), "group": name}]
+
+    return table(((patient, partial(rows, patient)) for patient in sorted(scans)), "orCaScore", progress)
+
+
+def _convert(path: Path, target: Path) -> Path:
+    """Write a MetaImage volume as NIfTI.
+
+    Raises:
+        ScanError: The header lacks something, or the voxels are missing or cut.
+    """
+    lines = path.read_text(encoding="latin-1").splitlines()
+    header = {key.strip(): value.strip() for key, sign, value in (line.partition("=") for line in lines) if sign}
+    try:
+        shape = tuple(int(n) for n in header["DimSize"].split())
+        dtype = np.dtype(_TYPES[header["ElementType"]])
+        spacing = np.array(header["ElementSpacing"].split(), float)
+        corner = np.array(header.get("Offset", header.get("Position", "0 0 0")).split(), float)
+        # Each row is the direction of one axis, in DICOM's axes: to the left and the back.
+        axes = np.array(header.get("TransformMatrix", "1 0 0 0 1 0 0 0 1").split(), float).reshape(3, 3).T
+        affine = np.eye(4)
+        affine[:3, :3], affine[:3, 3] = axes * spacing, corner
+        raw = (path.parent / Path(header["ElementDataFile"]).name).read_bytes()
+        raw = zlib.decompress(raw) if header.get("CompressedData", "False").lower() == "true" else raw
+        big = header.get("BinaryDataByteOrderMSB", header.get("ElementByteOrderMSB", "False")).lower() == "true"
+        voxels = np.frombuffer(raw, dtype.newbyteorder(">" if big else "<")).reshape(shape, order="F")
+    except (KeyError, ValueError, zlib.error) as error:
+        raise ScanError(f"{path} or its raw file is damaged or no 3-D MetaImage volume ({error})") from error
+    target.parent.mkdir(parents=True, exist_ok=True)
+    image = nib.Nifti1Image(voxels.astype(dtype), np.diag([-1.0, -1, 1, 1]) @ affine)
+    image.header.set_xyzt_units("mm")
+    nib.save(image, target)
+    return target

@@ -1,0 +1,102 @@
+"""One page for one scan: the picture, the value, and what a careful reader would want to know. Loads matplotlib."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from biomark import viz
+from biomark.cohort import Case
+from biomark.uncertainty.inspector import Inspection
+from biomark.version import __version__
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+h1 { font-size: 1.3rem; margin: 0; } .value { font-size: 2rem; margin: .3rem 0 0; } p { margin: .3rem 0; }
+img { width: 100%; } figcaption, footer { color: #666; font-size: .85rem; } figure { margin: 1rem 0; }
+.warn { background: #fdf0e3; border-left: 4px solid #D55E00; padding: .4rem .8rem; margin: 1rem 0; }
+@media print { body { margin: 0; } }
+"""
+
+
+def render(
+    found: Inspection,
+    case: Case,
+    map: NDArray,
+    slice: int | None = None,
+    known: float | None = None,
+    remark: str | None = None,
+) -> str:
+    """The page as HTML that needs no other file.
+
+    Args:
+        found: What an :class:`~biomark.Inspector` says, or the same without an interval (nan).
+        case: Image and weights on the scan's own voxels.
+        map: Membership on the same voxels.
+        slice: Which slice of the scan the case is, if it is one.
+        known: The value that is known already.
+        remark: A sentence on that value, such as why there is none.
+    """
+    text = html.escape
+    lines = [f"<h1>{text(found.id)}: {text(found.name)}</h1>"]
+    lines += [f'<p class="value">{found.value:.4g} {text(found.unit)}</p>']
+    if math.isfinite(found.coverage):
+        lines += [
+            f"<p>{found.coverage:.0%} interval {found.low:.4g} to {found.high:.4g} {text(found.unit)}: of cases like "
+            f"those it was calibrated on, {found.coverage:.0%} have their true value inside.</p>"
+        ]
+    else:
+        lines += ["<p>No interval is known: the model came without an inspector.</p>"]
+    if known is not None:
+        lines += [f"<p>In the spreadsheet: {known:.4g} {text(found.unit)}.</p>"]
+    if remark:
+        lines += [f"<p>{text(remark)}</p>"]
+    if found.unusual:
+        items = "".join(f"<li>{text(sentence)}</li>" for sentence in found.unusual)
+        lines += [
+            f'<div class="warn">Unlike the cases that the model is known to measure well, so the interval promises '
+            f"nothing:<ul>{items}</ul></div>"
+        ]
+    picture, caption = _picture(case, map, slice)
+    lines += [
+        f'<figure><img alt="The slice, and again with what was found" src="data:image/png;base64,{picture}">'
+        f"<figcaption>{text(caption)}</figcaption></figure>"
+    ]
+    if found.findings:
+        items = "".join(f"<li>{text(sentence)}</li>" for sentence in found.findings)
+        lines += [f"<h2>What the scan itself says</h2><ul>{items}</ul>"]
+    lines += [
+        f"<footer>biomark {text(__version__)}. For research: no medical device, and no substitute for looking.</footer>"
+    ]
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{text(found.id)}</title>'
+        f"<style>{_STYLE}</style></head><body>\n" + "\n".join(lines) + "\n</body></html>\n"
+    )
+
+
+def _picture(case: Case, map: NDArray, slice: int | None) -> tuple[str, str]:
+    """The slice that adds most as PNG in base64, and its caption."""
+    image, adds, spacing = case.image, map * case.weights, case.spacing_mm
+    where = "" if slice is None else f"Slice {slice} of the scan. "
+    if image.ndim == 3:
+        k = int(np.argmax(adds.sum((1, 2))))
+        share = adds[k].sum() / total if (total := adds.sum()) > 0 else 0.0
+        where = f"The slice that adds most, {share:.0%} of the value: number {k} of the {len(image)} looked at. "
+        image, map, adds, spacing = image[k], map[k], adds[k], spacing[1:]
+    # Not pyplot's: a cohort of thousands would leave thousands of figures open.
+    figure = Figure(figsize=(9, 9 * image.shape[0] * spacing[0] / (2 * image.shape[1] * spacing[1])), dpi=110)
+    axes = figure.subplots(1, 2, gridspec_kw={"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.01})
+    for ax in axes:
+        viz.show_slice(ax, image, spacing)
+    viz.shade(axes[1], 0.6 * np.where(adds > 0, map, 0), spacing)
+    viz.outline(axes[1], (map > 0.5) & (adds > 0), spacing, "found")
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    caption = where + "Shaded: how much of a pixel belongs; outlined: where it is more than half."
+    return base64.b64encode(file.getvalue()).decode(), caption

@@ -1,0 +1,202 @@
+"""Post hoc maps: what a trained regressor is said to have looked at, and how well that lies on the truth.
+
+A direct regressor gives a number and no place. The usual remedy asks it afterwards, by its gradients or by covering
+parts of the image. Here three such methods, by captum, stand beside the localizer's own map and are scored alike, with
+every doubt decided in their favour.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from biomark.backbones import pad_to_multiple
+from biomark.baselines import DirectRegressor
+from biomark.cohort import Cohort
+from biomark.evaluation.metrics import energy_in_mask
+from biomark.localizer import tensor
+
+METHODS = ("grad_cam", "integrated_gradients", "occlusion")
+"""Names for ``method`` of :func:`explain`."""
+
+
+def explain(
+    model: DirectRegressor,
+    cohort: Cohort,
+    method: str,
+    *,
+    layer: int | None = None,
+    absent_hu: float | None = None,
+    steps: int = 16,
+    window_mm: float = 48.0,
+    batch_size: int = 16,
+) -> NDArray[np.float32]:
+    """Where a regressor found its number, by a post hoc method.
+
+    What is explained is the value itself; there is no class to choose. A map keeps what speaks for a higher value:
+    the other half of the evidence can only blur where the biomarker is.
+
+    - ``"grad_cam"`` (Selvaraju et al. 2017): the features of one scale of the encoder, each times the mean gradient of
+      the value with respect to it; their sum, where positive, brought linearly to the image's size.
+    - ``"integrated_gradients"`` (Sundararajan et al. 2017): the gradient of the value, averaged on the straight way
+      from an image without the biomarker to this one, times the difference of the two, where positive.
+    - ``"occlusion"`` (Zeiler and Fergus 2014): by how much the value falls when a box of the image is made to hold
+      nothing of the biomarker; each voxel gets the mean over the boxes that held it, where positive.
+
+    Args:
+        model: A trained regressor.
+        cohort: Cases to explain. Neither their values nor their masks are read.
+        method: One of :data:`METHODS`.
+        layer: For Grad-CAM, the scale of the encoder: 0 is the finest, ``len(model.encoder.channels) - 1`` the
+            coarsest, which its authors use and is the default.
+        absent_hu: For the other two, how the absence of the biomarker looks. By default like air, or rather like the
+            lower end of ``task.input_hu``, below which a model sees no difference: a biomarker is an amount of
+            tissue, and air has none. What is darker than the tissue about it, such as fat, is often better explained
+            against water, 0. (A mean image would ask why this patient differs from others, which is another question.)
+        steps: For integrated gradients, points on the way (Gauss-Legendre). Ours: for the pectoralis muscle, 64
+            points change the Dice by less than 0.01.
+        window_mm: For occlusion, the side of the box, which moves by half of it. Ours, for the cost: halving it takes
+            four times as long in a slice, eight times in a volume.
+        batch_size: Images that pass the model at once.
+
+    Returns:
+        Maps ``(N, *S)``, float32, not negative. Those of one method can be compared with each other, no more.
+
+    Raises:
+        ValueError: No such method or layer, or a model that is no direct regressor.
+    """
+    if not isinstance(model, DirectRegressor):
+        raise ValueError(f"a {type(model).__name__} is not explained post hoc: give a trained DirectRegressor.")
+    if method not in METHODS:
+        raise ValueError(f"no method is called {method!r}: choose one of {', '.join(METHODS)}.")
+    scales = range(len(model.encoder.channels))
+    if method == "grad_cam":
+        layer = scales[-1] if layer is None else layer
+        if layer not in scales:
+            raise ValueError(f"this encoder has no scale {layer}: choose a layer from 0 to {scales[-1]}.")
+    absent_hu = model.task.input_hu[0] if absent_hu is None else absent_hu
+    window = window_mm / np.median(cohort.spacing_mm, axis=0)
+    training, device = model.training, next(model.parameters()).device
+    model.eval()
+    maps = np.empty(cohort.images.shape, np.float32)
+    for start in range(0, len(cohort), batch_size):
+        rows = slice(start, start + batch_size)
+        images = tensor(cohort.images[rows])[:, None].to(device)
+        # As the model will clip them: what lies beyond would only lengthen the way of the integrated gradients.
+        images = images.clamp(*model.task.input_hu)
+        if method == "grad_cam":
+            found = _grad_cam(model, images, layer)
+        elif method == "integrated_gradients":
+            found = _integrated_gradients(model, images, absent_hu, steps)
+        else:
+            found = _occlusion(model, images, absent_hu, window)
+        maps[rows] = found[:, 0].detach().clamp_min(0).cpu().numpy()
+    model.train(training)
+    return maps
+
+
+# captum is imported where it is used: it takes a second and brings matplotlib, which `import biomark` does without.
+
+
+def _grad_cam(model: DirectRegressor, images: Tensor, layer: int) -> Tensor:
+    from captum.attr import LayerAttribution, LayerGradCam
+
+    cam = LayerGradCam(lambda x: model(x).value, model.encoder.blocks[layer])
+    found = cam.attribute(images, relu_attributions=True)
+    # The features are those of the padded image.
+    padded = pad_to_multiple(images, model.encoder.multiple).shape[2:]
+    found = LayerAttribution.interpolate(found, padded, {2: "bilinear", 3: "trilinear"}[len(padded)])
+    return found[(..., *(slice(n) for n in images.shape[2:]))]
+
+
+def _integrated_gradients(model: DirectRegressor, images: Tensor, absent_hu: float, steps: int) -> Tensor:
+    from captum.attr import IntegratedGradients
+
+    gradients = IntegratedGradients(lambda x: model(x).value)
+    return gradients.attribute(images, absent_hu, n_steps=steps, internal_batch_size=len(images))
+
+
+def _occlusion(model: DirectRegressor, images: Tensor, absent_hu: float, window: NDArray) -> Tensor:
+    from captum.attr import Occlusion
+
+    box = [min(max(round(w), 1), n) for w, n in zip(window, images.shape[2:], strict=True)]
+    step = [math.ceil(n / 2) for n in box]
+    return Occlusion(lambda x: model(x).value).attribute(images, (1, *box), (1, *step), absent_hu)
+
+
+@dataclass(frozen=True, eq=False)
+class PostHoc:
+    """How well post hoc maps lie on the truth, at their best.
+
+    Attributes:
+        dice: Mean Dice over cases with a truth, at the best threshold.
+        energy_in_mask: Share of all map times weight that lies inside the truth.
+        threshold: That threshold: in units of the maps, or of each map's largest value where ``by_case``.
+        by_case: Whether each map was divided by its largest value among its candidates before.
+        dices: The Dice of each case, ``(N,)``; nan where the truth is empty.
+    """
+
+    dice: float
+    energy_in_mask: float
+    threshold: float
+    by_case: bool
+    dices: NDArray[np.float64] = field(repr=False)
+
+
+def score(maps: NDArray, cohort: Cohort, *, thresholds: Sequence[float] | None = None) -> PostHoc:
+    """Score post hoc maps by the Dice and energy of :func:`biomark.evaluate`, deciding every doubt in their favour.
+
+    Such a map has no unit and no natural threshold. It is given three things that it could not know: the candidates,
+    outside of which nothing counts against it; the one threshold for all cases that is best *on these very cases*; and
+    the better of two ways to make cases comparable, as they are or each divided by its largest value. At the
+    lowest threshold a map is all candidates, so that no map scores less than these. A localizer gets no such help: its
+    map is cut at one half.
+
+    Args:
+        maps: Not negative, ``(N, *S)``.
+        cohort: The cases, with masks.
+        thresholds: Where to cut, as quantiles in [0, 1] of all map values among candidates; 200 from 0 to 0.995 by
+            default. What reaches the cut is marked.
+
+    Returns:
+        Dice and energy with the threshold that gave them.
+
+    Raises:
+        ValueError: No masks, nothing but empty ones, no candidates, or maps that do not fit.
+    """
+    if cohort.masks is None:
+        raise ValueError("maps are scored against masks, and this cohort has none: give one with masks.")
+    if np.shape(maps) != cohort.images.shape or not (np.min(maps) >= 0 and np.max(maps) < np.inf):
+        raise ValueError(
+            f"maps must be finite, not negative and of shape {cohort.images.shape}: take those of explain."
+        )
+    thresholds = np.arange(200) / 200 if thresholds is None else thresholds
+    candidates = cohort.weights > 0
+    sizes = np.count_nonzero(cohort.masks.reshape(len(cohort), -1), axis=1)
+    if not candidates.any() or not sizes.any():
+        raise ValueError("maps are scored on candidates and true regions, and no case has any: check the cohort.")
+    values = [map[inside].astype(float) for map, inside in zip(maps, candidates, strict=True)]
+    truths = [truth[inside] for truth, inside in zip(cohort.masks, candidates, strict=True)]
+    scaled = [v / max(v.max(initial=0), np.finfo(float).tiny) for v in values]
+    tried = []
+    for by_case, cases in ((False, values), (True, scaled)):
+        cuts = np.unique(np.quantile(np.concatenate(cases), thresholds))
+        dices = np.stack([_dices(*case, cuts) for case in zip(cases, truths, sizes, strict=True)])
+        means = dices[sizes > 0].mean(0)
+        at = int(np.argmax(means))
+        tried.append((float(means[at]), float(cuts[at]), by_case, dices[:, at]))
+    dice, threshold, by_case, dices = max(tried, key=lambda found: found[0])
+    return PostHoc(dice, energy_in_mask(maps * cohort.weights, cohort.masks), threshold, by_case, dices)
+
+
+def _dices(values: NDArray, truth: NDArray, size: int, cuts: NDArray) -> NDArray[np.float64]:
+    """Dice at each cut, of one case: what :func:`biomark.evaluation.metrics.dice` gives, without a mask for every cut."""
+    if not size:
+        return np.full(len(cuts), np.nan)
+    marked, hits = (len(v) - np.searchsorted(np.sort(v), cuts) for v in (values, values[truth]))
+    return 2 * hits / (marked + size)

@@ -1,0 +1,256 @@
+"""How good is it, and does it look in the right place: a report on cases that training never saw."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from torch import nn
+
+from biomark import records
+from biomark.cohort import Cohort
+from biomark.evaluation import metrics, statistics
+from biomark.evaluation.statistics import vectorised
+from biomark.evaluation.statistics.resampling import FEWEST
+from biomark.localizer import predict
+from biomark.machine.masks import memberships
+from biomark.tasks import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Agreement of values and of places.
+
+    The numbers of a results table are each an :class:`~biomark.evaluation.statistics.Estimate`: a float that also has ``low`` and
+    ``high``, the ends of its 95 % interval, from a bootstrap over cases; that of the bias is from theory. Where cases
+    have a ``group``, as scans have a patient, both are from a bootstrap over groups.
+
+    Attributes:
+        task: Key of the task.
+        unit: Unit of all values.
+        n: Number of cases.
+        r: Pearson's r.
+        ccc: Lin's concordance.
+        icc: Intraclass correlation ICC(A,1): absolute agreement of single values.
+        mae: Mean absolute error.
+        bias: Mean of predicted minus known.
+        limits: 95 % limits of agreement.
+        dice: Mean Dice over cases with a truth, of (map > 1/2 and weight > 0); nan without masks.
+        dice_candidates: The floor: the Dice of all candidates.
+        energy_in_mask: Share of map times weight, over all cases, that lies inside the truth; nan without masks.
+        missed: Cases with a truth of which nothing was found: their Dice is 0; nan where no map was judged.
+        false_value: Mean value found on cases with an empty truth; nan where there are none.
+        r_log1p: Pearson's r of log(1 + value), which a few very high values do not decide.
+        lesion_f1: F1 over single lesions (:func:`biomark.evaluation.metrics.lesions`); nan for a task without.
+        lesions_missed: True lesions not found; nan where lesions were not looked at.
+        lesions_false: Found lesions that are not true; nan as well.
+        kappa: Cohen's kappa over the task's risk groups, linearly weighted; nan for a task without.
+        zeros_kept: Share of the cases of value 0 on which less than the task's ``negligible`` is found; nan where there
+            are none, and for a task that neglects nothing.
+        cases: One row a case: id, known, predicted, dice, and what its map adds inside the truth and in total; with
+            groups, the number of its group.
+    """
+
+    task: str
+    unit: str
+    n: int
+    r: statistics.Estimate
+    ccc: statistics.Estimate
+    icc: statistics.Estimate
+    mae: statistics.Estimate
+    bias: statistics.Estimate
+    limits: tuple[float, float]
+    dice: statistics.Estimate
+    dice_candidates: float
+    energy_in_mask: statistics.Estimate
+    missed: float
+    false_value: float
+    r_log1p: float
+    lesion_f1: float
+    lesions_missed: float
+    lesions_false: float
+    kappa: float
+    zeros_kept: float
+    cases: pd.DataFrame = field(repr=False)
+
+    def to_dict(self) -> dict[str, float | int | str]:
+        """The numbers without the cases, flat: what a record keeps."""
+        flat = {k: v for k, v in vars(self).items() if k not in ("limits", "cases")}
+        flat |= {"limit_low": self.limits[0], "limit_high": self.limits[1]}
+        for name, e in [(k, v) for k, v in flat.items() if isinstance(v, statistics.Estimate)]:
+            flat |= {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
+        return flat
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a case."""
+        return self.cases.copy()
+
+    @classmethod
+    def of(cls, cohort: Cohort, predicted: ArrayLike, maps: NDArray | None = None) -> Report:
+        """Judge what any program has made of the cases of a cohort: another library's network, a reader, a rule.
+
+        Args:
+            cohort: The cases; their values and masks are the truth.
+            predicted: Values in the unit of the task, ``(N,)``.
+            maps: Memberships from 0 to 1 on the cohort's voxels, ``(N, *S)``; masks are such. None where there are
+                none; without masks in the cohort they are not looked at, nor is what lies outside the candidates.
+
+        Raises:
+            ValueError: The cohort has no cases, values or maps are of other shapes than the cohort's, or maps are not
+                within 0 and 1.
+        """
+        task, known, predicted = cohort.task, cohort.values, np.asarray(predicted, float)
+        if predicted.shape != known.shape:
+            raise ValueError(f"{len(known)} cases need a value each, and those given have shape {predicted.shape}.")
+        if not len(cohort):
+            raise ValueError("a cohort without cases gives nothing to judge: see what selected them.")
+        groups = cohort.groups
+        several = len(np.unique(groups)) < len(cohort)
+        among = {"groups": groups} if several else {}
+        agreement = statistics.bland_altman(predicted, known, **among)
+        overlap = floor = np.full(len(cohort), np.nan)
+        inside, total = np.full((2, len(cohort)), np.nan)
+        false_value, missed, lesions = np.nan, np.nan, None
+        if cohort.masks is not None:
+            candidates = cohort.weights > 0
+            floor = metrics.dice(candidates, cohort.masks)
+            empty = ~cohort.masks.reshape(len(cohort), -1).any(1)
+            false_value = float(predicted[empty].mean()) if empty.any() else np.nan
+            if maps is not None:
+                if np.shape(maps) != np.shape(cohort.images):
+                    raise ValueError(
+                        f"maps of shape {np.shape(maps)} do not lie on images of shape {np.shape(cohort.images)}: "
+                        "bring them there first."
+                    )
+                maps = memberships(maps, candidates)
+                marked = maps > 0.5
+                overlap = metrics.dice(marked, cohort.masks)
+                missed = int(np.sum(overlap == 0))
+                inside, total = metrics.energy(maps * cohort.weights, cohort.masks)
+                if task.lesions:
+                    lesions = metrics.together([*map(metrics.lesions, marked, cohort.masks, cohort.weights)])
+        none = known == 0 if task.negligible else np.zeros(len(known), bool)
+        cases = {"id": cohort.ids, "known": known, "predicted": predicted}
+        cases |= {"dice": overlap, "inside": inside, "total": total} | ({"group": groups} if several else {})
+        judged = ~np.isnan(overlap)
+        return cls(
+            task=task.key,
+            unit=task.unit,
+            n=len(cohort),
+            r=statistics.bootstrap(vectorised.r, predicted, known, **among),
+            ccc=statistics.bootstrap(vectorised.ccc, predicted, known, **among),
+            icc=statistics.bootstrap(vectorised.icc, predicted, known, **among),
+            mae=statistics.mean(np.abs(predicted - known), **among),
+            bias=agreement.bias,
+            limits=(agreement.low, agreement.high),
+            dice=statistics.mean(overlap[judged], groups=groups[judged] if several else None),
+            dice_candidates=statistics.mean(floor[~np.isnan(floor)]).value,
+            energy_in_mask=statistics.bootstrap(_ratio_of_sums, inside, total, **among),
+            missed=missed,
+            false_value=false_value,
+            r_log1p=statistics.pearson(*(np.log1p(np.maximum(v, 0)) for v in (predicted, known))).value,
+            lesion_f1=lesions.f1 if lesions else np.nan,
+            lesions_missed=lesions.missed if lesions else np.nan,
+            lesions_false=len(lesions.false_worth) if lesions else np.nan,
+            kappa=_kappa(task, predicted, known),
+            zeros_kept=statistics.mean((predicted < task.negligible)[none].astype(float)).value,
+            cases=pd.DataFrame(cases),
+        )
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike) -> Report:
+        """Read the report of a run record, as :func:`biomark.records.write` left it.
+
+        Raises:
+            FileNotFoundError: No record there, or one without predictions.
+            ValueError: The record holds no report, or not one of this biomark.
+        """
+        metrics = {k: np.nan if v is None else v for k, v in records.read(folder)["metrics"].items()}
+        # Measures are kept flat, with the ends of their intervals beside them.
+        found = {k: _estimate(metrics, k) for k in metrics}
+        found["limits"] = found.get("limit_low"), found.get("limit_high")
+        missing = [f.name for f in fields(cls) if f.name not in found and f.name != "cases"]
+        if missing:
+            raise ValueError(f"the record in {folder} has no {', '.join(missing)}: evaluate that model again.")
+        cases = records.predictions(folder)
+        return cls(cases=cases, **{f.name: found[f.name] for f in fields(cls) if f.name != "cases"})
+
+    def __str__(self) -> str:
+        low, high = self.limits
+        lines = [
+            f"{self.n} unseen cases of {self.task}{self._in_groups()}",
+            f"r                {_with_interval(self.r, '.4f')}",
+            f"CCC              {_with_interval(self.ccc, '.4f')}",
+            f"ICC(A,1)         {_with_interval(self.icc, '.4f')}",
+            f"MAE              {_with_interval(self.mae, '.2f', ' ' + self.unit)}",
+            f"bias             {self.bias:+.2f} {self.unit}  (limits of agreement {low:+.2f} to {high:+.2f})",
+        ]
+        if not np.isnan(self.dice):
+            lines += [
+                f"Dice             {_with_interval(self.dice, '.3f')}  (all candidates: {self.dice_candidates:.3f})",
+                f"energy in mask   {_with_interval(self.energy_in_mask, '.3f')}",
+                f"missed cases     {self.missed}",
+            ]
+        if not np.isnan(self.false_value):
+            lines += [f"in empty cases   {self.false_value:.2f} {self.unit}  (found on average where nothing is)"]
+        if not np.isnan(self.lesion_f1):
+            lines += [
+                f"lesion F1        {self.lesion_f1:.3f}  ({self.lesions_missed} missed, {self.lesions_false} false)"
+            ]
+        if not np.isnan(self.kappa):
+            lines += [
+                f"r of log1p       {self.r_log1p:.4f}",
+                f"kappa            {self.kappa:.3f}  (risk groups, linear weights)",
+                f"zeros kept       {self.zeros_kept:.3f}",
+            ]
+        return "\n".join(lines)
+
+    def _in_groups(self) -> str:
+        n = self.cases.group.nunique() if "group" in self.cases else 0
+        return f" in {n} group{'s' * (n > 1)}{', too few for an interval' * (n < FEWEST)}" if n else ""
+
+
+def evaluate(model: nn.Module, cohort: Cohort, *, batch_size: int = 32) -> Report:
+    """Compare a model's values with the known ones, and its maps with the true regions where masks are known.
+
+    Args:
+        model: A localizer or a rival.
+        cohort: Cases that training did not see, at about its voxel spacing (:func:`biomark.predict`). Of one with masks
+            all maps are held in memory, and what lies on disk is read.
+        batch_size: Cases at a time; fewer need less memory.
+
+    Returns:
+        A report; ``print`` it, or take ``to_dict`` and ``to_frame``.
+
+    Raises:
+        ValueError: The cohort has no cases or is of another task, or the model's maps are not within 0 and 1.
+    """
+    # Maps are judged by masks alone; those of ten thousand volumes would fill the memory.
+    return Report.of(cohort, *predict(model, cohort, batch_size, maps=cohort.masks is not None))
+
+
+def _kappa(task: Task, predicted: NDArray, known: NDArray) -> float:
+    """Agreement on risk groups, beyond chance; nan without groups, of a value that is none, or when all are in one."""
+    if not (task.risk_groups and np.isfinite(predicted).all()):
+        return float("nan")
+    return statistics.kappa(task.group(predicted), task.group(known), weights="linear")
+
+
+def _ratio_of_sums(part: NDArray, whole: NDArray) -> NDArray:
+    """Over the last axis; nan where the whole is nothing."""
+    whole = whole.sum(-1)
+    return part.sum(-1) / np.where(whole > 0, whole, np.nan)
+
+
+def _estimate(flat: dict, name: str) -> object:
+    """The entry of that name, with its interval where it has one."""
+    ends = flat.get(f"{name}_low"), flat.get(f"{name}_high")
+    return flat[name] if ends[0] is None else statistics.Estimate(flat[name], *ends)
+
+
+def _with_interval(estimate: statistics.Estimate, digits: str, unit: str = "") -> str:
+    value, low, high = (format(v, digits) for v in (estimate.value, estimate.low, estimate.high))
+    return f"{value}{unit}" + (f"  (95 % CI {low} to {high})" if np.isfinite(estimate.low) else "")

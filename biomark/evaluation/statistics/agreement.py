@@ -1,0 +1,221 @@
+"""Do the predicted values equal the known ones: more than a correlation, which any straight line satisfies."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special, stats
+from sklearn.metrics import cohen_kappa_score
+
+from biomark.evaluation.statistics.resampling import bootstrap, numbered
+from biomark.evaluation.statistics.results import Estimate, columns
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Bland-Altman agreement, each number with its interval.
+
+    Attributes:
+        bias: Mean difference, predicted - known; a ratio from :func:`bland_altman_ratio`.
+        low: Lower limit of agreement.
+        high: Upper limit of agreement: 95 % of the differences are expected between both.
+        slope: Proportional bias: what a difference grows by where the mean of both grows by 1; nan for fewer than 3.
+    """
+
+    bias: Estimate
+    low: Estimate
+    high: Estimate
+    slope: Estimate
+
+
+def concordance(predicted: ArrayLike, known: ArrayLike) -> Estimate:
+    """Lin's concordance correlation coefficient: r lowered by every shift and change of scale.
+
+    The interval is Lin's on Fisher's scale (Biometrics 45 (1989) 255, with the correction in 56 (2000) 324). Variances
+    are divided by n, as in his paper.
+    """
+    predicted, known = columns(predicted, known)
+    n, shift = len(known), predicted.mean() - known.mean()
+    spread = predicted.var() + known.var() + shift**2
+    if not spread > 0:
+        return Estimate(math.nan)
+    shared = float(np.mean((predicted - predicted.mean()) * (known - known.mean())))
+    ccc, scale = 2 * shared / spread, predicted.std() * known.std()
+    if n < 4 or scale == 0:
+        return Estimate(float(ccc))
+    r, accuracy, u2 = np.clip(shared / scale, -1, 1), 2 * scale / spread, shift**2 / scale
+    left = 1 - ccc**2
+    if not left > 0:
+        return Estimate(float(ccc), float(ccc), float(ccc))
+    variance = (1 - r**2) * accuracy**2 / left
+    variance += (2 * ccc**2 * accuracy * (1 - ccc) * u2 - (accuracy * ccc * u2) ** 2 / 2) / left**2
+    reach = special.ndtri(0.975) * math.sqrt(max(variance, 0) / (n - 2))
+    return Estimate(float(ccc), math.tanh(math.atanh(ccc) - reach), math.tanh(math.atanh(ccc) + reach))
+
+
+def icc(*raters: ArrayLike, kind: str = "A,1") -> Estimate:
+    """Intraclass correlation of single measurements in two-way tables (McGraw and Wong, Psychol. Methods 1 (1996) 30).
+
+    Args:
+        raters: What each measured, one value a case: the predicted and the known values, or more than two.
+        kind: ``"A,1"`` for absolute agreement, in which a shift counts against it (Shrout and Fleiss call it ICC(2,1));
+            ``"C,1"`` for consistency, in which it does not (their ICC(3,1)).
+
+    Returns:
+        The coefficient with the F intervals of McGraw and Wong's table 7; nan for fewer than 2 cases and where nothing
+        varies. An ``"A,1"`` far below zero, of raters who contradict each other, has no interval (nan): the
+        approximation behind it does not hold there.
+
+    Raises:
+        ValueError: Fewer than two raters, another kind, or lists of unequal length.
+    """
+    if len(raters) < 2:
+        raise ValueError("icc compares at least two lists of values: give the predicted and the known ones.")
+    if kind not in ("A,1", "C,1"):
+        raise ValueError(f"icc knows the kinds 'A,1' and 'C,1', not {kind!r}.")
+    table = np.stack(columns(*raters), axis=1)
+    n, k = table.shape
+    if n < 2:
+        return Estimate(math.nan)
+    free = (n - 1) * (k - 1)
+    of_case, of_rater, mean = table.mean(1, keepdims=True), table.mean(0, keepdims=True), table.mean()
+    between = float(k * np.sum((of_case - mean) ** 2) / (n - 1))
+    raters_differ = float(n * np.sum((of_rater - mean) ** 2) / (k - 1))
+    error = float(np.sum((table - of_case - of_rater + mean) ** 2) / free)
+
+    if kind == "C,1":
+        whole = between + (k - 1) * error
+        if not whole > 0:
+            return Estimate(math.nan)
+        if error == 0:
+            return Estimate(1.0, 1.0, 1.0)
+        f_low = between / error / stats.f.ppf(0.975, n - 1, free)
+        f_high = between / error * stats.f.ppf(0.975, free, n - 1)
+        return Estimate((between - error) / whole, *(float((f - 1) / (f + k - 1)) for f in (f_low, f_high)))
+
+    whole = between + (k - 1) * error + k / n * (raters_differ - error)
+    if not whole > 0:
+        return Estimate(math.nan)
+    value = (between - error) / whole
+    if value == 1:
+        return Estimate(1.0, 1.0, 1.0)
+    a, b = k * value / (n * (1 - value)), 1 + k * value * (n - 1) / (n * (1 - value))
+    # Satterthwaite's degrees of freedom of the mix of both errors.
+    mix = (a * raters_differ) ** 2 / (k - 1) + (b * error) ** 2 / free
+    v = (a * raters_differ + b * error) ** 2 / mix if mix > 0 else math.nan
+    if not v >= 1:  # below zero the mix has parts of both signs: where they cancel, it has no F distribution
+        return Estimate(value)
+    noise = k * raters_differ + (k * n - k - n) * error
+    f_low, f_high = stats.f.ppf(0.975, n - 1, v), stats.f.ppf(0.975, v, n - 1)
+    low = n * (between - f_low * error) / (f_low * noise + n * between)
+    high = n * (f_high * between - error) / (noise + n * f_high * between)
+    return Estimate(value, float(low), float(high))
+
+
+def bland_altman(predicted: ArrayLike, known: ArrayLike, *, groups: ArrayLike | None = None) -> Agreement:
+    """Bias and 95 % limits of agreement: mean difference +- 1.96 SD (Bland and Altman, Lancet 327 (1986) 307).
+
+    The intervals and the slope are those of their Stat. Methods Med. Res. 8 (1999) 135: t with n - 1 degrees of freedom
+    on ``SD / sqrt(n)`` for the bias, on ``SD sqrt(1/n + 1.96^2 / (2 (n - 1)))`` for a limit; the slope is that of a
+    straight line through the differences over the means of both. These intervals take cases for strangers; with
+    groups, such as patients with several scans, they are drawn by :func:`~biomark.evaluation.statistics.bootstrap` instead.
+
+    Args:
+        predicted: Values of a model, ``(N,)``.
+        known: Known values, ``(N,)``.
+        groups: The group of each case, ``(N,)``; by default every case is one of its own.
+    """
+    predicted, known = columns(predicted, known)
+    if groups is not None:
+        groups = numbered(groups, len(known))
+        if groups.max() + 1 < len(known):
+            return _drawn((predicted + known) / 2, predicted - known, groups)
+    difference, n = predicted - known, len(known)
+    bias, sd = float(difference.mean()), float(difference.std(ddof=1)) if n > 1 else math.nan
+    t = float(stats.t.ppf(0.975, n - 1)) if n > 1 else math.nan
+    of_bias, of_limit = t * sd / math.sqrt(n), t * sd * math.sqrt(1 / n + 1.96**2 / (2 * max(n - 1, 1)))
+    low, high = bias - 1.96 * sd, bias + 1.96 * sd
+    return Agreement(
+        Estimate(bias, bias - of_bias, bias + of_bias),
+        Estimate(low, low - of_limit, low + of_limit),
+        Estimate(high, high - of_limit, high + of_limit),
+        _slope((predicted + known) / 2, difference),
+    )
+
+
+def bland_altman_ratio(predicted: ArrayLike, known: ArrayLike, *, offset: float = 0.0) -> Agreement:
+    """Bland-Altman agreement of logarithms, given back as ratios, for values whose differences grow with them.
+
+    A bias of 1.1 says that what is predicted is 10 % too high on (geometric) average; limits of 0.8 and 1.4 hold 95 %
+    of the ratios. The slope stays that of the logarithms: 0 where the ratio is the same for small and large values.
+
+    Args:
+        predicted: Values of a model, ``(N,)``.
+        known: Known values, ``(N,)``.
+        offset: Added to both, so that values of 0 have a logarithm, as 1 is for calcium scores.
+
+    Raises:
+        ValueError: A value plus the offset is not positive.
+    """
+    predicted, known = (v + offset for v in columns(predicted, known))
+    lowest = min(predicted.min(), known.min())
+    if lowest <= 0:
+        raise ValueError(
+            f"ratios need positive values, and the lowest here is {lowest:g}, offset included: give a larger offset."
+        )
+    logs = bland_altman(np.log(predicted), np.log(known))
+    ratios = (Estimate(*map(math.exp, (e.value, e.low, e.high))) for e in (logs.bias, logs.low, logs.high))
+    return Agreement(*ratios, logs.slope)
+
+
+def kappa(predicted: ArrayLike, known: ArrayLike, *, weights: str = "linear") -> float:
+    """Cohen's weighted kappa over ordered groups (Psychol. Bull. 70 (1968) 213): agreement beyond chance.
+
+    Args:
+        predicted: Group of each case, from 0 on, ``(N,)``.
+        known: The same, known.
+        weights: ``"linear"``: two groups apart is twice as wrong as one; ``"quadratic"``: four times.
+
+    Returns:
+        1 for perfect agreement, 0 for what chance gives; nan where all cases are in one group on both sides.
+
+    Raises:
+        ValueError: Other weights, or values that are no groups.
+    """
+    if weights not in ("linear", "quadratic"):
+        raise ValueError(f"kappa knows linear and quadratic weights, not {weights!r}.")
+    predicted, known = columns(predicted, known)
+    both = np.concatenate([predicted, known])
+    if np.isnan(both).any() or both.min() == both.max():
+        return math.nan
+    if both.min() < 0 or np.any(both != np.floor(both)):
+        raise ValueError("kappa compares numbered groups: give whole numbers from 0 on.")
+    # All labels in between are named, so that a group that no case is in still lies between its neighbours.
+    labels = range(int(both.max()) + 1)
+    return float(cohen_kappa_score(predicted.astype(int), known.astype(int), weights=weights, labels=labels))
+
+
+def _drawn(middle: NDArray, apart: NDArray, groups: ArrayLike) -> Agreement:
+    """The same numbers, with intervals over groups."""
+
+    def level(times: float) -> Estimate:
+        return bootstrap(lambda d: d.mean(-1) + times * d.std(-1, ddof=1), apart, groups=groups)
+
+    def slope(x: NDArray, y: NDArray) -> NDArray:
+        x, y = (v - v.mean(-1, keepdims=True) for v in (x, y))
+        spread = (x**2).sum(-1)
+        return (x * y).sum(-1) / np.where((spread > 0) & (x.shape[-1] > 2), spread, np.nan)
+
+    return Agreement(level(0), level(-1.96), level(1.96), bootstrap(slope, middle, apart, groups=groups))
+
+
+def _slope(x: NDArray, y: NDArray) -> Estimate:
+    """Slope of a straight line through points, with its t interval."""
+    if len(x) < 3 or np.ptp(x) == 0:
+        return Estimate(math.nan)
+    line = stats.linregress(x, y)
+    reach = stats.t.ppf(0.975, len(x) - 2) * line.stderr
+    return Estimate(float(line.slope), float(line.slope - reach), float(line.slope + reach))

@@ -1,0 +1,110 @@
+"""A training kept on disk after each epoch, and taken up again only by the call that it belongs to."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import lightning_fabric as lf
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a training in a file.
+
+    Attributes:
+        path: The file.
+        fabric: What trains; on several processes, the first writes and all read.
+        state: ``model``, ``optimizer``, ``schedule``, and ``history``, a mapping with lists ``loss`` and ``seconds``.
+        call: Fingerprint of the training, by :func:`~biomark.machine.fingerprints.of_arrays`.
+        start: Fingerprint of the weights that it began from, by :func:`~biomark.machine.fingerprints.of_weights`.
+    """
+
+    path: str | os.PathLike
+    fabric: lf.Fabric
+    state: dict[str, Any]
+    call: str
+    start: str
+
+    def write(self) -> None:
+        """Write the state, whole or not at all."""
+        target = Path(self.path).expanduser()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")  # one process writes, the first
+        self.fabric.save(partial, self.state | {"call": self.call, "start": self.start})
+        if self.fabric.is_global_zero:
+            os.replace(partial, target)
+        self.fabric.barrier()
+
+    def resume(self) -> bool:
+        """Take the state from the file, if there is one.
+
+        Returns:
+            Whether the training in the file began from other weights than this one.
+
+        Raises:
+            ValueError: It cannot be read, is of another model, other data or settings, or not there for all processes.
+        """
+        there = Path(self.path).expanduser().exists()
+        seen_by = int(self.fabric.all_reduce(float(there), reduce_op="sum"))
+        if seen_by not in (0, self.fabric.world_size):
+            raise ValueError(
+                f"only {seen_by} of {self.fabric.world_size} processes find the checkpoint {self.path}: give a file on "
+                "a disk that all of them share."
+            )
+        if not there:
+            return False
+        try:
+            kept = self.fabric.load(Path(self.path).expanduser())
+        except Exception as error:
+            raise ValueError(
+                f"the checkpoint {self.path} cannot be read ({error}): remove it to train from the start."
+            ) from error
+        if kept.get("call") != self.call:
+            raise ValueError(
+                f"the checkpoint {self.path} belongs to another model, other data or settings: remove it, or give "
+                "another file."
+            )
+        for name in ("model", "optimizer", "schedule"):
+            self.state[name].load_state_dict(kept[name])
+        self.state["history"].update({k: kept["history"][k] for k in ("loss", "seconds")})
+        return kept.get("start", self.start) != self.start
+
+
+
+def opened(
+    path: str | os.PathLike | None,
+    fabric: lf.Fabric,
+    state: dict[str, Any],
+    call: Callable[[], str],
+    start: str,
+    epochs: int,
+) -> Checkpoint | None:
+    """The checkpoint of a training, whose state is taken up where the file has one; None where no file is wanted.
+
+    Args:
+        path: The file.
+        fabric: What trains.
+        state: As for :class:`Checkpoint`.
+        call: Gives the fingerprint of the training; it reads all data, and so is called on one process only.
+        start: As for :class:`Checkpoint`.
+        epochs: How many the training has; that of a file which has them all is not trained again.
+
+    Raises:
+        ValueError: As :meth:`Checkpoint.resume`.
+    """
+    if not path:
+        return None
+    kept = Checkpoint(path, fabric, state, *fabric.broadcast((call() if fabric.is_global_zero else "", start)))
+    if kept.resume() and len(state["history"]["loss"]) == epochs:
+        warnings.warn(
+            f"the training in {path} is finished and began from other weights than this model's: its result is taken "
+            "and nothing trained. Give each training a file of its own.",
+            stacklevel=3,
+        )
+    return kept

@@ -1,0 +1,158 @@
+"""Arrays that stay on disk: a cohort larger than memory is read a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import NDArray
+from torch import Tensor
+
+from biomark.machine import masks
+
+_AT_A_TIME = 64
+
+
+class DiskArray(NDArrayOperatorsMixin):
+    """Rows of an array on disk, in any order, each read when it is asked for.
+
+    Indexing reads what is asked for and gives an ordinary array. Arithmetic (``rows > 0``) and numpy's functions work too,
+    and read everything into memory first.
+
+    Args:
+        source: What the rows are taken from: ``source[i]`` is a row. A memory-mapped array, or other ``DiskArray``.
+        rows: Number of each row in ``source``; all of them by default.
+    """
+
+    def __init__(self, source: Sequence[NDArray] | NDArray | DiskArray, rows: NDArray | None = None) -> None:
+        rows = np.arange(len(source)) if rows is None else np.asarray(rows)
+        self._source, self._rows = (source._source, source._rows[rows]) if isinstance(source, DiskArray) else (source, rows)
+        self._row = source._row if isinstance(source, DiskArray) else (source[0].shape, source[0].dtype)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(N, *S)``."""
+        return (len(self), *self._row[0])
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the elements."""
+        return self._row[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all rows would take in memory."""
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[NDArray]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: Any) -> NDArray:
+        first, *rest = index if isinstance(index, tuple) else (index,)
+        if isinstance(first, (int, np.integer)):
+            row = np.asarray(self._source[self._rows[first]])
+            return row[tuple(rest)] if rest else row
+        picked = self._rows[first]
+        out = np.empty((len(picked), *self._row[0]), self.dtype)
+        for place, i in zip(out, picked, strict=True):
+            place[...] = self._source[i]
+        return out[(slice(None), *rest)]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
+        if copy is False:
+            raise ValueError("rows on disk cannot be had as an array without reading them: leave out copy=False.")
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        def read(a: Any) -> Any:
+            return np.asarray(a) if isinstance(a, DiskArray) else a
+
+        return getattr(ufunc, method)(*map(read, inputs), **{name: read(a) for name, a in kwargs.items()})
+
+    def __repr__(self) -> str:
+        return f"DiskArray({' x '.join(map(str, self.shape))} {self.dtype} on disk, {self.nbytes / 2**20:.0f} MiB)"
+
+
+class Batches:
+    """DiskArray that are read and moved to a device when they are due: ``batches[rows]`` is a tensor."""
+
+    def __init__(self, array: DiskArray | NDArray, device: torch.device) -> None:
+        self._array, self._device = array, device
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        batch = torch.as_tensor(_plain(self._array[rows.cpu().numpy()]))
+        if self._device.type == "cuda":  # from pinned memory it travels while the GPU computes
+            batch = batch.pin_memory()
+        return batch.to(self._device, non_blocking=True)
+
+
+def on_disk(array: NDArray | DiskArray) -> bool:
+    """Whether an array is read from a file when it is indexed."""
+    return isinstance(array, (DiskArray, np.memmap))
+
+
+def some(array: NDArray | DiskArray, rows: NDArray) -> NDArray | DiskArray:
+    """Rows of an array, by their numbers; what lies on disk stays there."""
+    return DiskArray(array, rows) if on_disk(array) else array[rows]
+
+
+def numbers(array: NDArray | DiskArray) -> NDArray[np.float32] | DiskArray:
+    """As torch reads it: float32 in this machine's order of bytes and without gaps. What lies on disk stays there."""
+    return array if on_disk(array) else np.ascontiguousarray(array, np.float32)
+
+
+def booleans(array: NDArray | DiskArray) -> NDArray[np.bool_] | DiskArray:
+    """Masks that a cohort can hold: on disk as they are, else booleans without gaps.
+
+    Raises:
+        ValueError: Those on disk are of another type, or those in memory are no masks.
+    """
+    if on_disk(array) and array.dtype != bool:
+        raise ValueError(f"the masks on disk are of type {array.dtype}: write them as booleans, such as masks > 0.")
+    return array if on_disk(array) else np.ascontiguousarray(masks.booleans(array, "the masks"))
+
+
+def on_device(array: NDArray | DiskArray, device: torch.device) -> Tensor | Batches:
+    """An array for training: as a tensor on the device, or batch by batch where it is too large for that.
+
+    Args:
+        array: ``(N, ...)``. Numbers become float32.
+        device: Where batches are needed.
+    """
+    on_gpu = device.type == "cuda"
+    if on_gpu and array.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        return Batches(array, device)
+    if not on_disk(array):
+        return torch.as_tensor(array, dtype=_kind(array), device=device)
+    # A batch from disk costs a CPU little beside what it computes, and its memory stays free.
+    if not on_gpu:
+        return Batches(array, device)
+    tensor = torch.empty(array.shape, dtype=_kind(array), device=device)
+    for start, part in zip(range(0, len(array), _AT_A_TIME), parts(array), strict=True):
+        tensor[start : start + _AT_A_TIME] = torch.as_tensor(_plain(np.array(part)))
+    return tensor
+
+
+def parts(array: NDArray | DiskArray) -> Iterator[NDArray]:
+    """An array's rows in order, a few at a time."""
+    return (array[start : start + _AT_A_TIME] for start in range(0, len(array), _AT_A_TIME))
+
+
+def _plain(part: NDArray) -> NDArray:
+    """As torch reads it: numbers as float32 in this machine's order of bytes, whatever a file holds."""
+    return np.asarray(part, bool if part.dtype == bool else np.float32)
+
+
+def _kind(array: NDArray | DiskArray) -> torch.dtype:
+    return torch.bool if array.dtype == bool else torch.float32

@@ -1,0 +1,188 @@
+"""Fingerprints: what computes the same is recognized in any process, what differs is told apart."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+import sysconfig
+import threading
+import types
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from biomark.machine.disk_arrays import DiskArray, parts
+
+PACKAGE = Path(__file__).parents[1]
+
+VERSION = "2"
+"""Of what :func:`of_rule` looks at. It leads every such fingerprint, so that one of an older kind is known as such."""
+
+METHOD = ("agatston", "machine", "backbones.py", "baselines.py", "candidates.py", "cohort.py", "localizer.py")
+METHOD += ("losses.py", "tasks.py", "training.py")
+"""What decides, beside data and settings, what a training gives."""
+
+_LIBRARIES = (str(PACKAGE), *{sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib")})
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), np.generic, np.dtype, Path)
+_PLAIN += (torch.dtype, torch.device, torch.layout, torch.memory_format)
+_LOCKS = (type(threading.Lock()), type(threading.RLock()))  # all alike
+# Of a class: documentation and Python's bookkeeping.
+_DULL = {"__doc__", "__module__", "__dict__", "__weakref__", "__annotations__", "__annotate_func__", "_abc_impl"}
+_DULL |= {"__annotations_cache__", "__firstlineno__", "__static_attributes__", "__abstractmethods__", "__slots__"}
+
+
+@cache
+def of_code(*places: str) -> str:
+    """A fingerprint of what this library's code does: comments, docstrings and the way lines are broken do not matter.
+
+    Args:
+        *places: Files and folders of the package; all of it by default.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for place in places or (".",):
+        root = PACKAGE / place
+        for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            for node in ast.walk(tree):
+                body = getattr(node, "body", None)
+                if isinstance(body, list):  # a text that stands alone is a docstring
+                    node.body = [part for part in body if not _is_text(part)] or [ast.Pass()]
+            digest.update((path.relative_to(PACKAGE).as_posix() + ast.unparse(tree)).encode())
+    return digest.hexdigest()[:16]
+
+
+def of_arrays(arrays: Iterable[NDArray | DiskArray], *settings: object) -> str:
+    """A fingerprint of data and settings."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for array in arrays:
+        for part in parts(array):
+            digest.update(np.ascontiguousarray(part))
+    return digest.hexdigest()
+
+
+def of_weights(model: nn.Module) -> str:
+    """A fingerprint of a model's weights."""
+    digest = hashlib.sha256()
+    for name, values in model.state_dict().items():
+        digest.update(name.encode() + values.detach().cpu().contiguous().float().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def of_model(model: nn.Module) -> str:
+    """A fingerprint of what a model is beside its weights: its classes, plain attributes such as the task, and shapes.
+
+    An attribute that cannot be looked into, such as an open file, is left out.
+    """
+    lines = [repr([(name, tuple(values.shape)) for name, values in model.state_dict().items()])]
+    for name, part in model.named_modules():
+        for key, value in [("", type(part)), *sorted(vars(part).items())]:
+            if not key.startswith("_") and key != "training" and (found := of_rule(value)) == of_rule(value):
+                lines.append(f"{name}.{key} {found}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def of_rule(value: Any) -> str:
+    """A text that is the same for values that do the same, in every process and wherever their code stands.
+
+    Of a function it holds the code without names of files and numbers of lines, the defaults, what it closes over and
+    the globals that it names; of an object its class and attributes; of a class its methods. What comes with Python,
+    with an installed package or with this library goes by its name.
+
+    A value that cannot be looked into, such as an open file, gets another text every time: never taken for the same.
+    """
+    return VERSION + ":" + hashlib.sha256(repr(_described(value, {})).encode()).hexdigest()
+
+
+def _described(value: Any, seen: dict[int, tuple[int, Any]]) -> Any:
+    """What a value is and does, in tuples of texts."""
+    if isinstance(value, _PLAIN) or type(value).__module__ in ("typing", "types"):
+        return type(value).__name__, repr(value)
+    if id(value) in seen:  # a function that calls itself, an object that holds itself
+        return "again", seen[id(value)][0]
+    seen[id(value)] = len(seen), value  # kept alive: Python gives the id of what is gone to the next
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().float().numpy()
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return "array", value.shape, value.dtype.str, hashlib.sha256(np.ascontiguousarray(value)).hexdigest()
+    if isinstance(value, Mapping):
+        return "mapping", sorted(repr((_described(k, dict(seen)), _described(v, dict(seen)))) for k, v in value.items())
+    if isinstance(value, (set, frozenset)):
+        return "set", sorted(repr(_described(v, dict(seen))) for v in value)
+    if isinstance(value, (tuple, list)):
+        return type(value).__name__, *(_described(v, seen) for v in value)
+    if isinstance(value, types.FunctionType):
+        return _of_function(value, seen)
+    if isinstance(value, type):
+        return _of_class(value, seen)
+    if isinstance(value, types.ModuleType):
+        return "module", value.__name__
+    if isinstance(value, _LOCKS):
+        return ("lock",)
+    try:
+        # As pickle takes objects apart: into the names of what makes them, and what they hold.
+        parts = None if type(value) is object or isinstance(value, Iterator) else value.__reduce_ex__(2)
+    except TypeError:
+        parts = None
+    return ("object", _described(parts, seen)) if parts else ("unknown", uuid.uuid4().hex)
+
+
+def _of_function(function: types.FunctionType, seen: dict[int, tuple[int, Any]]) -> Any:
+    held = []
+    for cell in function.__closure__ or ():
+        try:
+            held.append(cell.cell_contents)
+        except ValueError:  # not yet filled
+            held.append(None)
+    if _is_installed(function.__code__.co_filename):
+        return "named", function.__module__, function.__qualname__, _described(held, seen)
+    parts, names = _of_code(function.__code__)
+    globals_ = {name: function.__globals__[name] for name in names if name in function.__globals__}
+    return "function", parts, _described((function.__defaults__, function.__kwdefaults__, globals_, held), seen)
+
+
+def _of_code(code: types.CodeType) -> tuple[Any, set[str]]:
+    """Its instructions without places in files, and the names that they may look up among globals."""
+    parts: list[Any] = [code.co_code, code.co_names, code.co_varnames, code.co_freevars, code.co_argcount, code.co_flags]
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        inner, below = _of_code(constant) if isinstance(constant, types.CodeType) else (repr(constant), set())
+        parts.append(inner)
+        names |= below
+    return parts, names
+
+
+def _of_class(cls: type, seen: dict[int, tuple[int, Any]]) -> Any:
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    if cls.__module__ == "builtins" or (file and _is_installed(file)):
+        return "class", cls.__module__, cls.__qualname__
+    own = {}
+    for name, member in vars(cls).items():
+        if isinstance(member, property):
+            member = member.fget, member.fset
+        elif isinstance(member, (staticmethod, classmethod)):
+            member = type(member).__name__, member.__func__
+        elif not isinstance(member, types.MemberDescriptorType) and name not in _DULL:
+            member = getattr(member, "func", member)  # of a property that is kept
+        else:
+            continue
+        own[name] = member
+    return "class", cls.__qualname__, _described((cls.__bases__, own), seen)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_installed(file: str) -> bool:
+    return file.startswith((*_LIBRARIES, "<frozen"))

@@ -1,0 +1,57 @@
+"""Arrays with a header in a safetensors file: there whole or not at all, and nothing in it is ever executed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from biomark.machine.files import atomic_write
+
+
+def write(path: str | os.PathLike, arrays: Mapping[str, Any], header: Mapping[str, Any], kind: str = "biomark") -> None:
+    """Write arrays, all of numpy or all of torch.
+
+    Args:
+        path: File to write.
+        arrays: By name; each without gaps in memory.
+        header: What JSON can hold.
+        kind: The header's name in the file, by which :func:`read` knows what the file is.
+    """
+    if all(type(array).__module__ == "torch" for array in arrays.values()):
+        from safetensors.torch import save
+    else:
+        from safetensors.numpy import save
+    with atomic_write(path) as partial:
+        # Not `save_file`: its files may be read by their owner alone, and these are there to be handed on.
+        partial.write_bytes(save(dict(arrays), {kind: json.dumps(header)}))
+
+
+def read(
+    path: str | os.PathLike, what: str, kind: str = "biomark", framework: str = "pt"
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and arrays.
+
+    Args:
+        path: The file.
+        what: What it should hold, in words, for the message when it does not.
+        kind: As given to :func:`write`.
+        framework: ``"pt"`` for tensors, ``"np"`` for arrays.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It holds something else.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"no {what} at {path}: save one there first.")
+    try:
+        with safe_open(path, framework=framework) as file:
+            header = json.loads((file.metadata() or {})[kind])
+            return header, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is no {what} that biomark wrote ({error}).") from error

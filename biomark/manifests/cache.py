@@ -1,0 +1,92 @@
+"""Prepared scans on disk: one file a case, complete or not there at all.
+
+Any number of processes may write into one folder, and each may be killed at any time: a file gets its name when all of
+it has been written, and two processes that prepare the same scan write the same file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from biomark.machine import fingerprints
+from biomark.machine.files import atomic_write
+from biomark.manifests.preparation import Prepared
+from biomark.scans.grid import Grid
+from biomark.tasks import Task
+
+# Another code may give other voxels.
+_COMPUTES = ("agatston", "candidates.py", "tasks.py", "grids.py", "scans", "manifests")
+
+
+def cache_folder() -> Path:
+    """Where prepared scans are kept: ``$BIOMARK_CACHE``, else ``~/.cache/biomark/scans``. It may be deleted."""
+    return Path(os.environ.get("BIOMARK_CACHE") or "~/.cache/biomark/scans").expanduser()
+
+
+def key(image: Path, mask: Path | None, slice: int | None, settings: str) -> str:
+    """A fingerprint of files and settings.
+
+    A file is known by its place, its size and its times of writing: reading the bytes of ten thousand scans, to learn
+    that nothing has changed, would take as long as preparing them.
+    """
+    digest = hashlib.sha256(repr((slice, settings)).encode())
+    for path in (image, mask):
+        for file in _files(path) if path else ():
+            stat = file.stat()
+            digest.update(repr((str(file.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)).encode())
+    return digest.hexdigest()[:32]
+
+
+def settings(task: Task, grid: Grid, crop: bool) -> str:
+    """What decides, beside the files, what a scan becomes: the task's rules, the grid and the library's code."""
+    return repr((task.rules(), grid, crop, fingerprints.of_code(*_COMPUTES)))
+
+
+def save(path: Path, case: Prepared) -> None:
+    """Write a case."""
+    arrays = {"image": case.image, "weights": case.weights} | ({} if case.mask is None else {"mask": case.mask})
+    about = {name: getattr(case, name) for name in ("spacing_mm", "total", "slice", "findings")}
+    with atomic_write(path) as partial:
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, partial, {"biomark": json.dumps(about)})
+
+
+def about(path: Path) -> dict[str, Any] | None:
+    """What is known of a case beside its arrays; None when there is no such file, or a damaged one."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return json.loads(file.metadata()["biomark"])
+    except (FileNotFoundError, SafetensorError, KeyError, TypeError, json.JSONDecodeError):
+        return None
+
+
+class Stored(Sequence):
+    """One array of each of many cases, memory-mapped and read case by case."""
+
+    def __init__(self, paths: Sequence[Path], name: str) -> None:
+        self._paths, self._name = list(paths), name
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> NDArray:
+        try:
+            with safe_open(self._paths[index], framework="numpy") as file:
+                return file.get_tensor(self._name)
+        except (FileNotFoundError, SafetensorError) as error:
+            raise FileNotFoundError(
+                f"{self._paths[index]} was removed or damaged after it was read: call read_manifest again."
+            ) from error
+
+
+def _files(path: Path) -> Iterator[Path]:
+    yield from sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else (path,)

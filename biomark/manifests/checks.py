@@ -1,0 +1,238 @@
+"""Check every row of a manifest before a pixel is read, and find all that is wrong at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from biomark.manifests import cross_checks
+from biomark.manifests.sheet import COLUMNS, REQUIRED, Problem, grouped, identifier, number, read_sheet
+from biomark.scans.nifti import is_nifti
+from biomark.scans.preview import Preview, preview
+from biomark.scans.reader import missing
+from biomark.scans.scan import ScanError
+from biomark.tasks import TASKS, Task
+
+_SUGGESTIONS = 20  # searching a folder of thousands for a similar name takes a while, and the first few tell the story
+_FACTORS = (10.0, 100.0, 1000.0)
+_SQUARES = {("cm2", 100.0): "mm2"}
+
+
+def checked(
+    csv: str | Path,
+    task: Task | str,
+    root: str | Path | None,
+    plausible: tuple[float, float] | None,
+    allow_outside: bool,
+    progress: bool,
+    required: tuple[str, ...] = REQUIRED,
+    known: tuple[str, ...] = COLUMNS,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The sheet's rows, and its problems by row.
+
+    Arguments are as for :func:`biomark.manifests.read`, and ``required`` and ``known`` as for
+    :func:`~biomark.manifests.sheet.read_sheet`.
+    """
+    task, path = TASKS[task] if isinstance(task, str) else task, Path(csv).expanduser()
+    # Absolute, so that no path is so short that it could be part of a word.
+    root = (path.parent if root is None else Path(root).expanduser()).absolute()
+    table, found = read_sheet(path, required, known)
+    checker = Checker(task, root, allow_outside, plausible or task.plausible, found, required)
+    rows = checker.check(table, progress)
+    return rows, pd.DataFrame(sorted(checker.found), columns=Problem._fields)
+
+
+def judged(
+    rows: pd.DataFrame, problems: pd.DataFrame
+) -> tuple[dict[int, str], dict[int, str], dict[int, dict[str, Any]]]:
+    """What a sheet's problems mean to whoever measures its scans, in words that may be shown with an id.
+
+    A value is there for comparison only, so that a wrong one keeps no scan from being measured.
+
+    Returns:
+        By row why it cannot be measured, what is wrong with its value, and what to list for a line that is no row.
+    """
+    images = dict(zip(rows["row"], rows["image"], strict=True))
+    reasons: dict[int, list[str]] = {}
+    remarks, lines = {}, {}
+    for problem in problems.itertuples(index=False):
+        # What stands in a cell instead of a number could be a name.
+        sentence = re.sub(r"^(the \w+) (['\"]).*\2 is not a number", r"\1 is not a number", problem.problem)
+        if problem.row not in images:
+            # In such a line no cell is surely the id.
+            lines[problem.row] = {"id": None, "problem": f"Row {problem.row} of the sheet {sentence}"}
+        elif problem.column == "value":
+            remarks[problem.row] = f"The spreadsheet's value is left out: {sentence}"
+        else:
+            reasons.setdefault(problem.row, []).append(sentence)
+    return {row: " ".join(several) for row, several in reasons.items()}, remarks, lines
+
+
+@dataclass
+class Checker:
+    """What a sheet is checked against, and what was found so far.
+
+    Attributes:
+        task: What the values are.
+        root: Folder in which all paths begin.
+        allow_outside: Whether paths may lead out of it.
+        plausible: Lowest and highest value.
+        found: The problems, in no order.
+        required: The columns in which no cell may be empty.
+    """
+
+    task: Task
+    root: Path
+    allow_outside: bool
+    plausible: tuple[float, float]
+    found: list[Problem]
+    required: tuple[str, ...] = REQUIRED
+    _missing: int = 0
+    _grouped: set[str] = field(default_factory=set)
+    _sizes: dict[Path, Preview] = field(default_factory=dict)
+
+    def check(self, table: pd.DataFrame, progress: bool) -> pd.DataFrame:
+        """Check all rows.
+
+        Returns:
+            One row a case, with paths made whole and numbers read; what could not be read is None.
+        """
+        self._grouped = grouped(table["value"]) if "value" in table else set()
+        rows = [
+            self._row(dict(zip(table.columns, cells, strict=True)))
+            for cells in tqdm(
+                table.itertuples(index=False), "checking", len(table), disable=not progress, unit="row", leave=False
+            )
+        ]
+        self.found += cross_checks.repeats(rows, self._sizes, self.task.ndim)
+        self._columns(rows)
+        self.found += cross_checks.unlike(rows)
+        self.found += cross_checks.leaks(rows)
+        names = ["row", "id", "image", "value", "slice", "mask", "split", "group"]
+        return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in names})
+
+    def _row(self, cells: dict) -> dict:
+        def problem(column: str, sentence: str) -> None:
+            end = "" if sentence.endswith(("?", ".")) else "."
+            self.found.append(Problem(cells["row"], cells.get("id", ""), column, sentence + end))
+
+        def tried(column: str, reader: Callable, *more: object) -> object:
+            """What ``reader`` makes of a cell; None, and a problem, where it cannot."""
+            text = cells.get(column, "")
+            if column not in cells or (text == "" and column not in self.required):
+                return None
+            try:
+                return reader(text, *more)
+            except (ScanError, OSError) as error:
+                problem(column, str(error))
+                return None
+
+        image = tried("image", self._path)
+        size = tried("image", lambda _: self._size(image)) if image else None
+        mask = tried("mask", self._path)
+        return {
+            "row": cells["row"],
+            "id": tried("id", identifier) or cells.get("id", ""),
+            "image": image,
+            "real": image and image.resolve(),
+            "value": tried("value", self._value),
+            "slice": tried("slice", self._slice, size),
+            "cell": cells.get("slice", ""),
+            "mask": mask if mask and tried("mask", lambda _: _fits(mask, size)) else None,
+            "split": cells.get("split"),
+            "group": cells.get("group"),
+        }
+
+    def _path(self, text: str) -> Path:
+        if not text or "\0" in text:
+            raise ScanError("no path is given" if not text else "this is no path")
+        path = self.root / text
+        try:
+            # With links followed: a link may not lead out of the root either.
+            inside = path.resolve().is_relative_to(self.root.resolve())
+            if not inside and not self.allow_outside:
+                raise ScanError(
+                    f"{text!r} leads out of the data root {self.root}: give a path inside it, another root=, or "
+                    "allow_outside=True"
+                )
+            exists = path.exists()
+        except (OSError, RuntimeError) as error:  # a name too long, a link to itself, a folder that is closed
+            raise ScanError(f"{text!r} cannot be opened ({type(error).__name__})") from error
+        if exists:
+            return path
+        if "\\" in text and (self.root / text.replace("\\", "/")).exists():
+            raise ScanError(f"there is no {text!r}: write / instead of \\ in paths")
+        self._missing += 1
+        raise ScanError(missing(path) if self._missing <= _SUGGESTIONS else f"{path} does not exist")
+
+    def _size(self, path: Path) -> Preview:
+        if path not in self._sizes:  # many rows may be slices of one scan
+            self._sizes[path] = preview(path)
+        return self._sizes[path]
+
+    def _value(self, text: str) -> float:
+        value, (low, high) = number(text, "value"), self.plausible
+        plain = text.replace(".", "")
+        if text in self._grouped and low <= float(plain) <= high:
+            raise ScanError(f"the value {text!r} may mean {plain} or {text}0: write the one that it means")
+        if value < 0:
+            raise ScanError(f"the value {text} is negative, which no {self.task.name} is")
+        if low <= value <= high:
+            return value
+        sentence = f"the value {text} lies outside {low:g} to {high:g} {self.task.unit}"
+        for factor in _FACTORS:
+            fits = {"large": low <= value / factor <= high, "small": low <= value * factor <= high and value > 0}
+            for way in (way for way, fit in fits.items() if fit):
+                unit = _SQUARES.get((self.task.unit, factor)) if way == "large" else None
+                sentence += f" and would be usual if it were {factor:g} times too {way}"
+                sentence += f": is it in {unit} instead of {self.task.unit}?" if unit else ": check its unit"
+                raise ScanError(sentence)
+        # Who can do without values is not asked what is plausible.
+        raise ScanError(f"{sentence}: check it" + ", or give plausible=(lowest, highest)" * ("value" in self.required))
+
+    def _slice(self, text: str, size: Preview | None) -> int:
+        index = number(text, "slice")
+        if not index.is_integer() or index < 0:
+            raise ScanError(f"the slice {text} is no whole number from 0 (feet) on")
+        if self.task.ndim != 2:
+            raise ScanError(f"the task {self.task.key!r} measures a volume: leave the slice empty")
+        if size is not None and index >= size.slices:
+            most = "has" if size.exact else "holds at most"
+            raise ScanError(f"there is no slice {text}: the image {most} {size.slices}, counted from 0 (feet)")
+        return int(index)
+
+    def _columns(self, rows: list[dict]) -> None:
+        """What is wrong with a column as a whole."""
+        for column in ("mask", "split", "group"):
+            empty = [row for row in rows if not row[column]]
+            # A mask that could not be read has had its problem already.
+            told = {problem.row for problem in self.found if problem.column == column}
+            if len(empty) < len(rows):
+                for row in empty:
+                    if row["row"] not in told:
+                        sentence = f"no {column} is given, though other rows have one: all rows need one, or none."
+                        self.found.append(Problem(row["row"], row["id"], column, sentence))
+
+
+def _fits(mask: Path, image: Preview | None) -> bool:
+    """Whether a mask is a NIfTI file of the image's size.
+
+    Raises:
+        ScanError: It is not.
+    """
+    if not is_nifti(mask):
+        raise ScanError(f"{mask} is no NIfTI file (.nii, .nii.gz); convert the mask to one")
+    own = preview(mask)
+    if image is not None and not image.holds(own):
+        plane = "" if image.plane is None else f" of {image.plane[0]} x {image.plane[1]}"
+        raise ScanError(
+            f"the mask has {own.slices} slices of {own.plane[0]} x {own.plane[1]}, but its image has {image.slices}"
+            f"{plane}: draw it on that image"
+        )
+    return True

@@ -1,0 +1,19 @@
+"""Run records: what was run, on what, by which code, and what came out."""
+
+from biomark.machine.files import runs_folder
+from biomark.records import claim
+from biomark.records.provenance import code_digest, data_digest
+from biomark.records.run import SCHEMA, parameters, predictions, read, reference, write
+
+__all__ = [
+    "SCHEMA",
+    "claim",
+    "code_digest",
+    "data_digest",
+    "parameters",
+    "predictions",
+    "read",
+    "reference",
+    "runs_folder",
+    "write",
+]

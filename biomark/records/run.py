@@ -1,0 +1,209 @@
+"""Run records: what was run, on what, by which code, and what came out."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import io
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_origin
+
+import pandas as pd
+
+from biomark.machine.files import atomic_write
+from biomark.records import provenance
+
+SCHEMA = 1
+
+
+def parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """The notebook's parameters, checked: call it right after the parameters cell with ``globals()``.
+
+    papermill runs a notebook whose parameter was misspelt as if nothing had been said. Here the annotations of the
+    parameters cell (``epochs: int = 8``) are the list of what may be set, and of which type.
+
+    Args:
+        namespace: The notebook's ``globals()``.
+
+    Returns:
+        Name and value of each parameter.
+
+    Raises:
+        ValueError: A name that is not declared, or a value of another type, with the nearest declared name.
+        FileExistsError: The folder ``out``, where the chapter has one, already holds a run: better said now than after
+            the training.
+    """
+    declared = {k: v for k, v in namespace.get("__annotations__", {}).items() if k in namespace}
+    plain = (bool, int, float, str, list, dict, type(None))
+    for name, value in namespace.items():
+        # IPython's own names (In, Out, exit ...) are excluded; what papermill injects is a plain literal.
+        if name.startswith("_") or name in declared or name in ("In", "Out") or type(value) not in plain:
+            continue
+        close = difflib.get_close_matches(name, declared, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"the parameters are {', '.join(declared)}."
+        raise ValueError(f"this chapter has no parameter {name!r}: {hint}")
+    for name, kind in declared.items():
+        value = namespace[name]
+        fits = isinstance(value, get_origin(kind) or kind) and (kind is bool or not isinstance(value, bool))
+        if not fits and not (kind is float and type(value) is int):
+            raise ValueError(f"parameter {name!r} must be of type {getattr(kind, '__name__', kind)}, but is {value!r}.")
+    if "out" in declared and namespace["out"]:
+        _refuse_a_second_run(Path(namespace["out"]))
+    return {name: namespace[name] for name in declared}
+
+
+def write(
+    folder: str | os.PathLike,
+    *,
+    parameters: Mapping[str, Any],
+    report: Any = None,
+    history: Any = None,
+    data: Sequence[Any] = (),
+    extra: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write ``run.json`` and, with a report, ``predictions.csv``; each whole or not at all.
+
+    Args:
+        folder: Made if missing.
+        parameters: What the run was asked for.
+        report: A :class:`~biomark.evaluation.report.Report`.
+        history: A :class:`~biomark.training.History`.
+        data: The cohorts that it was trained and tested on; their fingerprint is kept.
+        extra: What else came out, such as the scores of post hoc maps: numbers, texts, lists, arrays and mappings.
+        overwrite: Replace another run in that folder, its predictions too.
+
+    Returns:
+        Path of ``run.json``.
+
+    Raises:
+        FileExistsError: The folder already holds a run.
+        TypeError: Parameters or ``extra`` hold what JSON cannot, or ``data`` is a cohort and no list of them.
+    """
+    if not isinstance(data, Sequence):
+        raise TypeError(f"data is a {type(data).__name__}: give a list of cohorts, data=(train, test).")
+    target = Path(folder).expanduser() / "run.json"
+    if not overwrite:
+        _refuse_a_second_run(target.parent)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    record = {
+        "schema": SCHEMA,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "parameters": dict(parameters),
+        "metrics": report.to_dict() if report is not None else {},
+        "training": dict(vars(history)) if history is not None else {},
+        "extra": dict(extra or {}),
+        "data_digest": provenance.data_digest(*data),
+        "code_digest": provenance.code_digest(),
+        "git_commit": provenance.git_commit(),
+        "predictions_digest": "",
+        "versions": provenance.versions(),
+        "machine": provenance.machine(),
+    }
+    if report is not None:
+        predictions = report.to_frame().to_csv(index=False)
+        record["predictions_digest"] = _digest(predictions.encode())
+    told = json.dumps(_finite(record), indent=2, allow_nan=False)
+    for stale in (target, target.with_name("predictions.csv")):  # so that what is stopped half way is no run
+        stale.unlink(missing_ok=True)
+    if report is not None:
+        with atomic_write(target.with_name("predictions.csv")) as partial:
+            partial.write_text(predictions, encoding="utf-8")
+    with atomic_write(target) as partial:
+        partial.write_text(told + "\n", encoding="utf-8")
+    return target
+
+
+def read(folder: str | os.PathLike) -> dict[str, Any]:
+    """Read the ``run.json`` of a folder.
+
+    Raises:
+        FileNotFoundError: No run there.
+        ValueError: The file is damaged or of a later schema.
+    """
+    path = Path(folder).expanduser() / "run.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no run.json: give the folder of a finished run.")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not readable JSON ({error}): run it again.") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} holds no record: run it again.")
+    if record.get("schema") != SCHEMA:
+        raise ValueError(
+            f"{path} has schema {record.get('schema')!r}, this biomark reads {SCHEMA}: use the biomark that wrote it."
+        )
+    return record
+
+
+def predictions(folder: str | os.PathLike) -> pd.DataFrame:
+    """Read the ``predictions.csv`` of a run, one row a case.
+
+    Raises:
+        FileNotFoundError: No run there, or one without predictions.
+        ValueError: The file is not the one that the run wrote.
+    """
+    path = Path(folder).expanduser() / "predictions.csv"
+    kept = read(folder).get("predictions_digest")
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds a run without predictions.csv: give a run that wrote a report.")
+    text = path.read_bytes()
+    if kept and kept != _digest(text):
+        raise ValueError(f"{path} is not of the run.json beside it: run it again.")
+    # "NA" and "None" are names of cases; only an empty cell is missing.
+    return pd.read_csv(io.BytesIO(text), dtype={"id": str}, keep_default_na=False, na_values=[""])
+
+
+def reference(name: str) -> Path:
+    """Folder of run records that the book draws, so that what took hours need not be run again to be looked at.
+
+    Args:
+        name: A folder of ``book/reference``.
+
+    Returns:
+        The folder in a clone of the repository, or what an installed biomark brought of it.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+    """
+    here = Path(__file__).parent
+    roots = (here.parent / "book" / "reference", here / "reference")
+    for root in roots:
+        if (root / name).is_dir():
+            return root / name
+    known = sorted(path.name for root in roots if root.is_dir() for path in root.iterdir() if path.is_dir())
+    raise FileNotFoundError(
+        f"there are no reference records {name!r}: choose one of {', '.join(known)}."
+        if known
+        else "this biomark came without its reference records: install it from a clone of its repository."
+    )
+
+
+def _refuse_a_second_run(folder: Path) -> None:
+    if (folder / "run.json").exists():
+        raise FileExistsError(f"{folder / 'run.json'} already holds a run: choose another folder, or remove it.")
+
+
+def _finite(value: Any, place: str = "the record") -> Any:
+    """JSON has no nan: what is not known becomes null."""
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v, f"{place}, {k!r}") for k, v in value.items()}
+    if hasattr(value, "tolist"):  # arrays, tensors and columns, and the numbers in them
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_finite(v, place) for v in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if not isinstance(value, (str, int, float, type(None))):
+        raise TypeError(f"{place} holds a {type(value).__name__}, which JSON cannot: give numbers, texts or lists.")
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()[:16]  # a checkout may end lines otherwise

@@ -1,0 +1,569 @@
+"""Manifests: every slip is named by its row, one bad scan loses nothing else, and a killed run goes on."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+from dicom_files import body_hu, ct_slice, save, series
+from pydicom.pixels import apply_modality_lut
+
+import biomark as bm
+from biomark.manifests import manifest
+from biomark.scans import Grid, ManifestError, ScanError, check_manifest, read_manifest
+from biomark.scans.anonymous import anonymous
+
+PMA = bm.TASKS["pma"]
+# RAS millimetres of index (column, row, slice), as radiologists see it.
+AFFINE = np.array([[-7.0, 0, 0, 168], [0, -7, 0, 168], [0, 0, 2, 0], [0, 0, 0, 1]])
+COLUMNS = ("id", "image", "value", "slice", "mask", "split", "group")
+
+
+def nifti(path: Path, slices: int = 4, data: np.ndarray | None = None) -> Path:
+    """Slices of `body_hu`, or of the data given as (D, H, W)."""
+    data = np.stack([body_hu(k) for k in range(slices)]) if data is None else data
+    image = nib.Nifti1Image(np.ascontiguousarray(data.transpose(2, 1, 0)), AFFINE)
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
+    return path
+
+
+def sheet(path: Path, rows: list, columns: tuple[str, ...] = COLUMNS) -> Path:
+    """Write rows of cells as CSV, as they are."""
+    path.write_text("\n".join([",".join(columns), *(",".join(map(str, row)) for row in rows)]), encoding="utf-8")
+    return path
+
+
+def cohort_of(folder: Path, rows: list, columns: tuple[str, ...] = ("id", "image", "value"), **options) -> bm.Cohort:
+    path = sheet(folder / "m.csv", rows, columns)
+    return read_manifest(path, "pma", **{"cache": folder / "cache", "progress": False} | options)
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """Three scans: NIfTI, a DICOM folder and one DICOM file."""
+    nifti(tmp_path / "a.nii.gz")
+    series(tmp_path / "b")
+    save(ct_slice(body_hu(7), (-168.0, -168.0, 0.0)), tmp_path / "c.dcm")
+    return tmp_path
+
+
+ROWS = [("one", "a.nii.gz", 31.5), ("two", "b", 28), ("three", "c.dcm", "4.1e1")]
+
+
+# --- what is read ----------------------------------------------------------------------------------------
+
+
+def test_a_folder_and_a_spreadsheet_are_a_cohort(scans):
+    cohort = cohort_of(scans, ROWS)
+    assert cohort.ids == ("one", "two", "three") and list(cohort.values) == [31.5, 28, 41]
+    assert cohort.images.shape == cohort.weights.shape == (3, 144, 168) and cohort.masks is None
+    np.testing.assert_array_equal(cohort.spacing_mm, np.full((3, 2), 3.0))
+    assert list(cohort.about["row"]) == [2, 3, 4] and list(cohort.about["slice"]) == [2, 2, 0]
+    assert "number 2 of 0 to 3, the middle one" in " ".join(cohort.about["findings"][0])
+    assert cohort.set_aside is None
+    # The disc of 40 HU, 19.2 voxels of 7 mm in radius, is all candidate.
+    for case, k in zip(cohort, (2, 2, 7), strict=True):
+        assert case.weights.sum(dtype=float) == pytest.approx(PMA.weigh(body_hu(k), (7, 7)).sum(), rel=1e-5)
+    np.testing.assert_array_equal(cohort.images[0], cohort.images[1])  # the same slice, as NIfTI and as DICOM
+
+
+def test_masks_splits_and_groups(scans):
+    drawn = np.zeros((4, 48, 48), np.uint8)
+    drawn[1, 20:30, 10:30] = 1
+    nifti(scans / "drawn.nii.gz", data=drawn)
+    rows = [
+        ("one", "a.nii.gz", 30, 1, "drawn.nii.gz", "train", "p1"),
+        ("two", "b", 30, 1, "drawn.nii.gz", "train", "p1"),
+        ("three", "a.nii.gz", 30, 2, "drawn.nii.gz", "test", "p2"),
+    ]
+    cohort = cohort_of(scans, rows, COLUMNS)
+    assert cohort.masks.dtype == bool and cohort.masks.shape == cohort.images.shape
+    area = cohort.masks.sum((1, 2)) * 9 / 100
+    assert area[0] == area[1] == pytest.approx(200 * 49 / 100, rel=0.03) and area[2] == 0
+    train = cohort[cohort.about["split"] == "train"]
+    assert train.ids == ("one", "two") and list(train.about["group"]) == ["p1", "p1"]
+    for seed in range(8):
+        first, second = cohort.split(0.6, seed)
+        assert not set(first.about["group"]) & set(second.about["group"])
+
+
+def test_native_voxels_are_the_file_s_to_the_last_bit(scans):
+    cohort = cohort_of(scans, ROWS, grid=Grid((48, 48), None))
+    np.testing.assert_array_equal(cohort.images, np.stack([body_hu(k) for k in (2, 2, 7)]).astype(np.float32))
+    for case in cohort:
+        np.testing.assert_array_equal(case.weights, PMA.weigh(case.image, case.spacing_mm))
+    assert cohort[0].spacing_mm == (7.0, 7.0)
+
+
+def test_a_heart_box_for_calcium(tmp_path):
+    from test_scans_heart import chest
+
+    spacing = (4.0, 3.0, 3.0)
+    hu = chest(spacing)
+    hu[25:27, 38:41, 60:64] = 300  # calcium in the heart's front
+    bm.scans.write_dicom(tmp_path / "chest", hu, spacing)
+    path = sheet(tmp_path / "m.csv", [("a", "chest", 100)], ("id", "image", "value"))
+    cohort = read_manifest(path, "cac", cache=tmp_path / "cache", progress=False)
+    assert cohort.images.shape == (1, 44, 96, 96) and tuple(cohort.spacing_mm[0]) == (3, 2, 2)
+    box = bm.scans.heart_box(bm.scans.read(tmp_path / "chest"))
+    total = bm.TASKS["cac"].weigh(box.hu, spacing).sum(dtype=float)
+    assert total > 0 and cohort.weights.sum(dtype=float) == pytest.approx(total, rel=1e-5)
+
+
+def test_excel(scans):
+    pytest.importorskip("openpyxl")
+    pd.DataFrame(ROWS, columns=["ID", "Image ", "value"]).to_excel(scans / "m.xlsx", index=False)
+    cohort = read_manifest(scans / "m.xlsx", "pma", cache=scans / "cache", progress=False)
+    assert cohort.ids == ("one", "two", "three") and list(cohort.values) == [31.5, 28, 41]
+    (scans / "bad.xlsx").write_text("no archive")
+    with pytest.raises(ValueError, match="cannot be read as Excel"):
+        check_manifest(scans / "bad.xlsx", "pma")
+
+
+def test_without_openpyxl_the_sentence_says_what_to_do(scans, monkeypatch):
+    (scans / "m.xlsx").write_bytes(b"PK")
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(ImportError, match=r'pip install "biomark\[excel\]", or save the sheet as CSV'):
+        check_manifest(scans / "m.xlsx", "pma")
+
+
+@pytest.mark.parametrize(
+    "text", ["\ufeffid;image;value\r\nä;a.nii.gz;31.5\r\n;;\r\n", "id\timage\tvalue\nä\ta.nii.gz\t31.5"]
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_csv_as_spreadsheets_write_it(scans, text, encoding):
+    (scans / "m.csv").write_bytes(text.encode(encoding, errors="ignore"))
+    assert read_manifest(scans / "m.csv", PMA, cache=scans / "c", progress=False).ids == ("ä",)
+
+
+@pytest.mark.parametrize(
+    ("values", "read"),
+    [
+        (["31,5", "28,25", "30"], [31.5, 28.25, 30]),
+        (["31.5", "28.25", "30"], [31.5, 28.25, 30]),
+        (["31,512", "28,113", "30,007"], [31.512, 28.113, 30.007]),
+        (["12,5", "1.204", "1.017,5"], [12.5, 1204, 1017.5]),  # a point beside decimal commas sets off thousands
+    ],
+)
+def test_where_semicolons_separate_a_comma_may_be_the_decimal_mark(scans, values, read):
+    rows = [
+        f"{i};{name};{value}" for i, (name, value) in enumerate(zip(("a.nii.gz", "b", "c.dcm"), values, strict=True))
+    ]
+    (scans / "m.csv").write_text("\n".join(["id;image;value", *rows]))
+    how = {"plausible": (0, 5000), "cache": scans / "c", "progress": False, "strict": False}
+    assert read_manifest(scans / "m.csv", PMA, **how).values.tolist() == read
+
+
+@pytest.mark.parametrize("separator", [";", ","])
+def test_a_number_that_may_be_grouped_by_thousands_is_asked_for(scans, separator):
+    """Among 85 and 412, 1.234 may be the highest of all values or one of the lowest."""
+    rows = [f"{i},{name},{v}" for i, (name, v) in enumerate([("a.nii.gz", "85"), ("b", "1.234"), ("c.dcm", "2.017")])]
+    (scans / "m.csv").write_text("\n".join(["id,image,value", *rows]).replace(",", separator))
+    problems = check_manifest(scans / "m.csv", PMA, plausible=(0, 5000), progress=False)
+    asked = problems[problems["column"] == "value"]
+    assert asked["row"].tolist() == [3, 4]
+    assert "'1.234' may mean 1234 or 1.2340" in asked["problem"].iloc[0]
+
+
+def test_decimals_of_three_digits_in_all_rows_are_decimals(scans):
+    rows = [
+        f"{i},{name},{v}" for i, (name, v) in enumerate([("a.nii.gz", "31.512"), ("b", "28.113"), ("c.dcm", "9.007")])
+    ]
+    (scans / "m.csv").write_text("\n".join(["id,image,value", *rows]))
+    assert check_manifest(scans / "m.csv", PMA, progress=False).empty
+
+
+def test_decimals_that_could_not_be_thousands_are_decimals(scans):
+    """28125 cm2 are no muscle."""
+    (scans / "m.csv").write_text("id,image,value\n0,a.nii.gz,31\n1,b,28.125\n2,c.dcm,40\n")
+    assert check_manifest(scans / "m.csv", PMA, progress=False).empty
+
+
+# --- what is wrong with a sheet --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def faulty(tmp_path):
+    """A sheet in which each row has a fault of another kind: its path, and what should be said of it."""
+    root = tmp_path / "data"
+    root.mkdir()
+    nifti(root / "good.nii", 60)
+    nifti(root / "mask.nii", data=np.ones((60, 48, 48), np.uint8))
+    nifti(root / "small.nii", data=np.ones((60, 40, 48), np.uint8))
+    series(root / "folder")
+    nifti(tmp_path / "elsewhere.nii")
+    (root / "link.nii").symlink_to(tmp_path / "elsewhere.nii")
+    (root / "empty.nii").touch()
+    (root / "nothing").mkdir()
+    (root / "photo.png").write_bytes(b"\x89PNG" + bytes(200))
+    (root / "damaged.nii").write_bytes(b"no header at all" * 30)
+    nib.save(nib.Nifti1Image(np.zeros((4, 4, 4, 5), np.int16), AFFINE), root / "film.nii")
+    save(ct_slice(body_hu(), (0, 0, 0), Modality="MR"), root / "mr.dcm")
+    whole = save(ct_slice(body_hu(), (0, 0, 0)), root / "cut.dcm").read_bytes()
+    (root / "cut.dcm").write_bytes(whole[:500])
+    (root / "scout").mkdir()
+    save(ct_slice(body_hu(), (0, 0, 0), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), root / "scout" / "0.dcm")
+
+    good = {"image": "good.nii", "value": "30", "mask": "mask.nii", "split": "train"}
+    faults: list[tuple[dict, str, str]] = [
+        ({"image": "god.nii"}, "image", "perhaps meant 'good.nii'"),
+        ({"image": ""}, "image", "no path is given"),
+        ({"image": "../elsewhere.nii"}, "image", "leads out of the data root"),
+        ({"image": str(tmp_path / "elsewhere.nii")}, "image", "leads out of the data root"),
+        ({"image": "link.nii"}, "image", "leads out of the data root"),
+        ({"image": r"folder\0.dcm"}, "image", r"write / instead of \ in paths"),
+        ({"image": "empty.nii"}, "image", "is empty"),
+        ({"image": "nothing"}, "image", "holds no DICOM image among its 0 files"),
+        ({"image": "scout"}, "image", "holds no DICOM image among its 1 files"),
+        ({"image": "photo.png"}, "image", "neither a DICOM image nor NIfTI"),
+        ({"image": "damaged.nii"}, "image", "cannot be read as NIfTI"),
+        ({"image": "film.nii"}, "image", "save one 3-D volume"),
+        ({"image": "mr.dcm"}, "image", "modality MR, not CT"),
+        ({"image": "cut.dcm"}, "image", "truncated"),
+        ({"id": ""}, "id", "no id is given"),
+        ({"id": "p/1"}, "id", "cannot name a file"),
+        ({"value": ""}, "value", "no value is given"),
+        ({"value": "n/a"}, "value", "not a number"),
+        ({"value": "inf"}, "value", "not a number"),
+        ({"value": "-30"}, "value", "negative"),
+        ({"value": '"31,5"'}, "value", "write '31.5' if it is a decimal"),
+        ({"value": '"1,234"'}, "value", "write '1234' or '1.234', whichever it means"),
+        ({"value": "3050"}, "value", "in mm2 instead of cm2?"),
+        ({"value": "0.3"}, "value", "100 times too small"),
+        ({"value": "1e9"}, "value", "outside 4 to 150 cm2"),
+        ({"slice": "60"}, "slice", "no slice 60: the image has 60"),
+        ({"slice": "-1"}, "slice", "no whole number from 0"),
+        ({"slice": "1.5"}, "slice", "no whole number from 0"),
+        ({"slice": '"1,5"'}, "slice", "has a comma"),
+        ({"image": "folder", "slice": "4", "mask": "mask.nii"}, "slice", "holds at most 4"),
+        ({"mask": "msk.nii"}, "mask", "perhaps meant 'mask.nii'"),
+        ({"mask": "small.nii"}, "mask", "of 40 x 48, but its image has 60 of 48 x 48"),
+        ({"mask": "folder"}, "mask", "convert the mask"),
+        ({"mask": ""}, "mask", "no mask is given, though other rows have one"),
+        ({"split": ""}, "split", "no split is given, though"),
+        ({"split": "Train"}, "split", "written 'train' in row 2"),
+        ({"group": ""}, "group", "no group is given, though"),
+    ]
+    rows, expected = [{"id": "fine"}], []
+    for fault, column, words in faults:
+        expected.append((len(rows) + 2, column, words))
+        if fault.get("image") == "folder":
+            expected.append((len(rows) + 2, "mask", "60 slices"))
+        rows.append(fault)
+    # Faults between two rows are named in both.
+    pairs = [
+        ({"id": "twice"}, {"id": "twice"}, "id", "also that of row"),
+        ({"slice": "59"}, {"slice": "59"}, "image", "same image and slice"),
+        ({"group": "leak"}, {"group": "leak", "split": "test"}, "split", "another split in row"),
+    ]
+    for first, second, column, words in pairs:
+        expected += [(len(rows) + 2, column, words), (len(rows) + 3, column, words)]
+        rows += [first, second]
+    lines = [
+        [{**good, "id": f"case{k}", "slice": k, "group": f"patient{k}", **row}[c] for c in COLUMNS]
+        for k, row in enumerate(rows)
+    ]
+    expected.append((len(rows) + 2, "", "decimal comma"))
+    lines.append(["last", "good.nii", "31,5", 58, "mask.nii", "train", "patient"])
+    expected.append((1, "value", "there are 2 columns 'value'"))
+    return sheet(
+        root / "m.csv", [[*line, ""] for line in lines[:-1]] + [[*lines[-1], "x"]], (*COLUMNS, "Value")
+    ), expected
+
+
+def test_every_planted_fault_is_named_by_its_row(faulty):
+    path, expected = faulty
+    assert len({words for *_, words in expected}) >= 30
+    problems = check_manifest(path, "pma", progress=False)
+    found = sorted(zip(problems["row"], problems["column"], strict=True))
+    assert found == sorted((row, column) for row, column, _ in expected)
+    for row, column, words in expected:
+        there = problems[(problems["row"] == row) & (problems["column"] == column)]
+        assert any(words in sentence for sentence in there["problem"]), (row, words, list(there["problem"]))
+    with pytest.raises(ManifestError, match=f"{len(expected)} problems") as caught:
+        read_manifest(path, "pma", progress=False)
+    assert caught.value.problems.equals(problems)
+    assert all(words in str(caught.value) for *_, words in expected)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_columns_are_asked_for_by_their_nearest_name(scans):
+    path = sheet(scans / "m.csv", [("a", "a.nii.gz", 30, 1)], ("id", "image", "valeu", "slcie"))
+    problems = check_manifest(path, "pma", progress=False)
+    assert list(problems["row"]) == [1, 1]
+    assert "no column 'value': rename 'valeu'" in problems["problem"][0] + problems["problem"][1]
+    assert "nearly 'slice': rename 'slcie'" in problems["problem"][0] + problems["problem"][1]
+
+
+def test_a_column_all_in_another_unit_is_named_whole(scans):
+    rows = [(name, image, 100 * float(value)) for name, image, value in ROWS]
+    problems = check_manifest(sheet(scans / "m.csv", rows, COLUMNS[:3]), "pma", progress=False)
+    assert list(problems["row"]) == [2, 3, 4] and problems["problem"].str.contains("mm2 instead of cm2").all()
+    assert len(cohort_of(scans, rows, plausible=(0, 1e5))) == 3
+
+
+def test_a_slice_for_a_volume_is_no_slice(scans):
+    path = sheet(scans / "m.csv", [("a", "a.nii.gz", 30, 1)], COLUMNS[:4])
+    assert "measures a volume" in check_manifest(path, "cac", progress=False)["problem"][0]
+
+
+def test_paths_may_leave_the_root_when_asked(scans):
+    (scans / "sheets").mkdir()
+    path = sheet(scans / "sheets" / "m.csv", [("a", "../a.nii.gz", 30)], COLUMNS[:3])
+    assert "leads out of" in check_manifest(path, "pma", progress=False)["problem"][0]
+    assert check_manifest(path, "pma", allow_outside=True, progress=False).empty
+    inside = sheet(path, [("a", "a.nii.gz", 30)], COLUMNS[:3])
+    assert check_manifest(inside, "pma", root=scans, progress=False).empty
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n\n", "id,image,value\n", "id,image,value\n\n,,\n", "\0\1", 'id,image,value\n"a']
+)
+def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, text):
+    (tmp_path / "m.csv").write_text(text)
+    with pytest.raises(ValueError, match="m.csv"):
+        check_manifest(tmp_path / "m.csv", "pma", progress=False)
+
+
+def test_a_sheet_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="columns id, image, value"):
+        check_manifest(tmp_path / "m.csv", "pma")
+
+
+def test_sound_rows_go_on_without_the_faulty_ones(scans):
+    nifti(scans / "e.nii")
+    rows = [*ROWS, ("four", "missing.nii", 30), ("five", "e.nii", -1), ("six", "e.nii", "31,5")]
+    cohort = cohort_of(scans, rows, strict=False)
+    assert cohort.ids == ("one", "two", "three")
+    aside = cohort.set_aside
+    assert sorted(set(zip(aside["row"], aside["id"], strict=True))) == [(5, "four"), (6, "five"), (7, "six")]
+    with pytest.raises(ManifestError, match="no column 'value'"):
+        cohort_of(scans, [row[:2] for row in ROWS], COLUMNS[:2], strict=False)
+
+
+@pytest.mark.parametrize("second", ["link.nii.gz", "folder/../a.nii.gz", "./a.nii.gz"])
+def test_the_same_file_by_another_path_is_the_same_image(scans, second):
+    (scans / "link.nii.gz").symlink_to("a.nii.gz")
+    (scans / "folder").mkdir()
+    rows = [("one", "a.nii.gz", 30, 1, "train"), ("two", second, 30, 2, "test")]
+    columns = ("id", "image", "value", "slice", "split")
+    problems = check_manifest(sheet(scans / "m.csv", rows, columns), "pma", progress=False)
+    assert list(problems["row"]) == [2, 3] and problems["problem"].str.contains("another split").all()
+    rows = [(*row[:3], 1, "train") for row in rows]
+    problems = check_manifest(sheet(scans / "m.csv", rows, columns), "pma", progress=False)
+    assert list(problems["row"]) == [2, 3] and problems["problem"].str.contains("same image and slice").all()
+
+
+@pytest.mark.parametrize("image, middle", [("a.nii.gz", 2), ("b", 2), ("c.dcm", 0)])
+def test_an_empty_slice_is_the_middle_one(scans, image, middle):
+    (scans / "b" / "note.txt").write_text("not a slice, so that the middle is told by the slices alone")
+    for slice, count in ((middle, 2), (middle + 1, 0)):
+        rows = [("one", image, 30, ""), ("two", image, 30, slice)]
+        problems = check_manifest(sheet(scans / "m.csv", rows, COLUMNS[:4]), "pma", progress=False)
+        assert problems["problem"].str.contains("same image and slice").sum() == count
+
+
+def test_a_group_written_in_two_ways_is_one(scans):
+    rows = [("one", "a.nii.gz", 30, "train", "P1"), ("two", "b", 30, "test", "p1"), ("three", "c.dcm", 30, "test", "q")]
+    columns = ("id", "image", "value", "split", "group")
+    problems = check_manifest(sheet(scans / "m.csv", rows, columns), "pma", progress=False)
+    assert [(p.row, p.column) for p in problems.itertuples()] == [(2, "split"), (3, "group"), (3, "split")]
+    assert "the group 'p1' is written 'P1' in row 2" in problems["problem"][1]
+
+
+def test_a_workbook_with_the_columns_in_two_tabs_is_refused(scans):
+    pytest.importorskip("openpyxl")
+    table = pd.DataFrame(ROWS, columns=["id", "image", "value"])
+    with pd.ExcelWriter(scans / "m.xlsx") as book:
+        table.to_excel(book, sheet_name="first centre", index=False)
+        pd.DataFrame({"note": ["x"]}).to_excel(book, sheet_name="notes", index=False)
+    assert check_manifest(scans / "m.xlsx", "pma", progress=False).empty
+    with pd.ExcelWriter(scans / "m.xlsx", mode="a") as book:
+        table.to_excel(book, sheet_name="second", index=False)
+    with pytest.raises(ValueError, match="in the tabs 'first centre', 'second': keep one of them") as caught:
+        check_manifest(scans / "m.xlsx", "pma", progress=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_reason_names_no_file_however_it_was_written(tmp_path):
+    image = series(tmp_path / "DOE")
+    (image / "0.dcm").rename(image / "JANE DOE 1950.dcm")
+    (image / "1.dcm").rename(image / "X4711")
+    mask = nifti(tmp_path / "DOE.nii")
+    reason = f"{image / 'JANE DOE 1950.dcm'} and X4711 differ; {mask} and {tmp_path}/other, 3 files, {image}/new"
+    assert anonymous(reason, image, mask) == (
+        "file 3 of the image and file 4 of the image differ; the mask and a folder/other, 3 files, a file of the image"
+    )
+    mask.unlink()
+    assert anonymous(f"{mask} does not exist; you perhaps meant 'JANE.nii'", image, mask).startswith("the mask can no")
+    image = image.rename(tmp_path / "DOE\x07")
+    assert anonymous(str(ScanError(f"{image} is empty")), image) == "the image is empty"
+
+
+# --- one bad scan ----------------------------------------------------------------------------------------
+
+
+def test_a_scan_that_cannot_be_read_is_set_aside_with_its_reason(scans):
+    whole = (scans / "a.nii.gz").read_bytes()
+    (scans / "cut.nii.gz").write_bytes(whole[: len(whole) // 2])
+    series(scans / "gap", (0, 2, 6, 8))
+    nifti(scans / "huge.nii.gz", data=np.kron(np.stack([body_hu(k) for k in range(2)]), np.ones((1, 2, 2), np.int16)))
+    rows = [ROWS[0], ("cut", "cut.nii.gz", 30), ("gap", "gap", 30), ("huge", "huge.nii.gz", 30), *ROWS[1:]]
+    for _ in range(2):  # the second time most comes from the cache
+        cohort = cohort_of(scans, rows)
+        assert cohort.ids == ("one", "two", "three") and len(cohort.images) == 3
+        aside = cohort.set_aside.set_index("id")
+        assert list(aside.index) == ["cut", "gap", "huge"] and list(aside["row"]) == [3, 4, 5]
+        assert "truncated or damaged" in aside.loc["cut", "problem"]
+        assert "1 slice is missing" in aside.loc["gap", "problem"]
+        assert "give a larger grid" in aside.loc["huge", "problem"]
+    with pytest.raises(ManifestError, match="no scan could be read"):
+        cohort_of(scans, rows[1:4])
+
+
+def test_a_value_beyond_all_candidates_is_a_finding(scans):
+    cohort = cohort_of(scans, [("a", "a.nii.gz", 700), ("b", "b", 30)], plausible=(0, 1000))
+    assert "more than all candidates" in cohort.about["findings"][0][-1]
+    assert not any("more than all" in sentence for sentence in cohort.about["findings"][1])
+
+
+def test_no_patient_s_name_gets_out(scans):
+    """Names stand in the DICOM headers; nothing that is returned or kept may hold one."""
+    identity = {"PatientName": "DOE^JANE", "PatientID": "X4711", "PatientBirthDate": "19500102"}
+    save(ct_slice(body_hu(), (-168.0, -168.0, 0), **identity), scans / "d.dcm")
+    cut = save(ct_slice(body_hu(), (-168.0, -168.0, 0), **identity), scans / "DOE_JANE" / "e.dcm")
+    cut.write_bytes(cut.read_bytes()[:-100])
+    cohort = cohort_of(scans, [("p1", "d.dcm", 30), ("p2", "DOE_JANE/e.dcm", 30), ("p3", "DOE_JANE", 30)])
+    assert list(cohort.set_aside["id"]) == ["p2", "p3"]
+    assert cohort.set_aside["problem"][0].startswith("the image has")
+    assert cohort.set_aside["problem"][1].startswith("file 1 of the image has"), "nor is the file's own name told"
+    out = repr(cohort) + cohort.about.to_csv() + cohort.set_aside.to_csv() + repr(cohort.ids)
+    kept = b"".join(p.read_bytes() + p.name.encode() for p in (scans / "cache").iterdir())
+    for secret in ("DOE", "JANE", "X4711", "19500102"):
+        assert secret not in out and secret.encode() not in kept
+
+
+# --- the cache -------------------------------------------------------------------------------------------
+
+
+def kept_files(folder: Path) -> dict[str, int]:
+    return {p.name: p.stat().st_mtime_ns for p in (folder / "cache").iterdir()}
+
+
+def test_what_is_kept_is_not_read_again(scans, monkeypatch):
+    first = cohort_of(scans, ROWS)
+    before = kept_files(scans)
+    assert len(before) == 3
+    monkeypatch.setattr("biomark.manifests.manifest.prepare", None)  # would be called
+    again = cohort_of(scans, [(name, image, 50) for name, image, _ in reversed(ROWS)])
+    assert kept_files(scans) == before and list(again.values) == [50, 50, 50]
+    np.testing.assert_array_equal(again.images, first.images[::-1])
+
+
+def test_files_and_settings_decide_what_is_kept(scans):
+    cohort_of(scans, ROWS)
+    cohort_of(scans, ROWS, grid=Grid((48, 48), (7, 7)))
+    assert len(kept_files(scans)) == 6
+    cohort_of(scans, [(*row, k) for row, k in zip(ROWS, (1, 1, 0), strict=True)], COLUMNS[:4])
+    assert len(kept_files(scans)) == 9
+    # Another image of the same size and time of writing, under the same name.
+    stat = (scans / "c.dcm").stat()
+    save(ct_slice(body_hu(8), (-168.0, -168.0, 0.0)), scans / "c.dcm")
+    assert (scans / "c.dcm").stat().st_size == stat.st_size
+    os.utime(scans / "c.dcm", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    cohort = cohort_of(scans, ROWS, grid=Grid((48, 48), None))
+    np.testing.assert_array_equal(cohort.images[2], body_hu(8))
+
+
+def test_a_damaged_file_is_made_again(scans):
+    first = cohort_of(scans, ROWS)
+    for path in (scans / "cache").iterdir():
+        path.write_bytes(path.read_bytes()[:-50])
+    np.testing.assert_array_equal(cohort_of(scans, ROWS).images, first.images)
+
+
+def test_a_large_cohort_stays_on_disk(scans):
+    plain, cohort = cohort_of(scans, ROWS), cohort_of(scans, ROWS, memory_gib=0)
+    assert isinstance(cohort.images, DiskArray) and isinstance(cohort.weights, DiskArray)
+    np.testing.assert_array_equal(cohort.images, plain.images)
+    np.testing.assert_array_equal(cohort[1].weights, plain[1].weights)
+    part = cohort[cohort.values > 30]
+    assert isinstance(part.images, DiskArray) and part.ids == ("one", "three")
+    for path in (scans / "cache").iterdir():
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match="call read_manifest again"):
+        cohort[0]
+
+
+@pytest.mark.slow
+def test_several_processes_read_the_same(scans):
+    np.testing.assert_array_equal(
+        cohort_of(scans, ROWS).images, cohort_of(scans, ROWS, workers=2, cache=scans / "x").images
+    )
+
+
+SLOWLY = """
+import time
+from biomark.scans import manifest
+prepare = manifest.prepare
+def slowly(*args, **kwargs):
+    time.sleep(0.05)
+    return prepare(*args, **kwargs)
+manifest.prepare = slowly
+"""
+
+
+def test_two_processes_share_a_cache_and_one_is_killed(tmp_path, monkeypatch):
+    nifti(tmp_path / "a.nii", 40)
+    path = sheet(tmp_path / "m.csv", [(f"case{k}", "a.nii", 30, k) for k in range(40)], COLUMNS[:4])
+    read = f"manifest.read_manifest({str(path)!r}, 'pma', cache={str(tmp_path / 'cache')!r}, progress=False)"
+    other = subprocess.Popen([sys.executable, "-c", SLOWLY + read])
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / "cache").glob("*.safetensors"))) < 5 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    kill = threading.Timer(0.3, other.kill)
+    kill.start()
+    read, calls = manifest.prepare, []
+    monkeypatch.setattr(manifest, "prepare", lambda *a, **k: (time.sleep(0.05), calls.append(a), read(*a, **k))[-1])
+    cohort = read_manifest(path, "pma", cache=tmp_path / "cache", progress=False)
+    kill.join()
+    assert other.wait() != 0, "it was to be killed before its end"
+    assert 0 < len(calls) <= 35, "what the other had finished is not made again"
+    whole = read_manifest(path, "pma", cache=tmp_path / "alone", progress=False)
+    np.testing.assert_array_equal(cohort.images, whole.images)
+    np.testing.assert_array_equal(cohort.weights, whole.weights)
+
+
+# --- real scans ------------------------------------------------------------------------------------------
+
+REAL = Path(os.environ.get("BIOMARK_SCANS", "/nonexistent"))
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="BIOMARK_SCANS names no folder of real scans")
+def test_real_slices_are_pydicom_s_to_the_last_bit(tmp_path):
+    files = sorted(REAL.glob("ny-sbu-slices/*/axial/*.dcm"))
+    rows = [(f"ny{k}", path.relative_to(REAL), 300, 0) for k, path in enumerate(files)]
+    arch = sorted(
+        (REAL / "lidc-0314-arch" / "dicom").iterdir(), key=lambda p: pydicom.dcmread(p).ImagePositionPatient[2]
+    )
+    rows += [(f"lidc{k}", "lidc-0314-arch/dicom", 300, k) for k in (0, 20, 40)]
+    path = sheet(tmp_path / "m.csv", rows, COLUMNS[:4])
+    cohort = read_manifest(path, "sfa", root=REAL, grid=Grid((512, 512), None), cache=tmp_path / "c", progress=False)
+    assert len(cohort) == 13 and cohort.set_aside is None
+    for image, source in zip(cohort.images, [*files, arch[0], arch[20], arch[40]], strict=True):
+        data = pydicom.dcmread(source)
+        np.testing.assert_array_equal(image, apply_modality_lut(data.pixel_array, data).astype(np.float32))
+    coarse = read_manifest(path, "sfa", root=REAL, cache=tmp_path / "c", progress=False)
+    totals = [c.weights.sum((1, 2), dtype=float) for c in (cohort, coarse)]
+    np.testing.assert_allclose(*totals, rtol=1e-5)

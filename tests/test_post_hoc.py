@@ -1,0 +1,164 @@
+"""Post hoc maps lie where a regressor looks, and their score is the best that could be given to them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import biomark as bm
+from biomark.evaluation.post_hoc import METHODS, explain, score
+
+TASK = dataclasses.replace(
+    bm.TASKS["sfa"],
+    hu_window=(-np.inf, np.inf),
+    region=lambda image, spacing: image > -np.inf,
+    voxel_weight=lambda image, spacing: np.float32(1),
+)
+
+
+class Part(nn.Module):
+    """An encoder of one scale that sees a part of the image alone, averaged over blocks of four."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.channels, self.multiple = [1], [4] * len(part)
+        self.blocks = nn.ModuleList([nn.Identity()])
+        self.part = part
+
+    def forward(self, image):
+        seen = torch.zeros_like(image)
+        seen[:, :, *self.part] = image[:, :, *self.part] + 1
+        pool = {2: nn.functional.avg_pool2d, 3: nn.functional.avg_pool3d}[len(self.part)]
+        return [self.blocks[0](pool(seen, 4))]
+
+
+class Mean(bm.DirectRegressor):
+    """A regressor whose value is the mean of what that encoder sees."""
+
+    def __init__(self, part):
+        backbone = nn.Module()
+        backbone.encoder = Part(part)
+        super().__init__(dataclasses.replace(TASK, ndim=len(part)), backbone)
+
+    def forward(self, images_hu, weights=None):
+        seen = self.encoder(bm.backbones.pad_to_multiple(self.normalised(images_hu), self.encoder.multiple))[-1]
+        return bm.Localization(seen.flatten(1).mean(1), None)
+
+
+def made(task, images, masks=None):
+    n, spacing = len(images), np.full((len(images), task.ndim), 10.0)
+    weights = np.stack([task.weigh(*case) for case in zip(images, spacing, strict=True)])
+    return bm.Cohort(task, images, weights, np.ones(n), masks, spacing, tuple(map(str, range(n))))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("shape", "part"), [((22, 27), np.s_[4:12, 16:24]), ((9, 14, 18), np.s_[4:8, 4:12, 8:16])])
+def test_the_map_lies_on_what_is_looked_at(method, shape, part):
+    images = np.random.default_rng(0).normal(0, 50, (3, *shape)).astype(np.float32)
+    masks = np.zeros(images.shape, bool)
+    masks[:, *part] = True
+    model = Mean(part)
+    maps = explain(model, made(model.task, images), method, window_mm=40, batch_size=2)
+    assert maps.dtype == np.float32 and maps.shape == images.shape and maps.min() >= 0
+    found = score(maps, made(model.task, images, masks))
+    assert found.dice > 0.75
+    assert found.energy_in_mask > 0.5 > 2 * masks.mean()
+
+
+def test_integrated_gradients_add_up_to_the_value():
+    """All is positive here, so that the attributions sum to the value less that of the empty image, 0."""
+    model = Mean(np.s_[4:12, 16:24])
+    images = np.random.default_rng(0).normal(0, 50, (3, 22, 27)).astype(np.float32)
+    maps = explain(model, made(TASK, images), "integrated_gradients")
+    value = model(torch.as_tensor(images[:, None])).value
+    np.testing.assert_allclose(maps.sum((1, 2)), value, rtol=1e-4)
+
+
+@pytest.mark.parametrize("backbone", sorted(bm.backbones.BACKBONES))
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_every_encoder_is_explained_at_every_scale(backbone, ndim):
+    torch.manual_seed(0)
+    task = dataclasses.replace(TASK, ndim=ndim)
+    model = bm.DirectRegressor(task, backbone, width=2).train()
+    cohort = made(task, np.random.default_rng(0).normal(0, 50, (2, *(10, 21, 27)[-ndim:])).astype(np.float32))
+    model.prepare(cohort)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    last = len(model.encoder.channels) - 1
+    maps = [explain(model, cohort, "grad_cam", layer=layer) for layer in range(last + 1)]
+    assert all(map.shape == cohort.images.shape and np.isfinite(map).all() and map.min() >= 0 for map in maps)
+    np.testing.assert_array_equal(explain(model, cohort, "grad_cam"), maps[-1])
+    assert model.training
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    with pytest.raises(ValueError, match=f"choose a layer from 0 to {last}"):
+        explain(model, cohort, "grad_cam", layer=last + 1)
+
+
+def test_what_cannot_be_explained_is_said():
+    cohort = made(TASK, np.zeros((1, 12, 12), np.float32))
+    with pytest.raises(ValueError, match="no method is called 'lime': choose one of grad_cam"):
+        explain(bm.DirectRegressor("sfa", width=2), cohort, "lime")
+    with pytest.raises(ValueError, match="a Localizer is not explained post hoc"):
+        explain(bm.Localizer("sfa", width=2), cohort, "occlusion")
+
+
+@pytest.fixture(scope="module")
+def cohort():
+    return bm.phantoms.draw("sfa", 6, seed=6, size=32)
+
+
+def test_the_truth_scores_one_and_nothing_scores_as_the_candidates(cohort):
+    inside = dataclasses.replace(cohort, masks=cohort.masks & (cohort.weights > 0))
+    best = score(inside.masks.astype(np.float32), inside)
+    assert (best.dice, best.energy_in_mask) == (1, 1)
+    floor = score(np.zeros(cohort.images.shape), cohort)
+    assert floor.dice == pytest.approx(np.mean(bm.metrics.dice(cohort.weights > 0, cohort.masks)))
+
+
+def test_the_threshold_is_the_best_of_all(cohort):
+    """Against the plain way: cut all maps at every value, and take Dice."""
+    rng, candidates = np.random.default_rng(0), cohort.weights > 0
+    maps = np.round(rng.random(cohort.images.shape) + cohort.masks, 1)
+    found = score(maps, cohort, thresholds=np.linspace(0, 1, 500))
+    plain = max(np.mean(bm.metrics.dice((maps >= t) & candidates, cohort.masks)) for t in np.unique(maps))
+    assert found.dice == pytest.approx(plain) and not found.by_case
+    cut = bm.metrics.dice((maps >= found.threshold) & candidates, cohort.masks)
+    np.testing.assert_allclose(found.dices, cut)
+    assert found.energy_in_mask == bm.metrics.energy_in_mask(maps * cohort.weights, cohort.masks)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.floats(1e-3, 1e3), min_size=6, max_size=6))
+def test_maps_of_unlike_size_are_made_alike(cohort, sizes):
+    """A factor a case cannot spoil a score, and one factor for all changes nothing."""
+    maps = np.random.default_rng(0).random(cohort.images.shape) + cohort.masks
+    plain = score(maps / maps.max((1, 2), keepdims=True, where=cohort.weights > 0, initial=0), cohort)
+    assert score(maps * np.array(sizes)[:, None, None], cohort).dice >= plain.dice - 0.01
+    assert score(maps * sizes[0], cohort).dice == pytest.approx(score(maps, cohort).dice, abs=0.01)
+
+
+def test_cases_without_a_truth_are_left_out(cohort):
+    masks = cohort.masks.copy()
+    masks[0] = False
+    found = score(cohort.masks.astype(float), dataclasses.replace(cohort, masks=masks))
+    assert np.isnan(found.dices[0]) and found.dice == pytest.approx(found.dices[1:].mean())
+
+
+@pytest.mark.parametrize(
+    ("change", "maps", "words"),
+    [
+        ({"masks": None}, 1.0, "this cohort has none"),
+        ({}, -1.0, "not negative"),
+        ({}, np.nan, "finite"),
+        ({"weights": 0}, 1.0, "no case has any"),
+        ({"masks": False}, 1.0, "no case has any"),
+    ],
+)
+def test_what_cannot_be_scored_is_said(cohort, change, maps, words):
+    change = {k: v if v is None else np.full_like(getattr(cohort, k), v) for k, v in change.items()}
+    with pytest.raises(ValueError, match=words):
+        score(np.full(cohort.images.shape, maps), dataclasses.replace(cohort, **change))
