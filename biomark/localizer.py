@@ -58,10 +58,9 @@ class Model(nn.Module):
     def __init__(self, task: Task | str, backbone: str | nn.Module | None, width: int | None, prior: bool) -> None:
         super().__init__()
         self.task = TASKS[task] if isinstance(task, str) else task
-        if backbone is None:
-            backbone = self.task.settings.backbone if self.task.settings else "unet"
+        backbone = backbone or self.task.settings.backbone
         self.backbone_name = backbone if isinstance(backbone, str) else type(backbone).__name__
-        self.width = width or (self.task.settings.width if self.task.settings else 16)
+        self.width = self.task.settings.width if width is None else width
         self.prior = prior
         # The typical value and voxel spacing of the training set travel with the weights.
         self.register_buffer("scale", torch.ones(()))
@@ -258,7 +257,9 @@ def load(path: str | os.PathLike, *, task: Task | None = None, backbone: nn.Modu
     if kind is None:
         raise ValueError(f"{path} is of class {about.get('kind')!r}, which is not defined here: define it, then load.")
     if task is None and about["task"] not in TASKS:
-        raise ValueError(f"{path} was trained for task {about['task']!r}, which biomark does not know: pass it as task=.")
+        raise ValueError(
+            f"{path} was trained for task {about['task']!r}, which biomark does not know: pass it as task=."
+        )
     if backbone is None and about["backbone"] not in BACKBONES:
         raise ValueError(
             f"{path} was trained with a backbone of its own, {about['backbone']}: pass such a module as backbone=."

@@ -39,17 +39,17 @@ class Settings:
 
     Attributes:
         loss: For :func:`biomark.fit`.
-        epochs: Passes over the training cases.
+        epochs: Passes over the training cases; None where :func:`biomark.fit` must be told.
         batch_size: Cases a step.
         lr: Highest learning rate.
         backbone: Name of the backbone.
         width: Its channels at the finest scale.
     """
 
-    loss: SumLoss
-    epochs: int
-    batch_size: int
-    lr: float
+    loss: SumLoss = SumLoss()
+    epochs: int | None = None
+    batch_size: int = 16
+    lr: float = 0.003
     backbone: str = "unet"
     width: int = 16
 
@@ -92,7 +92,7 @@ class Task:
     lesions: bool = False
     mirrored: bool = True
     plausible: tuple[float, float] = (0.0, np.inf)
-    settings: Settings | None = None
+    settings: Settings = Settings()
 
     def __post_init__(self) -> None:
         if self.ndim == 3 and self.voxel_weight is area_cm2:

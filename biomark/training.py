@@ -127,7 +127,9 @@ def fit(
     history = History(device=devices.name(fabric.device), precision=precision)
     state = {"model": objective, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
     call = (epochs, batch_size, lr, seed, augment, repr(loss), precision, began[0], cohort.task.rules())
-    kept = checkpoints.opened(checkpoint, fabric, state, lambda: fingerprints.of_arrays(arrays, *call), began[1], epochs)
+    kept = checkpoints.opened(
+        checkpoint, fabric, state, lambda: fingerprints.of_arrays(arrays, *call), began[1], epochs
+    )
     model.train()
     quiet = not (progress and fabric.is_global_zero)
     done = len(history.loss)
@@ -184,10 +186,9 @@ def _chosen(
     refuse_other_task(model, cohort)
     loss, usual = loss or getattr(model, "own_loss", None), cohort.task.settings
     asked = {"loss": loss, "epochs": epochs, "batch_size": batch_size, "lr": lr}
-    missing = [name for name, value in asked.items() if value is None]
-    if missing and usual is None:
-        raise ValueError(f"task {cohort.task.key!r} has no settings of its own: give fit {', '.join(missing)}.")
     loss, epochs, batch_size, lr = (getattr(usual, k) if v is None else v for k, v in asked.items())
+    if epochs is None:
+        raise ValueError(f"task {cohort.task.key!r} has no settings of its own: say how many epochs to train.")
     if min(epochs, batch_size, accumulate, len(cohort)) < 1:
         given = f"{epochs}, {batch_size}, {accumulate} and {len(cohort)}"
         raise ValueError(f"training needs epochs, batch_size, accumulate and cases >= 1, got {given}.")
@@ -244,7 +245,11 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
     parts = [fingerprints.of_code(*fingerprints.METHOD), repr(model), cohort.task.rules(), repr(loss)]
     parts += [fingerprints.of_model(model), fingerprints.of_weights(model)]
     parts += [fingerprints.of_arrays(_read(loss, cohort), numbers, sorted((k, repr(v)) for k, v in meant.items()))]
-    place = Path(folder or runs_folder()).expanduser() / "trained" / hashlib.sha256("".join(parts).encode()).hexdigest()[:24]
+    place = (
+        Path(folder or runs_folder()).expanduser()
+        / "trained"
+        / hashlib.sha256("".join(parts).encode()).hexdigest()[:24]
+    )
     weights, story = place / "model.safetensors", place / "history.json"
     if weights.exists() and story.exists():
         model.restore(tensor_files.read(weights, "model")[1]).to(devices.available(meant["device"]))

@@ -26,7 +26,9 @@ def notebooks() -> list[str]:
 def title(chapter: str) -> str:
     """Return a chapter's H1."""
     notebook = json.loads((ROOT / f"{chapter}.ipynb").read_text())
-    return "".join(notebook["cells"][0]["source"]).splitlines()[0].removeprefix("# ")
+    return (
+        "".join(notebook["cells"][0]["source"]).splitlines()[0].removeprefix("# ")
+    )
 
 
 def badges() -> str:
@@ -35,7 +37,10 @@ def badges() -> str:
     url, branch = config["repository"]["url"], config["repository"]["branch"]
     owner, name = url.removeprefix("https://github.com/").split("/")
     site = f"https://{owner}.github.io/{name}"
-    colab, binder = config["launch_buttons"]["colab_url"], config["launch_buttons"]["binderhub_url"]
+    colab, binder = (
+        config["launch_buttons"]["colab_url"],
+        config["launch_buttons"]["binderhub_url"],
+    )
     lines = [
         f"[![tests]({url}/actions/workflows/tests.yml/badge.svg)]({url}/actions/workflows/tests.yml)",
         f"[![book]({url}/actions/workflows/book.yml/badge.svg)]({site})",
@@ -51,13 +56,18 @@ def badges() -> str:
         cells.append(f"| [{title(chapter)}]({site}/{chapter}.html) | {badge} ")
     half = (len(cells) + 1) // 2
     right = cells[half:] + ["| | "] * (2 * half - len(cells))
-    return "\n".join(lines + [f"{a}{b}|" for a, b in zip(cells[:half], right, strict=True)])
+    return "\n".join(
+        lines + [f"{a}{b}|" for a, b in zip(cells[:half], right, strict=True)]
+    )
 
 
 def results() -> str:
     """Return the reference runs in a line a task: means over seeds, of networks with the encoder of the U-Net."""
     runs = pd.read_csv(ROOT / "book/reference/sweep/results.csv")
-    runs = runs[(runs.n_train == runs.groupby("task").n_train.transform("max")) & (runs.backbone == "unet")]
+    runs = runs[
+        (runs.n_train == runs.groupby("task").n_train.transform("max"))
+        & (runs.backbone == "unet")
+    ]
     of = runs.groupby(["task", "method"])[["r", "dice", "dice_candidates"]].mean()
     lines = [
         "| | r, localizer | r, direct regression | r, U-Net on masks | "
@@ -65,14 +75,21 @@ def results() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for key, task in bm.TASKS.items():
-        ours, direct, masks = (of.loc[key, method] for method in ("localizer", "direct", "segmenter"))
+        ours, direct, masks = (
+            of.loc[key, method] for method in ("localizer", "direct", "segmenter")
+        )
         number = f"**{ours.r:.3f}** | {direct.r:.3f} | {masks.r:.3f}"
-        place = f"**{ours.dice:.2f}** | {masks.dice:.2f} | {ours.dice_candidates:.2f}"
+        place = (
+            f"**{ours.dice:.2f}** | {masks.dice:.2f} | {ours.dice_candidates:.2f}"
+        )
         lines.append(f"| {task.name} | {number} | {place} |")
     return "\n".join(lines)
 
 
-BLOCKS = {"README.md": {"badges": badges, "results": results}, "book/index.md": {"results": results}}
+BLOCKS = {
+    "README.md": {"badges": badges, "results": results},
+    "book/index.md": {"results": results},
+}
 """What is written into which file, between `<!-- NAME:start -->` and `<!-- NAME:end -->`."""
 
 
@@ -105,9 +122,13 @@ def write_colab_cells() -> None:
     for chapter in notebooks():
         path = ROOT / f"{chapter}.ipynb"
         notebook = json.loads(path.read_text())
-        cell = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+        cell = next(
+            cell for cell in notebook["cells"] if cell["cell_type"] == "code"
+        )
         if "google.colab" not in "".join(cell["source"]):
-            raise ValueError(f"{chapter}: the first code cell is not the Colab cell")
+            raise ValueError(
+                f"{chapter}: the first code cell is not the Colab cell"
+            )
         cell["source"] = colab_cell().splitlines(keepends=True)
         path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
 

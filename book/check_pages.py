@@ -20,7 +20,13 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge")
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "microsoft-edge",
+)
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 HEAVIEST_MB = 3.0
 """A page with its pictures; what all pages share (theme, equations, widgets) is loaded once and not counted."""
@@ -58,30 +64,47 @@ def sliders_of(name: str) -> int:
     if not notebook.is_file():
         return 0
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    return sum("".join(c["source"]).count("widgets.frames(") for c in cells if c["cell_type"] == "code")
+    return sum(
+        "".join(c["source"]).count("widgets.frames(")
+        for c in cells
+        if c["cell_type"] == "code"
+    )
 
 
 def try_sliders(page: Page) -> list[str]:
     """Move every slider through all its positions; the picture beside it must follow."""
     faults = []
-    for slider in page.locator(".jupyter-widgets [role=slider], .biomark-frames input[type=range]").all():
+    for slider in page.locator(
+        ".jupyter-widgets [role=slider], .biomark-frames input[type=range]"
+    ).all():
         whole = slider.locator(
             "xpath=ancestor::*[contains(@class, 'widget-vbox') or contains(@class, 'biomark-frames')]"
         )
         picture = whole.last.locator("img:visible")
-        name = slider.get_attribute("aria-label") or whole.last.inner_text().split("\n")[0].strip() or "a slider"
+        name = (
+            slider.get_attribute("aria-label")
+            or whole.last.inner_text().split("\n")[0].strip()
+            or "a slider"
+        )
         at_first = picture.first.get_attribute("src")
         slider.focus()
         slider.press("Home")
         seen = [picture.first.get_attribute("src")]
         for _ in range(200):  # more than any slider has
             slider.press("ArrowRight")
-            for _ in range(20):  # a widget follows a moment after the key; at the end of the slider nothing does
-                if picture.count() == 1 and picture.get_attribute("src") != seen[-1]:
+            for _ in range(
+                20
+            ):  # a widget follows a moment after the key; at the end of the slider nothing does
+                if (
+                    picture.count() == 1
+                    and picture.get_attribute("src") != seen[-1]
+                ):
                     break
                 page.wait_for_timeout(50)
             if picture.count() != 1:
-                faults.append(f"slider {name!r}: {picture.count()} pictures at once")
+                faults.append(
+                    f"slider {name!r}: {picture.count()} pictures at once"
+                )
                 break
             if picture.get_attribute("src") == seen[-1]:
                 break
@@ -100,14 +123,32 @@ def try_sliders(page: Page) -> list[str]:
 def serious(page: Page) -> list[dict]:
     """What axe-core calls serious or critical."""
     found = Axe().run(page, options={"preload": False}).response["violations"]
-    return [violation for violation in found if violation["impact"] in ("serious", "critical")]
+    return [
+        violation
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+    ]
 
 
-def check(page: Page, file: Path, ids: dict[Path, set[str]], links: dict[str, list[str]]) -> tuple[list[str], str]:
+def check(
+    page: Page, file: Path, ids: dict[Path, set[str]], links: dict[str, list[str]]
+) -> tuple[list[str], str]:
     """Look at one page; its links and the places they may lead to are collected for later."""
     faults, loaded = [], {file}
-    page.on("console", lambda m: faults.append(f"console: {m.text}") if m.type == "error" else None)
-    page.on("pageerror", lambda e: faults.append(f"script: {e.message}") if e.message not in KNOWN else None)
+    page.on(
+        "console",
+        lambda m: (
+            faults.append(f"console: {m.text}") if m.type == "error" else None
+        ),
+    )
+    page.on(
+        "pageerror",
+        lambda e: (
+            faults.append(f"script: {e.message}")
+            if e.message not in KNOWN
+            else None
+        ),
+    )
     page.on("requestfailed", lambda r: faults.append(f"not loaded: {r.url[:120]}"))
 
     def request(r) -> None:
@@ -119,38 +160,64 @@ def check(page: Page, file: Path, ids: dict[Path, set[str]], links: dict[str, li
 
     page.on("request", request)
     page.goto(file.as_uri(), wait_until="load")
-    page.evaluate("document.querySelectorAll('details').forEach(e => { e.open = true; })")
-    page.evaluate("document.querySelectorAll('img[loading=lazy]').forEach(e => { e.loading = 'eager'; })")
+    page.evaluate(
+        "document.querySelectorAll('details').forEach(e => { e.open = true; })"
+    )
+    page.evaluate(
+        "document.querySelectorAll('img[loading=lazy]').forEach(e => { e.loading = 'eager'; })"
+    )
     page.wait_for_function("[...document.images].every(e => e.complete)")
-    awaited = page.locator("script[type='application/vnd.jupyter.widget-view+json']").count()
+    awaited = page.locator(
+        "script[type='application/vnd.jupyter.widget-view+json']"
+    ).count()
     try:
-        page.wait_for_function(f"document.querySelectorAll('.jupyter-widgets').length >= {awaited}", timeout=20_000)
+        page.wait_for_function(
+            f"document.querySelectorAll('.jupyter-widgets').length >= {awaited}",
+            timeout=20_000,
+        )
     except Error:
         pass  # said below
     found = page.evaluate(LOOK)
     ids[file] = set(found["ids"])
     links[str(file.relative_to(SITE))] = found["links"]
     faults += [f"no picture: {which[:120]}" for which in found["dark"]]
-    wanted = max(sliders_of(file.stem) if file.parent.name == "book" else 0, found["views"])
+    wanted = max(
+        sliders_of(file.stem) if file.parent.name == "book" else 0, found["views"]
+    )
     if found["shown"] + page.locator(".biomark-frames").count() < wanted:
         faults.append(f"{found['shown']} of {wanted} widgets are there")
     faults += try_sliders(page)
-    weight = sum(p.stat().st_size for p in loaded if p.is_file() and "_static" not in p.parts) / 1e6
+    weight = (
+        sum(
+            p.stat().st_size
+            for p in loaded
+            if p.is_file() and "_static" not in p.parts
+        )
+        / 1e6
+    )
     if weight > HEAVIEST_MB:
         faults.append(f"weighs {weight:.1f} MB, {HEAVIEST_MB:g} at most")
-    if file.parent != SITE / "book":  # listings of the code, search and indexes are Sphinx's own
+    if (
+        file.parent != SITE / "book"
+    ):  # listings of the code, search and indexes are Sphinx's own
         return faults, f"{weight:.1f} MB"
     # Colours may still be changing at the first look: what a second one does not find is no fault.
     for violation in serious(page) and serious(page):
         places = "; ".join(
-            " ".join(n["target"][0]) if isinstance(n["target"][0], list) else n["target"][0]
+            " ".join(n["target"][0])
+            if isinstance(n["target"][0], list)
+            else n["target"][0]
             for n in violation["nodes"][:3]
         )
-        faults.append(f"axe {violation['id']}: {violation['help']} ({len(violation['nodes'])}: {places})")
+        faults.append(
+            f"axe {violation['id']}: {violation['help']} ({len(violation['nodes'])}: {places})"
+        )
     return faults, f"{weight:.1f} MB, {wanted} widgets"
 
 
-def lead_nowhere(links: dict[str, list[str]], ids: dict[Path, set[str]]) -> dict[str, list[str]]:
+def lead_nowhere(
+    links: dict[str, list[str]], ids: dict[Path, set[str]]
+) -> dict[str, list[str]]:
     """The links within the site whose file or place does not exist, by page."""
     faults = {}
     for page, targets in links.items():
@@ -170,12 +237,20 @@ def lead_nowhere(links: dict[str, list[str]], ids: dict[Path, set[str]]) -> dict
 def main() -> int:
     """Check all pages and print a line for each; return 1 when there are faults."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pages", nargs="*", type=Path, help="only these files (all by default)")
-    parser.add_argument("--shots", type=Path, help="folder for pictures of the pages at both widths")
+    parser.add_argument(
+        "pages", nargs="*", type=Path, help="only these files (all by default)"
+    )
+    parser.add_argument(
+        "--shots", type=Path, help="folder for pictures of the pages at both widths"
+    )
     asked = parser.parse_args()
     # Listings of source code are Sphinx's own pages; that links to them lead somewhere is seen all the same.
     # The first page only sends on to the book's, and would be gone before it is looked at.
-    own = [p for p in sorted(SITE.rglob("*.html")) if not {"_static", "_modules"} & set(p.parts) and p.parent != SITE]
+    own = [
+        p
+        for p in sorted(SITE.rglob("*.html"))
+        if not {"_static", "_modules"} & set(p.parts) and p.parent != SITE
+    ]
     files = [p.resolve() for p in asked.pages] or own
     if not files:
         print(f"there are no pages in {SITE}: run `make book` first.")
@@ -190,11 +265,15 @@ def main() -> int:
     with sync_playwright() as playwright:
         browser = open_browser(playwright)
         if browser is None:
-            print("SKIPPED: the pages were not looked at. Install Chromium, or run `playwright install chromium`.")
+            print(
+                "SKIPPED: the pages were not looked at. Install Chromium, or run `playwright install chromium`."
+            )
             return 0
         for file in files:
             name = str(file.relative_to(SITE))
-            context = browser.new_context(offline=True, viewport=DESKTOP, reduced_motion="reduce")
+            context = browser.new_context(
+                offline=True, viewport=DESKTOP, reduced_motion="reduce"
+            )
             page = context.new_page()
             page.set_default_timeout(120_000)  # ms; a machine may be busy
             results[name], about = check(page, file, ids, links)
@@ -203,7 +282,9 @@ def main() -> int:
             page.set_viewport_size(PHONE)
             wide = page.evaluate("document.documentElement.scrollWidth")
             if wide > PHONE["width"] + 1:
-                results[name].append(f"{wide} pixels wide on a phone of {PHONE['width']}")
+                results[name].append(
+                    f"{wide} pixels wide on a phone of {PHONE['width']}"
+                )
             if asked.shots:
                 shoot(page, asked.shots / f"{file.stem}-phone.png")
             context.close()

@@ -40,39 +40,87 @@ def waiting(paths: list[Path], cache: Path) -> list[Path]:
             kept.match_cache_notebook(nbformat.read(path, 4))
         except KeyError:
             unknown.append(path)
-    return sorted(unknown, key=lambda path: (LONGEST + (path.name[:2],)).index(path.name[:2]))
+    return sorted(
+        unknown, key=lambda path: (LONGEST + (path.name[:2],)).index(path.name[:2])
+    )
 
 
-def execute(path: Path, values: Path | None, timeout: int) -> tuple[nbformat.NotebookNode, float, str]:
+def execute(
+    path: Path, values: Path | None, timeout: int
+) -> tuple[nbformat.NotebookNode, float, str]:
     """A notebook executed in its folder, the seconds it took, and the report of what stopped it, or an empty text."""
     notebook, started = nbformat.read(path, 4), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "papermill", path, Path(folder) / path.name, "--cwd", path.parent]
-        command += ["--no-progress-bar", "--execution-timeout", str(timeout), *(("-f", values) if values else ())]
+        command = [
+            sys.executable,
+            "-m",
+            "papermill",
+            path,
+            Path(folder) / path.name,
+            "--cwd",
+            path.parent,
+        ]
+        command += [
+            "--no-progress-bar",
+            "--execution-timeout",
+            str(timeout),
+            *(("-f", values) if values else ()),
+        ]
         ran = subprocess.run(command, capture_output=True, text=True)
-        if ran.returncode and any(words in ran.stderr for words in UNANSWERED):  # no cell has begun: once more
+        if ran.returncode and any(
+            words in ran.stderr for words in UNANSWERED
+        ):  # no cell has begun: once more
             ran = subprocess.run(command, capture_output=True, text=True)
         if ran.returncode == 0:
             run = nbformat.read(Path(folder) / path.name, 4)
             # The cache knows a notebook by its code and its cells' metadata, so what it gets is what was read.
-            cells = [cell for cell in run.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+            cells = [
+                cell
+                for cell in run.cells
+                if "injected-parameters" not in cell.metadata.get("tags", [])
+            ]
             for cell, done in zip(notebook.cells, cells, strict=True):
                 if cell.cell_type == "code":
-                    cell.outputs, cell.execution_count = done.outputs, done.execution_count
-            kept = {name: run.metadata[name] for name in ("language_info", "widgets") if name in run.metadata}
+                    cell.outputs, cell.execution_count = (
+                        done.outputs,
+                        done.execution_count,
+                    )
+            kept = {
+                name: run.metadata[name]
+                for name in ("language_info", "widgets")
+                if name in run.metadata
+            }
             notebook.metadata |= kept
-    return notebook, time.perf_counter() - started, ran.stderr if ran.returncode else ""
+    return (
+        notebook,
+        time.perf_counter() - started,
+        ran.stderr if ran.returncode else "",
+    )
 
 
-def execute_all(paths: list[Path], build: Path, timeout: int, at_once: int, params: Path | None = None) -> list[str]:
+def execute_all(
+    paths: list[Path],
+    build: Path,
+    timeout: int,
+    at_once: int,
+    params: Path | None = None,
+) -> list[str]:
     """Execute what waits and put the outputs into the cache below a folder; the names of those that failed."""
     cache, reports, failed = build / ".jupyter_cache", build / "reports", []
     todo, pool = waiting(paths, cache), ThreadPoolExecutor(at_once)
     if todo:
-        print(f"    {len(todo)} chapters, {at_once} at a time, the longest first; a line as each is done", flush=True)
-    values = {path: params / f"{path.stem}.yml" if params else None for path in todo}
+        print(
+            f"    {len(todo)} chapters, {at_once} at a time, the longest first; a line as each is done",
+            flush=True,
+        )
+    values = {
+        path: params / f"{path.stem}.yml" if params else None for path in todo
+    }
     # A chapter without parameters of that kind runs with its own.
-    jobs = {pool.submit(execute, p, v if v and v.exists() else None, timeout): p for p, v in values.items()}
+    jobs = {
+        pool.submit(execute, p, v if v and v.exists() else None, timeout): p
+        for p, v in values.items()
+    }
     try:
         for job in as_completed(jobs):
             path, (notebook, seconds, report) = jobs[job], job.result()
@@ -82,9 +130,16 @@ def execute_all(paths: list[Path], build: Path, timeout: int, at_once: int, para
                 reports.mkdir(parents=True, exist_ok=True)
                 (reports / f"{path.stem}.log").write_text(report, encoding="utf-8")
             else:
-                bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds})
-                get_cache(cache).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
-            print(f"    {path.stem}: {seconds:.0f} s{', failed' if report else ''}", flush=True)
+                bundle = CacheBundleIn(
+                    notebook, str(path), data={"execution_seconds": seconds}
+                )
+                get_cache(cache).cache_notebook_bundle(
+                    bundle, check_validity=False, overwrite=True
+                )
+            print(
+                f"    {path.stem}: {seconds:.0f} s{', failed' if report else ''}",
+                flush=True,
+            )
     finally:  # after Ctrl-C, which also stops the chapters that run, no other begins
         pool.shutdown(cancel_futures=True)
     return sorted(failed)
@@ -93,10 +148,19 @@ def execute_all(paths: list[Path], build: Path, timeout: int, at_once: int, para
 def main() -> None:
     """Execute what waits; exit with 1 when a chapter failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--build", type=Path, default=ROOT / "_build", help="folder that Jupyter Book builds in")
-    parser.add_argument("--params", type=Path, help="folder of values, a file for each chapter")
+    parser.add_argument(
+        "--build",
+        type=Path,
+        default=ROOT / "_build",
+        help="folder that Jupyter Book builds in",
+    )
+    parser.add_argument(
+        "--params", type=Path, help="folder of values, a file for each chapter"
+    )
     asked = parser.parse_args()
-    timeout = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["execute"]["timeout"]
+    timeout = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))[
+        "execute"
+    ]["timeout"]
     at_once = min(2, joblib.cpu_count())
     share = str(joblib.cpu_count() // at_once)
     # The first is heard by PyTorch, the second by what draws phantoms; a value of the user's own stands.
@@ -105,7 +169,9 @@ def main() -> None:
     paths = [ROOT / f"{name}.ipynb" for name in notebooks()]
     failed = execute_all(paths, asked.build, timeout, at_once, asked.params)
     if failed:
-        sys.exit(f"These chapters failed: {', '.join(failed)}. What stopped each is in {asked.build / 'reports'}.")
+        sys.exit(
+            f"These chapters failed: {', '.join(failed)}. What stopped each is in {asked.build / 'reports'}."
+        )
 
 
 if __name__ == "__main__":

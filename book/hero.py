@@ -19,7 +19,10 @@ def defaults(chapter: str) -> dict:
     """Return the parameters that a chapter declares."""
     cells = nbformat.read(BOOK / f"{chapter}.ipynb", as_version=4).cells
     namespace: dict = {}
-    exec(next(c.source for c in cells if "parameters" in c.metadata.get("tags", [])), namespace)
+    exec(
+        next(c.source for c in cells if "parameters" in c.metadata.get("tags", [])),
+        namespace,
+    )
     return namespace
 
 
@@ -27,18 +30,29 @@ def main() -> None:
     """Train or take the model, and write `_static/hero.png`."""
     p = defaults("07-subcutaneous-fat")
     task = bm.TASKS["sfa"]
-    train = bm.phantoms.draw(task.key, p["n_train"], seed=p["seed"], size=p["size"]).without_masks()
+    train = bm.phantoms.draw(
+        task.key, p["n_train"], seed=p["seed"], size=p["size"]
+    ).without_masks()
     torch.manual_seed(p["seed"])
     model = bm.Localizer(task, backbone=p["backbone"], width=p["width"])
-    settings = {k: p[k] for k in ("epochs", "batch_size", "lr", "decide", "smooth", "seed", "device")}
-    bm.fit_once(model, train, **settings)
+    settings = {k: p[k] for k in ("epochs", "batch_size", "lr", "seed", "device")}
+    bm.fit_once(
+        model,
+        train,
+        loss=bm.SumLoss(binarity=p["binarity"], edges=p["edges"]),
+        **settings,
+    )
     case = bm.phantoms.draw(task.key, 12, seed=77, size=p["size"] * 2)[7]
     found = model.locate(case)
 
     viz.use_style()
     figure, axes = plt.subplots(1, 3, figsize=(9.0, 2.85))
     viz.localization(axes, case, found, task.unit)
-    titles = "an image", "what could count", f"found {found.value:.0f}, true {case.value:.0f} {viz.pretty(task.unit)}"
+    titles = (
+        "an image",
+        "what could count",
+        f"found {found.value:.0f}, true {case.value:.0f} {viz.pretty(task.unit)}",
+    )
     for ax, title in zip(axes, titles, strict=True):
         ax.set_title(title, fontsize=16)  # read on a phone too
     figure.savefig(BOOK / "_static" / "hero.png", dpi=150, facecolor="white")

@@ -62,8 +62,13 @@ def write(folder: Path, project: str, names: dict[str, str]) -> None:
     """Write one inventory in Sphinx's format, version 2."""
     head = f"# Sphinx inventory version 2\n# Project: {project}\n# Version: \n"
     head += "# The remainder of this file is compressed using zlib.\n"
-    lines = "".join(f"{name} py:class 1 {address} -\n" for name, address in sorted(names.items()))
-    (folder / f"{project}.inv").write_bytes(head.encode() + zlib.compress(lines.encode()))
+    lines = "".join(
+        f"{name} py:class 1 {address} -\n"
+        for name, address in sorted(names.items())
+    )
+    (folder / f"{project}.inv").write_bytes(
+        head.encode() + zlib.compress(lines.encode())
+    )
 
 
 if __name__ == "__main__":

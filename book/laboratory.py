@@ -19,8 +19,8 @@ import biomark as bm
 HOME = Path(__file__).resolve().parent / "reference" / "laboratory"
 WIDTH, SEED, N_CALIBRATE, N_TEST = 8, 0, 150, 100
 PLANS = {  # the settings of each task's chapter; of fat with fewer and smaller phantoms
-    "sfa": {"size": 96, "n_train": 800, "epochs": 7, "batch_size": 8, "decide": 0.1, "smooth": 0.2},
-    "cac": {"size": 80, "n_train": 2000, "epochs": 4, "batch_size": 2, "decide": 0.3, "value_scale": "linear+log"},
+    "sfa": {"size": 96, "n_train": 800, "epochs": 7, "batch_size": 8},
+    "cac": {"size": 80, "n_train": 2000, "epochs": 4, "batch_size": 2},
 }
 WATCHED = {"sfa": 4}  # task: number of the test phantom whose maps are kept
 
@@ -28,23 +28,34 @@ WATCHED = {"sfa": 4}  # task: number of the test phantom whose maps are kept
 def train(key: str) -> None:
     """Train, calibrate, judge and write the model of one task."""
     size, n_train = (PLANS[key][name] for name in ("size", "n_train"))
-    settings = {name: value for name, value in PLANS[key].items() if name not in ("size", "n_train")} | {"seed": SEED}
+    passes = {
+        name: value
+        for name, value in PLANS[key].items()
+        if name not in ("size", "n_train")
+    } | {"seed": SEED}
+    loss = bm.TASKS[key].settings.loss
     cohort = bm.phantoms.draw(key, n_train, seed=SEED, size=size).without_masks()
     test = bm.phantoms.draw(key, N_TEST, seed=SEED + 1000, size=size)
     torch.manual_seed(SEED)
     model = bm.Localizer(key, backbone="unet", width=WIDTH)
 
-    weights, step, steps = [], itertools.count(), -(-n_train // settings["batch_size"])
+    weights, step, steps = (
+        [],
+        itertools.count(),
+        -(-n_train // passes["batch_size"]),
+    )
 
     def keep(module: torch.nn.Module, inputs: object) -> None:
         if module.training and next(step) % steps == 0:
             weights.append(copy.deepcopy(module.state_dict()))
 
     hook = model.register_forward_pre_hook(keep)
-    history = bm.fit(model, cohort, device="cpu", **settings)
+    history = bm.fit(model, cohort, loss=loss, device="cpu", **passes)
     hook.remove()
     model.half().float()  # calibrated and judged as it is stored
-    inspector = bm.Inspector(model, bm.phantoms.draw(key, N_CALIBRATE, seed=SEED + 2000, size=size))
+    inspector = bm.Inspector(
+        model, bm.phantoms.draw(key, N_CALIBRATE, seed=SEED + 2000, size=size)
+    )
     report = bm.evaluate(model, test)
     print(report)
 
@@ -52,15 +63,35 @@ def train(key: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     inspector.model = copy.deepcopy(model).half()
     inspector.save(folder)
-    asked = {"size": size, "n_train": n_train, "width": WIDTH, "n_calibrate": N_CALIBRATE} | settings
-    bm.records.write(folder, parameters=asked, report=report, history=history, data=(cohort, test))
+    asked = (
+        {
+            "size": size,
+            "n_train": n_train,
+            "width": WIDTH,
+            "n_calibrate": N_CALIBRATE,
+        }
+        | passes
+        | vars(loss)
+    )
+    bm.records.write(
+        folder,
+        parameters=asked,
+        report=report,
+        history=history,
+        data=(cohort, test),
+    )
     (folder / "predictions.csv").unlink()
     if key in WATCHED:
         watched = test[WATCHED[key]]
         states = [*weights, model.state_dict()]
-        maps = [np.round(255 * copy.deepcopy(model).restore(state).locate(watched).map) for state in states]
+        maps = [
+            np.round(255 * copy.deepcopy(model).restore(state).locate(watched).map)
+            for state in states
+        ]
         kept = {"case": WATCHED[key], "seed": SEED + 1000, "size": size}
-        np.savez_compressed(folder / "epochs.npz", maps=np.stack(maps).astype(np.uint8), **kept)
+        np.savez_compressed(
+            folder / "epochs.npz", maps=np.stack(maps).astype(np.uint8), **kept
+        )
 
 
 if __name__ == "__main__":

@@ -23,8 +23,13 @@ def chapter(number: str) -> Path:
     """The notebook whose name begins like this."""
     found = sorted((ROOT / "book").glob(f"{number}*.ipynb"))
     if len(found) != 1 or not number:
-        names = [path.stem for path in found or sorted((ROOT / "book").glob("[0-9][0-9]-*.ipynb"))]
-        raise ValueError(f"which chapter is {number!r}? Say the number of one of {', '.join(names)}.")
+        names = [
+            path.stem
+            for path in found or sorted((ROOT / "book").glob("[0-9][0-9]-*.ipynb"))
+        ]
+        raise ValueError(
+            f"which chapter is {number!r}? Say the number of one of {', '.join(names)}."
+        )
     return found[0]
 
 
@@ -32,11 +37,19 @@ def values(notebook: Path) -> dict:
     """What the parameters cell declares and papermill injected, as the notebook itself would see them."""
     namespace = {"__annotations__": {}}
     for cell in json.loads(notebook.read_text())["cells"]:
-        if {"parameters", "injected-parameters"} & set(cell["metadata"].get("tags", [])):
+        if {"parameters", "injected-parameters"} & set(
+            cell["metadata"].get("tags", [])
+        ):
             for line in ast.parse("".join(cell["source"])).body:
                 if isinstance(line, ast.AnnAssign):
-                    namespace["__annotations__"][line.target.id] = getattr(builtins, line.annotation.id)
-                name = line.target if isinstance(line, ast.AnnAssign) else line.targets[0]
+                    namespace["__annotations__"][line.target.id] = getattr(
+                        builtins, line.annotation.id
+                    )
+                name = (
+                    line.target
+                    if isinstance(line, ast.AnnAssign)
+                    else line.targets[0]
+                )
                 namespace[name.id] = ast.literal_eval(line.value)
     return namespace
 
@@ -68,10 +81,14 @@ def run(number: str, *arguments: str) -> Path:
         # Ours first: where a value was forgotten at the end, papermill must not take one of them for it.
         subprocess.run([*papermill, str(prepared), *only, *arguments], check=True)
         given = bm.records.parameters(values(prepared))
-    out = Path(given.get("out") or free_folder(ROOT / "runs" / "chapters" / source.stem)).resolve()
+    out = Path(
+        given.get("out") or free_folder(ROOT / "runs" / "chapters" / source.stem)
+    ).resolve()
     out.mkdir(parents=True, exist_ok=True)
     where = ["-r", "out", str(out)] if "out" in given else []
-    subprocess.run([*papermill, str(out / source.name), *arguments, *where], check=True)
+    subprocess.run(
+        [*papermill, str(out / source.name), *arguments, *where], check=True
+    )
     if not where:
         bm.records.write(out, parameters=given)
     return out

@@ -60,8 +60,8 @@ def test_the_table_of_value_scales_says_what_the_records_say():
 
 def test_the_six_trainings_of_chapter_7_differ_in_one_term_and_the_seed():
     records = [json.loads(path.read_text()) for path in sorted((BOOK / "reference" / "fat-decide").glob("*.json"))]
-    asked = [(r["parameters"].pop("decide"), r["parameters"].pop("seed")) for r in records]
-    assert sorted(asked) == [(decide, seed) for decide in (0.0, 0.1) for seed in range(3)]
+    asked = [(r["parameters"].pop("binarity"), r["parameters"].pop("seed")) for r in records]
+    assert sorted(asked) == [(weight, seed) for weight in (0.0, 0.1) for seed in range(3)]
     assert all(r["parameters"] | {"out": ""} == records[0]["parameters"] | {"out": ""} for r in records)
     assert {(r["training"]["precision"], r["code_digest"]) for r in records} == {("32-true", records[0]["code_digest"])}
     for seed in range(3):

@@ -82,7 +82,9 @@ def test_the_same_region_gets_the_same_uids(tmp_path):
 def test_an_empty_region_and_odd_sources(tmp_path):
     source = personal(tmp_path / "s", FrameOfReferenceUID=None)
     nothing = np.zeros(scans.read(source).hu.shape, bool)
-    assert pydicom.dcmread(delivery.write_segmentation(tmp_path / "x", nothing, source, TASKS["pma"])).NumberOfFrames == 1
+    assert (
+        pydicom.dcmread(delivery.write_segmentation(tmp_path / "x", nothing, source, TASKS["pma"])).NumberOfFrames == 1
+    )
     bare = series(tmp_path / "bare", SeriesInstanceUID=None, StudyInstanceUID=None)
     with pytest.raises(ScanError, match="has no StudyInstanceUID.*write NIfTI"):
         delivery.write_segmentation(tmp_path / "y", nothing, bare, TASKS["pma"])

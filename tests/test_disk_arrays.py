@@ -79,7 +79,11 @@ def on_disk(tmp_path):
 def test_parts_of_a_cohort_on_disk_stay_there(on_disk):
     plain, cohort = on_disk
     for part, same in zip((*cohort.split(0.6), cohort[2:5]), (*plain.split(0.6), plain[2:5]), strict=True):
-        assert isinstance(part.images, DiskArray) and isinstance(part.weights, DiskArray) and isinstance(part.masks, DiskArray)
+        assert (
+            isinstance(part.images, DiskArray)
+            and isinstance(part.weights, DiskArray)
+            and isinstance(part.masks, DiskArray)
+        )
         again = part[[1, 0]]
         assert isinstance(again.images, DiskArray) and again.ids == same.ids[1::-1]
         np.testing.assert_array_equal(again.images[:], same.images[[1, 0]])

@@ -554,4 +554,6 @@ def test_coefficients_along_an_axis_are_those_of_the_formulas():
 
 def test_a_statistic_that_is_not_defined_has_no_p():
     constant, other = np.full(12, 0.1), np.arange(12.0)
-    assert np.isnan(statistics.permutation(lambda a, b: vectorised.r(a, other) - vectorised.r(b, other), constant, other).pvalue)
+    assert np.isnan(
+        statistics.permutation(lambda a, b: vectorised.r(a, other) - vectorised.r(b, other), constant, other).pvalue
+    )

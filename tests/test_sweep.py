@@ -61,7 +61,7 @@ def test_a_task_is_trained_as_in_its_chapter(task, chapter):
     (path,) = BOOK.glob(f"{chapter}.ipynb")
     theirs = declared(path)
     ours = {k: v for k, v in SWEEP["settings"][task].items() if k in theirs}
-    assert ours == {k: theirs[k] for k in ours} and {"n_train", "epochs", "lr", "batch_size", "decide"} <= set(ours)
+    assert ours == {k: theirs[k] for k in ours} and {"n_train", "epochs", "lr", "batch_size", "binarity"} <= set(ours)
     direct = SWEEP["own"][task]["direct"]
     assert theirs.get("direct_lr", direct.get("lr")) == direct.get("lr"), "nor is its rival"
 

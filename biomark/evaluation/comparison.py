@@ -148,7 +148,10 @@ def _correlations(of_a: NDArray, of_b: NDArray, known: NDArray, how: dict) -> Co
     difference = statistics.bootstrap(lambda a, b, k: vectorised.r(a, k) - vectorised.r(b, k), of_a, of_b, known, **how)
     # A shift or a scale changes no r. It would change the r of lists in which the values of two models are mixed.
     swapped = statistics.permutation(
-        lambda a, b: vectorised.r(a, known) - vectorised.r(b, known), vectorised.standard(of_a), vectorised.standard(of_b), **how
+        lambda a, b: vectorised.r(a, known) - vectorised.r(b, known),
+        vectorised.standard(of_a),
+        vectorised.standard(of_b),
+        **how,
     )
     return Contrast(a, b, difference, swapped.pvalue, "permutation")
 

@@ -76,7 +76,6 @@ class Checkpoint:
         return kept.get("start", self.start) != self.start
 
 
-
 def opened(
     path: str | os.PathLike | None,
     fabric: lf.Fabric,

@@ -29,7 +29,9 @@ class DiskArray(NDArrayOperatorsMixin):
 
     def __init__(self, source: Sequence[NDArray] | NDArray | DiskArray, rows: NDArray | None = None) -> None:
         rows = np.arange(len(source)) if rows is None else np.asarray(rows)
-        self._source, self._rows = (source._source, source._rows[rows]) if isinstance(source, DiskArray) else (source, rows)
+        self._source, self._rows = (
+            (source._source, source._rows[rows]) if isinstance(source, DiskArray) else (source, rows)
+        )
         self._row = source._row if isinstance(source, DiskArray) else (source[0].shape, source[0].dtype)
 
     @property

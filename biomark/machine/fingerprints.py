@@ -153,7 +153,14 @@ def _of_function(function: types.FunctionType, seen: dict[int, tuple[int, Any]])
 
 def _of_code(code: types.CodeType) -> tuple[Any, set[str]]:
     """Its instructions without places in files, and the names that they may look up among globals."""
-    parts: list[Any] = [code.co_code, code.co_names, code.co_varnames, code.co_freevars, code.co_argcount, code.co_flags]
+    parts: list[Any] = [
+        code.co_code,
+        code.co_names,
+        code.co_varnames,
+        code.co_freevars,
+        code.co_argcount,
+        code.co_flags,
+    ]
     names = set(code.co_names)
     for constant in code.co_consts:
         inner, below = _of_code(constant) if isinstance(constant, types.CodeType) else (repr(constant), set())

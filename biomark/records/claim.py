@@ -61,7 +61,7 @@ Artif. Intell. 6 (2024) e240300)."""
 
 _TRAINING = (
     *("epochs", "batch_size", "accumulate", "lr", "prior"),
-    *("value_scale", "decide", "smooth", "shares"),
+    *("value_scale", "binarity", "edges", "shares"),
 )
 
 

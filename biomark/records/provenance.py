@@ -8,7 +8,6 @@ import platform
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,7 @@ def data_digest(*cohorts: Any) -> str:
 def git_commit() -> str | None:
     """The commit of this library's clone; ``-dirty`` says that its code was changed since."""
     # An installed biomark may lie within a repository of its user's, which does not know its files.
-    known = _git("ls-files", "--error-unmatch", Path(__file__).name)
+    known = _git("ls-files", "--error-unmatch", "__init__.py")
     commit = known and _git("rev-parse", "HEAD")
     return commit and commit.strip() + "-dirty" * bool(_git("status", "--porcelain", "--", "."))
 
@@ -78,7 +77,7 @@ def _git(*arguments: str) -> str | None:
     command = ["git", *arguments]
     try:
         found = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=False
+            command, cwd=fingerprints.PACKAGE, capture_output=True, text=True, timeout=5, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -172,7 +172,7 @@ def reference(name: str) -> Path:
     Raises:
         FileNotFoundError: There is no such folder.
     """
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     roots = (here.parent / "book" / "reference", here / "reference")
     for root in roots:
         if (root / name).is_dir():

@@ -26,7 +26,7 @@ METHODS = {
     "size_constrained": bm.SizeConstrained,
 }
 SWEEP = Path(__file__).resolve().parents[2] / "workflow" / "sweep.yml"
-FIT = ("epochs", "batch_size", "lr", "value_scale", "decide", "smooth")
+FIT = ("epochs", "batch_size", "lr", "value_scale", "binarity", "edges")
 
 
 def settings(task: str, method: str) -> dict:
@@ -82,12 +82,15 @@ def main() -> None:
             train = bm.phantoms.draw(task, n_train, seed=asked.seed, size=size)
             test = bm.phantoms.draw(task, n_test, seed=asked.seed + 1000, size=size)
             torch.manual_seed(asked.seed)
-            model = kind(task)
+            model = kind(task, "unet", 16)
             watch = Watch(model, test, -(-n_train // given["batch_size"]), clock)
-            bm.fit(model, train, **given, seed=asked.seed, device=asked.device, progress=False)
+            of_loss = {name: given.pop(name) for name in ("value_scale", "binarity", "edges")}
+            terms = [] if method == "direct" else [of_loss["binarity"], of_loss["edges"]]  # it has no map to judge
+            loss = model.own_loss or bm.SumLoss(of_loss["value_scale"], *terms)
+            bm.fit(model, train, loss=loss, **given, seed=asked.seed, device=asked.device, progress=False)
             watch.judge()
             of = {"task": task, "method": method, "n_train": n_train, "n_test": n_test, "clock": clock.__name__}
-            keep(asked, name, watch.rows, **of, **given)
+            keep(asked, name, watch.rows, **of, **given, **of_loss)
 
 
 if __name__ == "__main__":
