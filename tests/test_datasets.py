@@ -17,7 +17,7 @@ import biomark as bm
 from biomark import datasets
 from biomark.datasets.calcium import filled
 from biomark.datasets.table import place
-from biomark.scans import ScanError, read_manifest
+from biomark.scans import ScanError
 
 # RAS millimetres of index (column, row, slice): pixels of 5 mm, slices 2 mm apart, columns to the patient's left.
 AFFINE = np.array([[-5.0, 0, 0, 120], [0, -5, 0, 120], [0, 0, 2, 0], [0, 0, 0, 1]])
@@ -58,7 +58,7 @@ def msd(root: Path, numbers=(3, 10)) -> Path:
 def cohort(table: pd.DataFrame, root: Path, task: str, **options) -> bm.Cohort:
     """What the manifest gives when it was written and read again."""
     table.to_csv(root / "m.csv", index=False)
-    return read_manifest(root / "m.csv", task, cache=root / "cache", progress=False, **options)
+    return bm.manifests.read(root / "m.csv", task, cache=root / "cache", progress=False, **options)
 
 
 # --- liver -----------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ MORE = {"tcia": {"values": {"a": 1}}, "orcascore": {"converted": "unused"}}
 
 @pytest.mark.parametrize("name", datasets.__all__)
 def test_a_folder_with_another_layout_is_named_with_the_layout_expected(name, tmp_path):
-    adapter = partial(getattr(public_sets, name), **MORE.get(name, {}))
+    adapter = partial(getattr(datasets, name), **MORE.get(name, {}))
     (tmp_path / "something").mkdir()
     with pytest.raises(ScanError, match="it should hold "):
         adapter(tmp_path, progress=False)

@@ -17,8 +17,8 @@ import torch
 from dicom_files import PERSON, body_hu, ct_slice, named, personal, save, series
 
 import biomark as bm
-from biomark import scans
-from biomark.delivery import page, sheet
+from biomark import delivery, manifests, scans
+from biomark.delivery import page
 
 GRID = scans.Grid((60, 60), (8.0, 8.0))
 
@@ -51,7 +51,7 @@ def sheet(tmp_path):
 
 
 def test_every_scan_gets_its_value_and_its_map_and_a_bad_one_stops_nothing(model, sheet, tmp_path):
-    values = sheet.deliver(model, sheet, tmp_path / "out", grid=GRID, progress=False)
+    values = delivery.deliver(model, sheet, tmp_path / "out", grid=GRID, progress=False)
     assert values["id"].tolist() == list("abcde")
     assert values["problem"].isna().tolist() == [True, True, True, False, False]
     assert "truncated" in values["problem"][3]
@@ -72,7 +72,7 @@ def test_the_values_are_those_that_evaluation_sees(model, sheet, tmp_path):
     rows = pd.read_csv(sheet, dtype=str).iloc[:3].assign(value="30")
     rows.to_csv(sheet, index=False)
     cohort = manifests.read(sheet, "pma", grid=GRID, cache=tmp_path / "cache", progress=False)
-    values = sheet.deliver(model, sheet, tmp_path / "out", write=[], grid=GRID, progress=False)
+    values = delivery.deliver(model, sheet, tmp_path / "out", write=[], grid=GRID, progress=False)
     np.testing.assert_allclose(values["value"], bm.predict(model, cohort)[0], rtol=1e-5)
 
 
@@ -81,8 +81,8 @@ def test_without_a_grid_a_scan_is_looked_at_as_finely_as_the_model_learned(model
     grid = scans.Grid.usual(2, model.trained_spacing_mm)
     assert grid == scans.Grid((54, 63), (8.0, 8.0))
     for name, network in {"model": model, "ensemble": bm.Ensemble([model, model])}.items():
-        plain = sheet.deliver(network, sheet, tmp_path / name, write=[], progress=False)
-        asked = sheet.deliver(network, sheet, tmp_path / f"{name} asked", write=[], grid=grid, progress=False)
+        plain = delivery.deliver(network, sheet, tmp_path / name, write=[], progress=False)
+        asked = delivery.deliver(network, sheet, tmp_path / f"{name} asked", write=[], grid=grid, progress=False)
         assert plain["value"].equals(asked["value"]) and plain["value"].notna().sum() == 3
 
 
@@ -92,7 +92,7 @@ def test_what_is_done_is_not_done_again_unless_something_changed(model, sheet, t
 
     def run(model=model, **more):
         looked.clear()
-        values = sheet.deliver(model, sheet, tmp_path / "out", grid=GRID, progress=False, **more)
+        values = delivery.deliver(model, sheet, tmp_path / "out", grid=GRID, progress=False, **more)
         return values, list(looked)
 
     first, read = run(write=["page"])
@@ -126,7 +126,7 @@ def single(tmp_path):
     def run(model, cells=None, **more):
         row = {"id": "a", "image": "GRAUBNER_1"} | (cells or {})
         pd.DataFrame([row]).to_csv(tmp_path / "in" / "sheet.csv", index=False)
-        values = sheet.deliver(
+        values = delivery.deliver(
             model, tmp_path / "in" / "sheet.csv", tmp_path / "out", grid=GRID, progress=False, **more
         )
         place = tmp_path / "out" / "a"
@@ -191,11 +191,11 @@ def test_leftovers_of_processes_that_died_are_removed(model, single, tmp_path):
 
 def test_cells_that_are_not_used_keep_no_scan_from_being_measured(model, sheet, tmp_path):
     whole = pd.read_csv(sheet, dtype=str).iloc[:3]
-    sound = sheet.deliver(model, sheet, tmp_path / "out", write=[], grid=GRID, progress=False)
+    sound = delivery.deliver(model, sheet, tmp_path / "out", write=[], grid=GRID, progress=False)
     odd = whole.assign(group=["p", "", "P"], split=["train", "", "Train"], mask=["GRAUBNER/none.nii", "", ""], slit="x")
     odd["value"] = ["31,5", "Holter", "3050"]
     odd.to_csv(sheet, index=False)
-    values = sheet.deliver(model, sheet, tmp_path / "out", write=["page"], grid=GRID, progress=False)
+    values = delivery.deliver(model, sheet, tmp_path / "out", write=["page"], grid=GRID, progress=False)
     assert values["problem"].isna().all() and values["known"].isna().all()
     np.testing.assert_array_equal(values["value"], sound["value"][:3])
     pages = [(tmp_path / "out" / name / "page.html").read_text() for name in "abc"]
@@ -208,7 +208,7 @@ def test_cells_that_are_not_used_keep_no_scan_from_being_measured(model, sheet, 
 
 def test_a_line_with_too_many_cells_is_listed(model, sheet, tmp_path):
     sheet.write_text(sheet.read_text() + "GRAUBNER, ILSE,c.nii.gz,0,30\n")
-    values = sheet.deliver(model, sheet, tmp_path / "out", write=[], grid=GRID, progress=False)
+    values = delivery.deliver(model, sheet, tmp_path / "out", write=[], grid=GRID, progress=False)
     assert len(values) == 6 and pd.isna(values["id"][5])
     assert values["problem"][5].startswith("Row 7 of the sheet has 5 cells, but there are 4 columns")
 
@@ -256,7 +256,7 @@ def test_the_next_scan_is_read_while_one_is_measured_and_no_more(model, sheet, t
 
     monkeypatch.setattr(scans, "read", read)
     monkeypatch.setattr(model, "locate", locate)
-    values = sheet.deliver(model, sheet, tmp_path / "out", write=[], grid=GRID, progress=False)
+    values = delivery.deliver(model, sheet, tmp_path / "out", write=[], grid=GRID, progress=False)
     assert looked == ["GRAUBNER_ILSE", "GRAUBNER_2", "c.nii.gz", "HOLTER.dcm"]
     assert all(begun <= done + 2 for done, begun in enumerate(ahead)), "one scan ahead, not more"
     assert values["id"].tolist() == list("abcde")
@@ -265,15 +265,15 @@ def test_the_next_scan_is_read_while_one_is_measured_and_no_more(model, sheet, t
 
 
 def test_a_window_is_looked_through_and_is_a_setting(model, sheet, tmp_path):
-    whole = sheet.deliver(model, sheet, tmp_path / "out", write=[], grid=GRID, progress=False)
-    parts = sheet.deliver(model, sheet, tmp_path / "out", write=[], grid=GRID, window=(48, 48), progress=False)
+    whole = delivery.deliver(model, sheet, tmp_path / "out", write=[], grid=GRID, progress=False)
+    parts = delivery.deliver(model, sheet, tmp_path / "out", write=[], grid=GRID, window=(48, 48), progress=False)
     assert not np.array_equal(parts["value"][:3], whole["value"][:3])
     np.testing.assert_allclose(parts["value"][:3].astype(float), whole["value"][:3].astype(float), rtol=0.05)
 
 
 def test_nothing_names_the_patient(model, sheet, tmp_path):
     pytest.importorskip("highdicom")
-    sheet.deliver(model, sheet, tmp_path / "out", write=sheet.FORMATS, grid=GRID, progress=False)
+    delivery.deliver(model, sheet, tmp_path / "out", write=delivery.FORMATS, grid=GRID, progress=False)
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert {p.name for p in files} == {
         *("values.csv", "result.json", "page.html", "map.nii.gz", "segmentation.dcm", "map.dcm")
@@ -282,27 +282,27 @@ def test_nothing_names_the_patient(model, sheet, tmp_path):
         assert not named(path) and b"HOLTER" not in path.read_bytes(), path
         assert str(tmp_path).encode() not in path.read_bytes(), "a path may name a patient"
     assert not (tmp_path / "out" / "c" / "segmentation.dcm").exists()
-    sheet.deliver(model, sheet, tmp_path / "named", write=["dicom"], grid=GRID, identify=True, progress=False)
+    delivery.deliver(model, sheet, tmp_path / "named", write=["dicom"], grid=GRID, identify=True, progress=False)
     assert PERSON["PatientID"].encode() in (tmp_path / "named" / "a" / "map.dcm").read_bytes()
 
 
 def test_what_cannot_go_well_is_refused_before_a_scan_is_read(model, sheet, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="no format is named 'pdf'"):
-        sheet.deliver(model, sheet, tmp_path / "out", write=["pdf"])
+        delivery.deliver(model, sheet, tmp_path / "out", write=["pdf"])
     with pytest.raises(ValueError, match="a DirectRegressor has no map to write"):
-        sheet.deliver(bm.DirectRegressor("pma", width=2), sheet, tmp_path / "out")
+        delivery.deliver(bm.DirectRegressor("pma", width=2), sheet, tmp_path / "out")
     with pytest.raises(ValueError, match="images in 2-D: a grid of .* does not fit"):
-        sheet.deliver(model, sheet, tmp_path / "out", grid=scans.Grid.usual(3))
+        delivery.deliver(model, sheet, tmp_path / "out", grid=scans.Grid.usual(3))
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").touch()
     with monkeypatch.context() as patch, pytest.raises(OSError, match="file cannot be written to .*: give another"):
-        patch.setattr(sheet.check, "checked", None)  # would be called
-        sheet.deliver(model, sheet, tmp_path / "file")
+        patch.setattr("biomark.delivery.sheet.checks.checked", None)  # would be called
+        delivery.deliver(model, sheet, tmp_path / "file")
     with pytest.raises(ValueError, match="give 2 sides of 32 voxels"):
-        sheet.deliver(model, sheet, tmp_path / "out", window=(48, 128, 128))
+        delivery.deliver(model, sheet, tmp_path / "out", window=(48, 128, 128))
     (tmp_path / "bare.csv").write_text("id,value\na,3\n")
     with pytest.raises(manifests.ManifestError, match="no column 'image'"):
-        sheet.deliver(model, tmp_path / "bare.csv", tmp_path / "out", progress=False)
+        delivery.deliver(model, tmp_path / "bare.csv", tmp_path / "out", progress=False)
 
 
 def test_one_format_may_be_named_alone_and_the_folder_from_home_on(model, single, sheet, tmp_path, monkeypatch):
@@ -310,7 +310,7 @@ def test_one_format_may_be_named_alone_and_the_folder_from_home_on(model, single
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    sheet.deliver(model, sheet, "~/found", write="page", grid=GRID, progress=False)
+    delivery.deliver(model, sheet, "~/found", write="page", grid=GRID, progress=False)
     assert (tmp_path / "home" / "found" / "values.csv").is_file() and not (tmp_path / "~").exists()
 
 

@@ -10,7 +10,7 @@ import pydicom
 import pytest
 from dicom_files import PERSON, STUDY, named, personal, series
 
-from biomark import scans
+from biomark import delivery, scans
 from biomark.scans import ScanError
 from biomark.tasks import TASKS
 

@@ -65,7 +65,7 @@ def test_a_model_from_phantoms_and_twenty_numbers_beats_the_candidates_on_slices
         model = bm.load(weights)
         before.append(bm.evaluate(model, truth[held]))
         numbers = together(cohort[np.setdiff1d(np.arange(30), held)], phantoms)
-        bm.fit(model, numbers, epochs=10, batch_size=8, lr=3e-4, smooth=0.2, seed=0, progress=False)
+        bm.fit(model, numbers, epochs=10, batch_size=8, lr=3e-4, loss=bm.SumLoss(edges=0.2), seed=0, progress=False)
         after.append(bm.evaluate(model, truth[held]))
 
     def mean(reports, of):

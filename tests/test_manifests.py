@@ -19,8 +19,10 @@ from dicom_files import body_hu, ct_slice, save, series
 from pydicom.pixels import apply_modality_lut
 
 import biomark as bm
-from biomark.manifests import manifest
-from biomark.scans import Grid, ManifestError, ScanError, check_manifest, read_manifest
+from biomark import manifests
+from biomark.machine.disk_arrays import DiskArray
+from biomark.manifests import ManifestError, manifest
+from biomark.scans import Grid, ScanError
 from biomark.scans.anonymous import anonymous
 
 PMA = bm.TASKS["pma"]
@@ -46,7 +48,7 @@ def sheet(path: Path, rows: list, columns: tuple[str, ...] = COLUMNS) -> Path:
 
 def cohort_of(folder: Path, rows: list, columns: tuple[str, ...] = ("id", "image", "value"), **options) -> bm.Cohort:
     path = sheet(folder / "m.csv", rows, columns)
-    return read_manifest(path, "pma", **{"cache": folder / "cache", "progress": False} | options)
+    return manifests.read(path, "pma", **{"cache": folder / "cache", "progress": False} | options)
 
 
 @pytest.fixture
@@ -114,7 +116,7 @@ def test_a_heart_box_for_calcium(tmp_path):
     hu[25:27, 38:41, 60:64] = 300  # calcium in the heart's front
     bm.scans.write_dicom(tmp_path / "chest", hu, spacing)
     path = sheet(tmp_path / "m.csv", [("a", "chest", 100)], ("id", "image", "value"))
-    cohort = read_manifest(path, "cac", cache=tmp_path / "cache", progress=False)
+    cohort = manifests.read(path, "cac", cache=tmp_path / "cache", progress=False)
     assert cohort.images.shape == (1, 44, 96, 96) and tuple(cohort.spacing_mm[0]) == (3, 2, 2)
     box = bm.scans.heart_box(bm.scans.read(tmp_path / "chest"))
     total = bm.TASKS["cac"].weigh(box.hu, spacing).sum(dtype=float)
@@ -124,18 +126,18 @@ def test_a_heart_box_for_calcium(tmp_path):
 def test_excel(scans):
     pytest.importorskip("openpyxl")
     pd.DataFrame(ROWS, columns=["ID", "Image ", "value"]).to_excel(scans / "m.xlsx", index=False)
-    cohort = read_manifest(scans / "m.xlsx", "pma", cache=scans / "cache", progress=False)
+    cohort = manifests.read(scans / "m.xlsx", "pma", cache=scans / "cache", progress=False)
     assert cohort.ids == ("one", "two", "three") and list(cohort.values) == [31.5, 28, 41]
     (scans / "bad.xlsx").write_text("no archive")
     with pytest.raises(ValueError, match="cannot be read as Excel"):
-        check_manifest(scans / "bad.xlsx", "pma")
+        manifests.check(scans / "bad.xlsx", "pma")
 
 
 def test_without_openpyxl_the_sentence_says_what_to_do(scans, monkeypatch):
     (scans / "m.xlsx").write_bytes(b"PK")
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(ImportError, match=r'pip install "biomark\[excel\]", or save the sheet as CSV'):
-        check_manifest(scans / "m.xlsx", "pma")
+        manifests.check(scans / "m.xlsx", "pma")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,7 @@ def test_without_openpyxl_the_sentence_says_what_to_do(scans, monkeypatch):
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
 def test_csv_as_spreadsheets_write_it(scans, text, encoding):
     (scans / "m.csv").write_bytes(text.encode(encoding, errors="ignore"))
-    assert read_manifest(scans / "m.csv", PMA, cache=scans / "c", progress=False).ids == ("ä",)
+    assert manifests.read(scans / "m.csv", PMA, cache=scans / "c", progress=False).ids == ("ä",)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +164,7 @@ def test_where_semicolons_separate_a_comma_may_be_the_decimal_mark(scans, values
     ]
     (scans / "m.csv").write_text("\n".join(["id;image;value", *rows]))
     how = {"plausible": (0, 5000), "cache": scans / "c", "progress": False, "strict": False}
-    assert read_manifest(scans / "m.csv", PMA, **how).values.tolist() == read
+    assert manifests.read(scans / "m.csv", PMA, **how).values.tolist() == read
 
 
 @pytest.mark.parametrize("separator", [";", ","])
@@ -170,7 +172,7 @@ def test_a_number_that_may_be_grouped_by_thousands_is_asked_for(scans, separator
     """Among 85 and 412, 1.234 may be the highest of all values or one of the lowest."""
     rows = [f"{i},{name},{v}" for i, (name, v) in enumerate([("a.nii.gz", "85"), ("b", "1.234"), ("c.dcm", "2.017")])]
     (scans / "m.csv").write_text("\n".join(["id,image,value", *rows]).replace(",", separator))
-    problems = check_manifest(scans / "m.csv", PMA, plausible=(0, 5000), progress=False)
+    problems = manifests.check(scans / "m.csv", PMA, plausible=(0, 5000), progress=False)
     asked = problems[problems["column"] == "value"]
     assert asked["row"].tolist() == [3, 4]
     assert "'1.234' may mean 1234 or 1.2340" in asked["problem"].iloc[0]
@@ -181,13 +183,13 @@ def test_decimals_of_three_digits_in_all_rows_are_decimals(scans):
         f"{i},{name},{v}" for i, (name, v) in enumerate([("a.nii.gz", "31.512"), ("b", "28.113"), ("c.dcm", "9.007")])
     ]
     (scans / "m.csv").write_text("\n".join(["id,image,value", *rows]))
-    assert check_manifest(scans / "m.csv", PMA, progress=False).empty
+    assert manifests.check(scans / "m.csv", PMA, progress=False).empty
 
 
 def test_decimals_that_could_not_be_thousands_are_decimals(scans):
     """28125 cm2 are no muscle."""
     (scans / "m.csv").write_text("id,image,value\n0,a.nii.gz,31\n1,b,28.125\n2,c.dcm,40\n")
-    assert check_manifest(scans / "m.csv", PMA, progress=False).empty
+    assert manifests.check(scans / "m.csv", PMA, progress=False).empty
 
 
 # --- what is wrong with a sheet --------------------------------------------------------------------------
@@ -285,14 +287,14 @@ def faulty(tmp_path):
 def test_every_planted_fault_is_named_by_its_row(faulty):
     path, expected = faulty
     assert len({words for *_, words in expected}) >= 30
-    problems = check_manifest(path, "pma", progress=False)
+    problems = manifests.check(path, "pma", progress=False)
     found = sorted(zip(problems["row"], problems["column"], strict=True))
     assert found == sorted((row, column) for row, column, _ in expected)
     for row, column, words in expected:
         there = problems[(problems["row"] == row) & (problems["column"] == column)]
         assert any(words in sentence for sentence in there["problem"]), (row, words, list(there["problem"]))
     with pytest.raises(ManifestError, match=f"{len(expected)} problems") as caught:
-        read_manifest(path, "pma", progress=False)
+        manifests.read(path, "pma", progress=False)
     assert caught.value.problems.equals(problems)
     assert all(words in str(caught.value) for *_, words in expected)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
@@ -300,7 +302,7 @@ def test_every_planted_fault_is_named_by_its_row(faulty):
 
 def test_columns_are_asked_for_by_their_nearest_name(scans):
     path = sheet(scans / "m.csv", [("a", "a.nii.gz", 30, 1)], ("id", "image", "valeu", "slcie"))
-    problems = check_manifest(path, "pma", progress=False)
+    problems = manifests.check(path, "pma", progress=False)
     assert list(problems["row"]) == [1, 1]
     assert "no column 'value': rename 'valeu'" in problems["problem"][0] + problems["problem"][1]
     assert "nearly 'slice': rename 'slcie'" in problems["problem"][0] + problems["problem"][1]
@@ -308,23 +310,23 @@ def test_columns_are_asked_for_by_their_nearest_name(scans):
 
 def test_a_column_all_in_another_unit_is_named_whole(scans):
     rows = [(name, image, 100 * float(value)) for name, image, value in ROWS]
-    problems = check_manifest(sheet(scans / "m.csv", rows, COLUMNS[:3]), "pma", progress=False)
+    problems = manifests.check(sheet(scans / "m.csv", rows, COLUMNS[:3]), "pma", progress=False)
     assert list(problems["row"]) == [2, 3, 4] and problems["problem"].str.contains("mm2 instead of cm2").all()
     assert len(cohort_of(scans, rows, plausible=(0, 1e5))) == 3
 
 
 def test_a_slice_for_a_volume_is_no_slice(scans):
     path = sheet(scans / "m.csv", [("a", "a.nii.gz", 30, 1)], COLUMNS[:4])
-    assert "measures a volume" in check_manifest(path, "cac", progress=False)["problem"][0]
+    assert "measures a volume" in manifests.check(path, "cac", progress=False)["problem"][0]
 
 
 def test_paths_may_leave_the_root_when_asked(scans):
     (scans / "sheets").mkdir()
     path = sheet(scans / "sheets" / "m.csv", [("a", "../a.nii.gz", 30)], COLUMNS[:3])
-    assert "leads out of" in check_manifest(path, "pma", progress=False)["problem"][0]
-    assert check_manifest(path, "pma", allow_outside=True, progress=False).empty
+    assert "leads out of" in manifests.check(path, "pma", progress=False)["problem"][0]
+    assert manifests.check(path, "pma", allow_outside=True, progress=False).empty
     inside = sheet(path, [("a", "a.nii.gz", 30)], COLUMNS[:3])
-    assert check_manifest(inside, "pma", root=scans, progress=False).empty
+    assert manifests.check(inside, "pma", root=scans, progress=False).empty
 
 
 @pytest.mark.parametrize(
@@ -333,12 +335,12 @@ def test_paths_may_leave_the_root_when_asked(scans):
 def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, text):
     (tmp_path / "m.csv").write_text(text)
     with pytest.raises(ValueError, match="m.csv"):
-        check_manifest(tmp_path / "m.csv", "pma", progress=False)
+        manifests.check(tmp_path / "m.csv", "pma", progress=False)
 
 
 def test_a_sheet_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="columns id, image, value"):
-        check_manifest(tmp_path / "m.csv", "pma")
+        manifests.check(tmp_path / "m.csv", "pma")
 
 
 def test_sound_rows_go_on_without_the_faulty_ones(scans):
@@ -358,10 +360,10 @@ def test_the_same_file_by_another_path_is_the_same_image(scans, second):
     (scans / "folder").mkdir()
     rows = [("one", "a.nii.gz", 30, 1, "train"), ("two", second, 30, 2, "test")]
     columns = ("id", "image", "value", "slice", "split")
-    problems = check_manifest(sheet(scans / "m.csv", rows, columns), "pma", progress=False)
+    problems = manifests.check(sheet(scans / "m.csv", rows, columns), "pma", progress=False)
     assert list(problems["row"]) == [2, 3] and problems["problem"].str.contains("another split").all()
     rows = [(*row[:3], 1, "train") for row in rows]
-    problems = check_manifest(sheet(scans / "m.csv", rows, columns), "pma", progress=False)
+    problems = manifests.check(sheet(scans / "m.csv", rows, columns), "pma", progress=False)
     assert list(problems["row"]) == [2, 3] and problems["problem"].str.contains("same image and slice").all()
 
 
@@ -370,14 +372,14 @@ def test_an_empty_slice_is_the_middle_one(scans, image, middle):
     (scans / "b" / "note.txt").write_text("not a slice, so that the middle is told by the slices alone")
     for slice, count in ((middle, 2), (middle + 1, 0)):
         rows = [("one", image, 30, ""), ("two", image, 30, slice)]
-        problems = check_manifest(sheet(scans / "m.csv", rows, COLUMNS[:4]), "pma", progress=False)
+        problems = manifests.check(sheet(scans / "m.csv", rows, COLUMNS[:4]), "pma", progress=False)
         assert problems["problem"].str.contains("same image and slice").sum() == count
 
 
 def test_a_group_written_in_two_ways_is_one(scans):
     rows = [("one", "a.nii.gz", 30, "train", "P1"), ("two", "b", 30, "test", "p1"), ("three", "c.dcm", 30, "test", "q")]
     columns = ("id", "image", "value", "split", "group")
-    problems = check_manifest(sheet(scans / "m.csv", rows, columns), "pma", progress=False)
+    problems = manifests.check(sheet(scans / "m.csv", rows, columns), "pma", progress=False)
     assert [(p.row, p.column) for p in problems.itertuples()] == [(2, "split"), (3, "group"), (3, "split")]
     assert "the group 'p1' is written 'P1' in row 2" in problems["problem"][1]
 
@@ -388,11 +390,11 @@ def test_a_workbook_with_the_columns_in_two_tabs_is_refused(scans):
     with pd.ExcelWriter(scans / "m.xlsx") as book:
         table.to_excel(book, sheet_name="first centre", index=False)
         pd.DataFrame({"note": ["x"]}).to_excel(book, sheet_name="notes", index=False)
-    assert check_manifest(scans / "m.xlsx", "pma", progress=False).empty
+    assert manifests.check(scans / "m.xlsx", "pma", progress=False).empty
     with pd.ExcelWriter(scans / "m.xlsx", mode="a") as book:
         table.to_excel(book, sheet_name="second", index=False)
     with pytest.raises(ValueError, match="in the tabs 'first centre', 'second': keep one of them") as caught:
-        check_manifest(scans / "m.xlsx", "pma", progress=False)
+        manifests.check(scans / "m.xlsx", "pma", progress=False)
     assert "\n" not in str(caught.value)
 
 
@@ -515,7 +517,7 @@ def test_several_processes_read_the_same(scans):
 
 SLOWLY = """
 import time
-from biomark.scans import manifest
+from biomark.manifests import manifest
 prepare = manifest.prepare
 def slowly(*args, **kwargs):
     time.sleep(0.05)
@@ -527,7 +529,7 @@ manifest.prepare = slowly
 def test_two_processes_share_a_cache_and_one_is_killed(tmp_path, monkeypatch):
     nifti(tmp_path / "a.nii", 40)
     path = sheet(tmp_path / "m.csv", [(f"case{k}", "a.nii", 30, k) for k in range(40)], COLUMNS[:4])
-    read = f"manifest.read_manifest({str(path)!r}, 'pma', cache={str(tmp_path / 'cache')!r}, progress=False)"
+    read = f"manifest.read({str(path)!r}, 'pma', cache={str(tmp_path / 'cache')!r}, progress=False)"
     other = subprocess.Popen([sys.executable, "-c", SLOWLY + read])
     deadline = time.monotonic() + 120
     while len(list((tmp_path / "cache").glob("*.safetensors"))) < 5 and time.monotonic() < deadline:
@@ -536,11 +538,11 @@ def test_two_processes_share_a_cache_and_one_is_killed(tmp_path, monkeypatch):
     kill.start()
     read, calls = manifest.prepare, []
     monkeypatch.setattr(manifest, "prepare", lambda *a, **k: (time.sleep(0.05), calls.append(a), read(*a, **k))[-1])
-    cohort = read_manifest(path, "pma", cache=tmp_path / "cache", progress=False)
+    cohort = manifests.read(path, "pma", cache=tmp_path / "cache", progress=False)
     kill.join()
     assert other.wait() != 0, "it was to be killed before its end"
     assert 0 < len(calls) <= 35, "what the other had finished is not made again"
-    whole = read_manifest(path, "pma", cache=tmp_path / "alone", progress=False)
+    whole = manifests.read(path, "pma", cache=tmp_path / "alone", progress=False)
     np.testing.assert_array_equal(cohort.images, whole.images)
     np.testing.assert_array_equal(cohort.weights, whole.weights)
 
@@ -559,11 +561,11 @@ def test_real_slices_are_pydicom_s_to_the_last_bit(tmp_path):
     )
     rows += [(f"lidc{k}", "lidc-0314-arch/dicom", 300, k) for k in (0, 20, 40)]
     path = sheet(tmp_path / "m.csv", rows, COLUMNS[:4])
-    cohort = read_manifest(path, "sfa", root=REAL, grid=Grid((512, 512), None), cache=tmp_path / "c", progress=False)
+    cohort = manifests.read(path, "sfa", root=REAL, grid=Grid((512, 512), None), cache=tmp_path / "c", progress=False)
     assert len(cohort) == 13 and cohort.set_aside is None
     for image, source in zip(cohort.images, [*files, arch[0], arch[20], arch[40]], strict=True):
         data = pydicom.dcmread(source)
         np.testing.assert_array_equal(image, apply_modality_lut(data.pixel_array, data).astype(np.float32))
-    coarse = read_manifest(path, "sfa", root=REAL, cache=tmp_path / "c", progress=False)
+    coarse = manifests.read(path, "sfa", root=REAL, cache=tmp_path / "c", progress=False)
     totals = [c.weights.sum((1, 2), dtype=float) for c in (cohort, coarse)]
     np.testing.assert_allclose(*totals, rtol=1e-5)

@@ -28,7 +28,7 @@ from pydicom.uid import (
 )
 
 from biomark import scans
-from biomark.scans import ScanError
+from biomark.scans import ScanError, quality
 from biomark.scans.preview import preview
 from biomark.tasks import TASKS
 
@@ -602,7 +602,7 @@ def test_thick_slices_are_found(tmp_path):
     ],
 )
 def test_kernels_are_told_apart_by_their_names(kernel, sharp):
-    assert scans.findings.is_sharp(kernel) is sharp
+    assert quality.is_sharp(kernel) is sharp
 
 
 def _one(tmp_path: Path, hu: np.ndarray, **changes) -> tuple[str, ...]:
@@ -655,7 +655,7 @@ def test_wrong_air_is_found(tmp_path):
 )
 def test_counting_tells_as_much_of_the_air_as_its_median(values):
     values = np.array(values, np.float32)
-    assert scans.findings._median_is_off(values) == (abs(np.median(values) + 1000) > 50)
+    assert quality._median_is_off(values) == (abs(np.median(values) + 1000) > 50)
 
 
 def test_lung_is_not_taken_for_air(tmp_path):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from biomark import scans
 from biomark.scans.grid import Grid
+from biomark.scans.mask import read_mask
 
 # --- NIfTI ----------------------------------------------------------------------------------------------
 
@@ -43,7 +44,7 @@ def test_over_a_dicom_series_a_map_lies_where_its_voxels_lie(tmp_path):
     path = scans.write_nifti(tmp_path / "mask.nii.gz", mask, scan)
     written = nib.load(path)
     assert written.get_data_dtype() == np.uint8 and written.shape == (48, 48, 4)
-    np.testing.assert_array_equal(scans.prepare.read_mask(path, scan), mask)
+    np.testing.assert_array_equal(read_mask(path, scan), mask)
     assert not named(path)
     assert [p.name for p in path.parent.iterdir() if p.is_file()] == ["mask.nii.gz"]
 
