@@ -6,77 +6,51 @@ The method is loaded here, the wings (`biomark.scans`, `biomark.evaluation` ...)
 from importlib import import_module
 from typing import Any
 
-from biomark import agatston, backbones, candidates, losses
+from biomark import agatston, backbones, candidates, grids, losses
 from biomark.baselines import DirectRegressor, Segmenter, SizeConstrained
 from biomark.cohort import Case, Cohort
 from biomark.localizer import Localization, Localizer, load, predict
 from biomark.losses import SumLoss
 from biomark.tasks import TASKS, Task
-from biomark.training import History, fit, fit_once
+from biomark.training import History, fit
 from biomark.version import __version__
 
-# Name: the module that it is, or the module that has it.
-_MODULES = {
-    "conformal": "uncertainty.conformal",
-    "datasets": "datasets",
-    "delivery": "delivery",
-    "evaluation": "evaluation",
-    "manifests": "manifests",
-    "metrics": "evaluation.metrics",
-    "perturbations": "evaluation.perturbations",
-    "phantoms": "phantoms",
-    "post_hoc": "evaluation.post_hoc",
-    "records": "records",
-    "scans": "scans",
-    "statistics": "evaluation.statistics",
-    "uncertainty": "uncertainty",
-    "viz": "viz",
-}
-_MEMBERS = {
-    "Comparison": "evaluation.comparison",
-    "Consensus": "uncertainty.ensemble",
-    "Ensemble": "uncertainty.ensemble",
-    "Inspection": "uncertainty.inspector",
-    "Inspector": "uncertainty.inspector",
-    "Reliability": "evaluation.calibration",
-    "Report": "evaluation.report",
-    "compare": "evaluation.comparison",
-    "evaluate": "evaluation.report",
-    "reliability": "evaluation.calibration",
-}
+_EAGER = ("TASKS", "Case", "Cohort", "DirectRegressor", "History", "Localization", "Localizer", "Segmenter")
+_EAGER += ("SizeConstrained", "SumLoss", "Task", "agatston", "backbones", "candidates", "fit", "grids", "load")
+_EAGER += ("losses", "predict", "__version__")
 
-__all__ = [
-    "TASKS",
-    "Case",
-    "Cohort",
-    "DirectRegressor",
-    "History",
-    "Localization",
-    "Localizer",
-    "Segmenter",
-    "SizeConstrained",
-    "SumLoss",
-    "Task",
-    "__version__",
-    "agatston",
-    "backbones",
-    "candidates",
-    "fit",
-    "fit_once",
-    "load",
-    "losses",
-    "predict",
-    *_MODULES,
-    *_MEMBERS,
-]
+# Public name: its module, and there the name that is meant, unless it is the module itself.
+_LAZY = {
+    "Comparison": "evaluation.comparison:Comparison",
+    "Consensus": "uncertainty.ensemble:Consensus",
+    "Ensemble": "uncertainty.ensemble:Ensemble",
+    "Inspection": "uncertainty.inspector:Inspection",
+    "Inspector": "uncertainty.inspector:Inspector",
+    "Reliability": "evaluation.calibration:Reliability",
+    "Report": "evaluation.report:Report",
+    "compare": "evaluation.comparison:compare",
+    "conformal": "uncertainty.conformal",
+    "evaluate": "evaluation.report:evaluate",
+    "fit_once": "records.trained:fit_once",
+    "metrics": "evaluation.metrics",
+    "networks": "evaluation.networks",
+    "perturbations": "evaluation.perturbations",
+    "post_hoc": "evaluation.post_hoc",
+    "reliability": "evaluation.calibration:reliability",
+    "statistics": "evaluation.statistics",
+}
+_WINGS = ("datasets", "delivery", "evaluation", "manifests", "phantoms", "records", "scans", "uncertainty", "viz")
+_LAZY |= {name: name for name in _WINGS}
+
+__all__ = [*_EAGER, *_LAZY]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"biomark.{_MODULES[name]}")
-    if name in _MEMBERS:
-        return getattr(import_module(f"biomark.{_MEMBERS[name]}"), name)
-    raise AttributeError(f"module 'biomark' has no attribute {name!r}")
+    if name not in _LAZY:
+        raise AttributeError(f"module 'biomark' has no attribute {name!r}")
+    module, _, member = _LAZY[name].partition(":")
+    found = import_module(f"biomark.{module}")
+    return getattr(found, member) if member else found
 
 
 def __dir__() -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +15,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from biomark.backbones import build, pad_to_multiple
+from biomark.backbones import pad_to_multiple
 from biomark.cohort import Cohort
 from biomark.localizer import Localization, Localizer, Model
-from biomark.losses import SOFTENING, aggregate
-from biomark.tasks import Task, area_cm2
+from biomark.losses import SOFTENING, SumLoss, aggregate
+from biomark.tasks import area_cm2
 
 HIGHEST_LOG = 10.0
 """Values end at exp(10) softenings, about 440 times the typical value; beyond, a step of training would overflow."""
@@ -27,33 +28,23 @@ HIGHEST_LOG = 10.0
 class DirectRegressor(Model):
     """Image in, number out: the encoder of a backbone, its coarsest features pooled, and two layers.
 
-    It sees what the localizer's encoder sees, starts from the typical value, and takes the same
-    :class:`~biomark.SumLoss`, of which terms on a map do not apply. Where all candidates of a case weigh the same, as
-    the pixels of an area do, its answer is multiplied by that weight over the training set's mean: an image does not
-    show how many millimetres its pixels have, and the localizer knows by its weights. What it lacks is the idea of this
-    book: that the number is a sum over candidates.
-
-    Args:
-        task: What is measured: a :class:`~biomark.tasks.Task` or a key of ``TASKS``.
-        backbone: Name of a backbone, or a module with an ``encoder`` as :class:`biomark.backbones.Encoder`. By default
-            the task's own.
-        width: Channels of a named backbone at its finest scale; the task's own by default.
-        prior: Start from the typical value of the training set.
+    It is made as a :class:`~biomark.Localizer` is, sees what the localizer's encoder sees, starts from the typical
+    value (``prior``), and takes the same :class:`~biomark.SumLoss`, of which terms on a map do not apply. Where all
+    candidates of a case weigh the same, as the pixels of an area do, its answer is multiplied by that weight over the
+    training set's mean: an image does not show the size of its pixels, and the localizer knows it by its weights. What
+    it lacks is the idea of this book: that the number is a sum over candidates.
 
     Raises:
-        ValueError: The backbone has no encoder.
+        ValueError: The backbone has no ``encoder``.
     """
 
-    def __init__(
-        self,
-        task: Task | str,
-        backbone: str | nn.Module | None = None,
-        width: int | None = None,
-        *,
-        prior: bool = True,
-    ) -> None:
-        super().__init__(task, backbone, width, prior)
-        network = build(backbone or self.backbone_name, self.task.ndim, self.width)
+    @property
+    def own_loss(self) -> SumLoss:
+        """The task's, without the terms on a map."""
+        return SumLoss(self.task.settings.loss.scale)
+
+    def assemble(self, network: nn.Module) -> None:
+        """Take the encoder, and add two layers."""
         if not hasattr(network, "encoder"):
             raise ValueError(
                 f"a direct regressor reads the encoder of its backbone, and {type(network).__name__} has no attribute "
@@ -114,31 +105,23 @@ class DirectRegressor(Model):
 
 @dataclass(frozen=True)
 class MaskLoss:
-    """Cross entropy plus soft Dice loss of a segmentation, over the candidates alone (:func:`mask_loss`)."""
+    """What a segmenter minimises (:func:`mask_loss`), called as :class:`~biomark.SumLoss` with masks."""
 
     needs_masks = True
 
     def __call__(
-        self,
-        model: Localizer,
-        images_hu: Tensor,
-        weights: Tensor,
-        values: Tensor,
-        masks: Tensor,
-        *,
-        progress: float = 1.0,
+        self, model: Localizer, images: Tensor, weights: Tensor, _: Tensor, masks: Tensor, **__: Any
     ) -> Tensor:
-        """The loss of a batch, as :class:`biomark.SumLoss` with true regions, ``(N, *S)``; values are not read."""
-        return mask_loss(model.logits(images_hu), masks, weights)
+        """The loss of a batch; values are not read."""
+        return mask_loss(model.logits(images), masks, weights)
 
 
 def mask_loss(logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
     """Cross entropy plus soft Dice loss of a segmentation, over the candidates alone.
 
-    It is the usual loss of supervised segmentation: soft Dice (Milletari et al. 2016) for regions that are a small
-    part of the image, cross entropy for a gradient at every voxel, added with equal weight as in nnU-Net (Isensee et
-    al. 2021). The overlap is taken of all cases of a batch together, as nnU-Net can: a single case may have no lesion.
-    Voxels outside the candidates are left out, because no value and no Dice ever looks at them.
+    Soft Dice (Milletari et al. 2016) and cross entropy with equal weight as in nnU-Net (Isensee et al. 2021). The
+    overlap is that of all cases of a batch together: a single case may have no lesion. Voxels outside the candidates
+    are left out, because no value and no Dice ever looks at them.
 
     Args:
         logits: ``(N, *S)``.
@@ -170,19 +153,13 @@ class Segmenter(Localizer):
 
 @dataclass(frozen=True)
 class SizeLoss:
-    """How far sizes lie outside their bounds (:func:`size_penalty`).
-
-    Attributes:
-        slack: The bounds lie at ``1 - slack`` and ``1 + slack`` times the known size.
-    """
+    """What a size-constrained model minimises (:func:`size_penalty`), called as :class:`~biomark.SumLoss`."""
 
     slack: float = 0.1
 
-    def __call__(
-        self, model: Localizer, images_hu: Tensor, weights: Tensor, values: Tensor, *, progress: float = 1.0
-    ) -> Tensor:
-        """The loss of a batch, as :class:`biomark.SumLoss`."""
-        return size_penalty(model(images_hu, weights).value, values, model.scale, self.slack)
+    def __call__(self, model: Localizer, images: Tensor, weights: Tensor, values: Tensor, **_: Any) -> Tensor:
+        """The loss of a batch."""
+        return size_penalty(model(images, weights).value, values, model.scale, self.slack)
 
 
 def size_penalty(predicted: Tensor, known: Tensor, typical: Tensor | float, slack: float = 0.1) -> Tensor:
@@ -204,14 +181,9 @@ class SizeConstrained(Localizer):
     """Segmentation from a known size alone: the whole map must cover about the right area.
 
     It learns by :class:`SizeLoss`, the constrained CNN loss of Kervadec et al. 2019 with bounds of 10 % about each
-    image's size. Beside the localizer it lacks the candidates: the area is counted over all pixels of the image, and
-    a pixel of air is as good as one of fat. The value is that area. (Reports still count Dice and energy among the
-    candidates, which is generous.) It is made as a :class:`~biomark.Localizer` is, for a task that measures an area.
-
-    It differs from the original in that no pixel is labelled: there, a few labelled pixels inside the region and
-    their cross entropy say what the size only bounds; here every rival gets the number and nothing else. The penalty
-    is in units of the typical area, not of pixels, and training starts from the prior as the localizer's does, taken
-    over all pixels.
+    image's size, without the few labelled pixels of the original: every rival gets the number and nothing else. Beside
+    the localizer it lacks the candidates: area is counted over all pixels of the image, and so is the prior. It is
+    made as a :class:`~biomark.Localizer` is, for a task that measures an area.
 
     Raises:
         ValueError: The task measures no area.
@@ -219,8 +191,9 @@ class SizeConstrained(Localizer):
 
     own_loss = SizeLoss()
 
-    def __init__(self, task: Task | str, *args, **kwargs) -> None:
-        super().__init__(task, *args, **kwargs)
+    def assemble(self, network: nn.Module) -> None:
+        """Take the whole backbone, for a task that measures an area."""
+        super().assemble(network)
         if self.task.voxel_weight is not area_cm2 or self.task.ndim != 2:
             raise ValueError(
                 f"task {self.task.key!r} measures no area in a slice, so that no number of pixels stands for its "

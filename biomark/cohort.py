@@ -14,7 +14,7 @@ from biomark.machine import tensor_files
 from biomark.machine.disk_arrays import DiskArray, booleans, numbers, some
 from biomark.machine.files import as_table, plain
 from biomark.machine.masks import inside
-from biomark.tasks import TASKS, Task, refuse_other_rules
+from biomark.tasks import Task, task_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ class Case:
 class Cohort:
     """Cases of one shape for one task.
 
-    Images, weights and masks are arrays, or :class:`~biomark.machine.disk_arrays.DiskArray` of arrays that stay on disk.
+    Images, weights and masks are arrays, or arrays that stay on disk (:class:`biomark.machine.disk_arrays.DiskArray`).
 
     Attributes:
         task: What is measured.
@@ -85,15 +85,16 @@ class Cohort:
             raise ValueError(f"masks have shape {np.shape(self.masks)}, but the images {shape}.")
         if np.shape(self.spacing_mm) != (n, self.task.ndim) or len(self.ids) != n:
             raise ValueError(f"a cohort of {n} cases needs {n} spacings of {self.task.ndim} numbers and {n} ids.")
-        if not (np.isfinite(self.spacing_mm) & (self.spacing_mm > 0)).all():
-            first = self.ids[int(np.argmin((np.isfinite(self.spacing_mm) & (self.spacing_mm > 0)).all(1)))]
-            raise ValueError(f"case {first!r} has a voxel spacing that is no length: give millimetres above 0.")
         if self.about is not None and len(self.about) != n:
             raise ValueError(f"the table about {n} cases has {len(self.about)} rows: give it one a case.")
-        if not (np.isfinite(self.values) & (self.values >= 0)).all():
-            first = int(np.argmin(np.isfinite(self.values) & (self.values >= 0)))
-            value = f"case {self.ids[first]!r} has the value {self.values[first]:g}"
-            raise ValueError(f"{value}, and a sum of weights is a number from 0 on: leave it out or mend it.")
+        for name, spacing in zip(self.ids, self.spacing_mm, strict=True):
+            if not np.all(np.isfinite(spacing) & (spacing > 0)):
+                raise ValueError(f"case {name!r} has a voxel spacing that is no length: give millimetres above 0.")
+        for name, value in zip(self.ids, self.values, strict=True):
+            if not (np.isfinite(value) and value >= 0):
+                raise ValueError(
+                    f"case {name!r} has the value {value:g}, and a sum of weights is 0 or more: leave it out."
+                )
 
     def __len__(self) -> int:
         return len(self.values)
@@ -114,15 +115,8 @@ class Cohort:
         """A case by number, or a smaller cohort by slice, list of numbers or boolean array."""
         if isinstance(index, (int, np.integer)):
             mask = None if self.masks is None else self.masks[index]
-            spacing = tuple(float(s) for s in self.spacing_mm[index])
-            return Case(
-                self.ids[index],
-                self.images[index],
-                self.weights[index],
-                float(self.values[index]),
-                mask,
-                spacing,
-            )
+            value, spacing = float(self.values[index]), tuple(float(s) for s in self.spacing_mm[index])
+            return Case(self.ids[index], self.images[index], self.weights[index], value, mask, spacing)
         rows = np.arange(len(self))[index]
         return replace(
             self,
@@ -216,14 +210,8 @@ class Cohort:
             FileNotFoundError: There is no such file.
         """
         header, arrays = tensor_files.read(path, "cohort", "biomark cohort", framework="np")
-        if task is None and header["task"] not in TASKS:
-            raise ValueError(f"{path} is of a task {header['task']!r} that biomark does not know: pass it as task=.")
-        if task is not None and task.key != header["task"]:
-            raise ValueError(f"{path} is of task {header['task']!r}, and the task given is {task.key!r}.")
-        task, given = task or TASKS[header["task"]], task is not None
-        refuse_other_rules(path, header["rules"], task, given=given)
         table = None if header["about"] is None else as_table(header["about"])
-        return cls(task, **{"masks": None} | arrays, ids=header["ids"], about=table)
+        return cls(task_of(path, header, task), **{"masks": None} | arrays, ids=header["ids"], about=table)
 
     def without_masks(self) -> Cohort:
         """The same cases with numbers only: what a localizer trains on."""

@@ -18,8 +18,9 @@ from biomark.cohort import Case, Cohort, refuse_broken
 from biomark.grids import onto, resampled
 from biomark.losses import aggregate, prior_logit
 from biomark.machine import devices, tensor_files
+from biomark.machine.layout import channels_last
 from biomark.machine.windows import blended
-from biomark.tasks import TASKS, Task, refuse_other_rules
+from biomark.tasks import TASKS, Task, task_of
 from biomark.version import __version__
 
 
@@ -39,14 +40,10 @@ class Localization:
 class Model(nn.Module):
     """A network for a task, which carries with its weights what it needs to read Hounsfield units and millimetres.
 
-    Args:
-        task: What is measured: a :class:`~biomark.tasks.Task` or a key of ``TASKS``.
-        backbone: Name of a backbone, or a module; the task's own by default.
-        width: Channels of a named backbone at its finest scale; the task's own by default.
-        prior: Whether :meth:`prepare` lets training start from what the training numbers say.
+    The localizer and its rivals are made alike, and differ in what they :meth:`assemble` and compute.
     """
 
-    own_loss = None
+    own_loss: Any = None
     """What it is trained by where :func:`biomark.fit` gets no loss; None takes that of the task's settings."""
 
     _kinds: dict[str, type[Model]] = {}
@@ -55,7 +52,14 @@ class Model(nn.Module):
         super().__init_subclass__(**kwargs)
         Model._kinds[cls.__name__] = cls  # for load
 
-    def __init__(self, task: Task | str, backbone: str | nn.Module | None, width: int | None, prior: bool) -> None:
+    def __init__(
+        self,
+        task: Task | str,
+        backbone: str | nn.Module | None = None,
+        width: int | None = None,
+        *,
+        prior: bool = True,
+    ) -> None:
         super().__init__()
         self.task = TASKS[task] if isinstance(task, str) else task
         backbone = backbone or self.task.settings.backbone
@@ -65,6 +69,11 @@ class Model(nn.Module):
         # The typical value and voxel spacing of the training set travel with the weights.
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("trained_spacing_mm", torch.full((self.task.ndim,), torch.nan))
+        self.assemble(build(backbone, self.task.ndim, self.width))
+
+    def assemble(self, network: nn.Module) -> None:
+        """Take what is needed of the backbone, and add what is missing."""
+        raise TypeError(f"a {type(self).__name__} does not say what it is made of: give it assemble(network).")
 
     @property
     def trained(self) -> bool:
@@ -80,7 +89,7 @@ class Model(nn.Module):
         """Take the typical value and the spacing from the training set."""
         self.scale.copy_(torch.as_tensor(cohort.values).abs().mean().clamp_min(1e-6))
         self.trained_spacing_mm.copy_(torch.as_tensor(np.median(cohort.spacing_mm, axis=0)))
-        self.arrange()
+        channels_last(self)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the weights as safetensors, whole or not at all; :func:`biomark.load` reads them.
@@ -104,24 +113,8 @@ class Model(nn.Module):
         """Take weights that were saved. A trained model then predicts the same bits as before."""
         self.load_state_dict(state)
         if self.trained:
-            self.arrange()
+            channels_last(self)
         return self.eval()
-
-    def arrange(self) -> None:
-        """Lay the weights out as convolutions on CPUs and tensor cores read them fastest, channels last.
-
-        The layout decides the last bit of a sum, so that trained and restored models must have the same.
-        """
-        formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-        for weight in self.parameters():
-            # By the weight's own axes: a network for volumes may read them slice by slice.
-            if weight.ndim in formats:
-                weight.data = weight.data.to(memory_format=formats[weight.ndim])
-            # A kernel of one voxel is in order either way; gradients, and so their exchange, come in the plain one.
-            if weight.ndim > 2 and weight[0, 0].numel() == 1:
-                weight.data = weight.data.contiguous().as_strided(
-                    weight.shape, (weight.shape[1], *[1] * (weight.ndim - 1))
-                )
 
 
 class Localizer(Model):
@@ -130,20 +123,13 @@ class Localizer(Model):
     Args:
         task: What is measured: a :class:`~biomark.tasks.Task` or a key of ``TASKS``.
         backbone: Name of a backbone, or a module ``(N, 1, *S) -> (N, 1, *S)``; the task's own by default.
-        width: Channels of a named backbone at full resolution; the task's own by default.
+        width: Channels of a named backbone at its finest scale; the task's own by default.
         prior: Start training from the share of candidate weight that belongs (:func:`biomark.losses.prior_logit`).
     """
 
-    def __init__(
-        self,
-        task: Task | str,
-        backbone: str | nn.Module | None = None,
-        width: int | None = None,
-        *,
-        prior: bool = True,
-    ) -> None:
-        super().__init__(task, backbone, width, prior)
-        self.backbone = build(backbone or self.backbone_name, self.task.ndim, self.width)
+    def assemble(self, network: nn.Module) -> None:
+        """Take the whole backbone, and one number for the start of training."""
+        self.backbone = network
         # One number added to every logit: where training starts (see losses.prior_logit).
         self.bias = nn.Parameter(torch.zeros(()))
 
@@ -196,18 +182,14 @@ class Localizer(Model):
     def locate(self, case: Case, *, window: Sequence[int] | None = None) -> Localization:
         """Locate in one case, at any voxel spacing and of any size.
 
-        A network sees structures at the size in voxels at which it learned them. A case whose spacing differs by
-        more than a quarter from the training set's is therefore looked at on a grid of the training spacing
-        (block-averaged or linear), and the map is brought back to the case's own grid, where the case's own weights
-        measure it.
+        A case whose spacing differs by more than a quarter from the training set's is looked at on a grid of the
+        training spacing, and the map is brought back to the case's own grid, where the case's own weights measure it.
 
         Args:
             case: The case; its value and mask are not read.
             window: Voxels on each side of what the network looks at at a time, such as ``(48, 128, 128)``, on the grid
-                of the training spacing; the whole image by default, for which a network of width 16 takes about 100
-                bytes a voxel, 10 GiB for 400 slices of 512 x 512. Windows overlap by a quarter or more and their maps
-                are blended (:func:`biomark.machine.windows.blended`); the value is still exactly the weighted sum of the whole
-                map.
+                of the training spacing (:func:`biomark.machine.windows.blended`); the whole image by default, for which
+                a network of width 16 takes about 100 bytes a voxel.
 
         Returns:
             Value and map as a float and a numpy array of the case's shape.
@@ -256,18 +238,11 @@ def load(path: str | os.PathLike, *, task: Task | None = None, backbone: nn.Modu
     kind = Model._kinds.get(about.get("kind"))
     if kind is None:
         raise ValueError(f"{path} is of class {about.get('kind')!r}, which is not defined here: define it, then load.")
-    if task is None and about["task"] not in TASKS:
-        raise ValueError(
-            f"{path} was trained for task {about['task']!r}, which biomark does not know: pass it as task=."
-        )
     if backbone is None and about["backbone"] not in BACKBONES:
         raise ValueError(
             f"{path} was trained with a backbone of its own, {about['backbone']}: pass such a module as backbone=."
         )
-    if task is not None and task.key != about["task"]:
-        raise ValueError(f"{path} was trained for task {about['task']!r}, and the task given is {task.key!r}.")
-    refuse_other_rules(path, about.get("rules", ""), task or TASKS[about["task"]], given=task is not None)
-    task = task or TASKS[about["task"]]
+    task = task_of(path, about, task)
     advice = "build it yourself and give its restore what safetensors.torch.load_file reads"
     try:
         model = kind(task, backbone or about["backbone"], about["width"])
@@ -297,12 +272,10 @@ def predict(
 ) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
     """Values ``(N,)`` and maps ``(N, *S)`` of a cohort; no maps from a model that has none, or when not asked for.
 
-    Every case is looked at on its own grid, as in training. A cohort of quite other voxel spacings than the training
-    set's belongs on that grid first (``scans.Grid``), or to :meth:`biomark.Localizer.locate`, which sees to it.
-
     Args:
         model: A localizer or a rival, or a module of your own that gives a :class:`Localization`.
-        cohort: The cases.
+        cohort: The cases, each looked at on its own grid, as in training; of quite other spacings ask
+            :meth:`Localizer.locate`.
         batch_size: Cases at a time.
         maps: Whether maps are wanted.
 

@@ -17,8 +17,7 @@ def aggregate(map: Tensor, weights: Tensor) -> Tensor:
         weights: What each voxel would add, in the biomarker's unit, ``(N, *S)``.
 
     Returns:
-        Values ``(N,)``, float32. The sum is taken in float32 whatever the map's precision; in half precision a sum
-        over thousands of voxels loses its last digits or overflows.
+        Values ``(N,)``, summed in float32: half precision would lose the last digits or overflow.
     """
     if map.shape != weights.shape:
         raise ValueError(f"map {tuple(map.shape)} and weights {tuple(weights.shape)} must have one shape.")
@@ -74,6 +73,8 @@ class SumLoss:
         """
         found = model(images_hu, weights)
         total = value_loss(found.value, values, model.scale, self.scale)
+        if found.map is None and (self.binarity or self.edges):
+            raise ValueError("binarity and edges judge a map, and this model has none: leave them at 0.")
         if weight := self.binarity * progress:
             total = total + weight * binarity(found.map, weights, model.scale)
         if weight := self.edges * min(1.0, max(0.0, 3 * progress - 0.5)):
@@ -127,7 +128,7 @@ def binarity(map: Tensor, weights: Tensor, typical: Tensor | float) -> Tensor:
     """How much candidate weight is left undecided, in units of ``typical``: the mean over cases of sum w m (1 - m).
 
     A number fixes only the total, so a faint map spread over all candidates can carry a part of it. This term is 0 for
-    a map of zeros and ones. It is our addition; the paper's abstract knows no such term.
+    a map of zeros and ones. Our addition.
 
     Args:
         map: ``(N, *S)`` in [0, 1].

@@ -7,8 +7,9 @@ factors of calcium live in ``w``; the value is always ``sum(map * w)``, in every
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -204,27 +205,28 @@ class Task:
         return image_hu, spacing
 
 
-def refuse_other_rules(where: object, was: str, task: Task, *, given: bool = False) -> None:
-    """Stop before something that was made under other rules is read as if it were made under these.
+def task_of(path: object, header: Mapping[str, Any], given: Task | None = None) -> Task:
+    """The task for which a file was made, so that nothing is read under other rules than it was made under.
 
     Args:
-        where: What was made, such as a file.
-        was: :meth:`Task.rules` when it was made.
-        task: The task now.
-        given: Whether the caller chose the task. Then it is a warning: a rule of one's own has another fingerprint in
-            another Python.
+        path: The file.
+        header: What it says of itself: ``task``, a key, and ``rules``, as :meth:`Task.rules`.
+        given: The task, where it is not one of ``TASKS``. (Warns where its rules differ: a rule of one's own has
+            another fingerprint in another Python.)
 
     Raises:
-        ValueError: The rules are others, or their fingerprint is of an older kind.
+        ValueError: It is another task, unknown or of other rules, or the file is of an older version.
     """
-    if was.split(":")[0] != fingerprints.VERSION:
-        raise ValueError(f"{where} was made by an older version of biomark: make it again.")
-    if was == task.rules():
-        return
-    sentence = f"{where} was made for a task {task.key!r} with rules other than"
-    if not given:
-        raise ValueError(f"{sentence} biomark's: pass that task as task=.")
-    warnings.warn(f"{sentence} those given.", stacklevel=3)
+    key, rules = header["task"], header.get("rules", "")
+    if rules.split(":")[0] != fingerprints.VERSION:
+        raise ValueError(f"{path} was made by an older version of biomark: make it again.")
+    if given is None and (key not in TASKS or rules != TASKS[key].rules()):
+        raise ValueError(f"{path} is of a task {key!r} with rules that are not biomark's: pass it as task=.")
+    if given is not None and given.key != key:
+        raise ValueError(f"{path} is of task {key!r}, and the task given is {given.key!r}.")
+    if given is not None and rules != given.rules():
+        warnings.warn(f"{path} was made for a task {key!r} with rules other than those given.", stacklevel=3)
+    return given or TASKS[key]
 
 
 class _Tasks(dict):

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 import time
 from dataclasses import dataclass, field
-from inspect import signature
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,10 +15,9 @@ from tqdm.auto import tqdm
 
 from biomark.cohort import Cohort, refuse_broken
 from biomark.localizer import refuse_other_task
-from biomark.machine import checkpoints, devices, fingerprints, tensor_files
+from biomark.machine import checkpoints, devices, fingerprints
 from biomark.machine.batches import epoch_batches
 from biomark.machine.disk_arrays import DiskArray, on_device
-from biomark.machine.files import atomic_write, runs_folder
 
 
 @dataclass
@@ -107,33 +102,26 @@ def fit(
     Raises:
         ValueError: An argument cannot be used, masks are needed and missing, or the checkpoint belongs to another run.
     """
-    loss, epochs, batch_size, lr = _chosen(model, cohort, loss, epochs, batch_size, lr, accumulate)
-    arrays = _read(loss, cohort)
-    device = devices.available(device)
+    loss, epochs, batch_size, lr = chosen(model, cohort, loss, epochs, batch_size, lr, accumulate)
+    arrays, device = read_arrays(loss, cohort), devices.available(device)
     precision = devices.resolve_precision(precision, device)
     fabric = devices.start(device, precision)
     _refuse_few_cases(loss, batch_size, accumulate, fabric.world_size)
     began = (fingerprints.of_model(model), fingerprints.of_weights(model)) if checkpoint else ("", "")
     if hasattr(model, "prepare"):
         model.prepare(cohort)
-    if device == "mps":  # which is no faster with channels last
-        model.to(memory_format=torch.contiguous_format)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-4, fused=device != "mps")
-    objective, optimizer = fabric.setup(_Objective(model, loss), optimizer)
-    n_steps = math.ceil(len(cohort) / batch_size)
-    # 0.21, not 0.2: a rise of exactly one step (five steps in all) divides by zero in PyTorch's schedule.
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * n_steps, pct_start=0.21)
-    data = [on_device(a, fabric.device) for a in arrays]
+    n_steps, last = math.ceil(len(cohort) / batch_size), epochs * math.ceil(len(cohort) / batch_size)
+    objective, optimizer, schedule = _set_up(fabric, model, loss, lr, last)
     history = History(device=devices.name(fabric.device), precision=precision)
     state = {"model": objective, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
-    call = (epochs, batch_size, lr, seed, augment, repr(loss), precision, began[0], cohort.task.rules())
+    call = (epochs, batch_size, lr, seed, augment, precision, began[0])
     kept = checkpoints.opened(
-        checkpoint, fabric, state, lambda: fingerprints.of_arrays(arrays, *call), began[1], epochs
+        checkpoint, fabric, state, lambda: fingerprints.of_arrays(arrays, *call, *map(fingerprints.of_rule, (loss, cohort.task))), began[1], epochs
     )
-    model.train()
+    data, done = [on_device(array, fabric.device) for array in arrays], len(history.loss)
     quiet = not (progress and fabric.is_global_zero)
-    done = len(history.loss)
-    bar = tqdm(total=epochs * n_steps, initial=done * n_steps, disable=quiet, desc="training", unit="step")
+    bar = tqdm(total=last, initial=done * n_steps, disable=quiet, desc="training", unit="step")
+    model.train()
     for epoch in range(done, epochs):
         start, total = time.perf_counter(), torch.zeros((), device=fabric.device)
         batches = epoch_batches(
@@ -153,7 +141,7 @@ def fit(
                 for part in parts:
                     images, *others = (part.of(array) for array in data)
                     with fabric.no_backward_sync(objective, enabled=part is not parts[-1]):
-                        error = objective(images[:, None], *others, progress=step / (epochs * n_steps))
+                        error = objective(images[:, None], *others, progress=step / last)
                         fabric.backward(error * part.share)
                     if len(part.rows):  # the mean of none is no number
                         total += error.detach() * len(part.rows)
@@ -173,7 +161,19 @@ def fit(
     return history
 
 
-def _chosen(
+def _set_up(fabric: Any, model: nn.Module, loss: Any, lr: float, steps: int) -> tuple[nn.Module, Any, Any]:
+    """What is trained, its optimizer and the schedule of its learning rate, on the device and joined over processes."""
+    if fabric.device.type == "mps":  # which is no faster with channels last
+        model.to(memory_format=torch.contiguous_format)
+    fused = fabric.device.type != "mps"
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-4, fused=fused)
+    objective, optimizer = fabric.setup(_Objective(model, loss), optimizer)
+    # 0.21, not 0.2: a rise of exactly one step (five steps in all) divides by zero in PyTorch's schedule.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.21)
+    return objective, optimizer, schedule
+
+
+def chosen(
     model: nn.Module,
     cohort: Cohort,
     loss: Any,
@@ -195,7 +195,7 @@ def _chosen(
     return loss, epochs, batch_size, lr
 
 
-def _read(loss: Any, cohort: Cohort) -> list[NDArray | DiskArray]:
+def read_arrays(loss: Any, cohort: Cohort) -> list[NDArray | DiskArray]:
     """All that training reads: images, weights and values, and masks only for a loss that needs them."""
     arrays = [cohort.images, cohort.weights, cohort.values]
     if not getattr(loss, "needs_masks", False):
@@ -217,48 +217,3 @@ def _refuse_infinite(model: nn.Module, cohort: Cohort, mean: float, epoch: int, 
     if not math.isfinite(mean):
         refuse_broken(cohort)
         raise ValueError(f"the loss became {mean} in epoch {epoch + 1}: lower lr (now {lr}) or use precision='32'.")
-
-
-_DEFAULTS = {name: p.default for name, p in signature(fit).parameters.items() if p.default is not p.empty}
-
-
-def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | None = None, **settings: Any) -> History:
-    """:func:`fit`, unless the same has been trained before: then its weights are taken from the folder.
-
-    "The same" is judged by fingerprints of the library's code, the initial weights, the data and the settings.
-
-    Args:
-        model: The model, trained in place. If its training was interrupted before, it goes on there.
-        cohort: Training cases.
-        folder: Where trained models are kept; ``runs_folder()`` of :mod:`biomark.records` by default.
-        **settings: As for :func:`fit`, without ``checkpoint``.
-
-    Returns:
-        Its history, now or then.
-    """
-    if not (hasattr(model, "save") and hasattr(model, "restore")):
-        raise ValueError(f"a {type(model).__name__} has no save and restore, as a biomark model has: train it by fit.")
-    asked = (settings.get(name) for name in ("loss", "epochs", "batch_size", "lr"))
-    loss, *numbers = _chosen(model, cohort, *asked, settings.get("accumulate", 1))
-    meant = _DEFAULTS | settings | {"progress": None}
-    # The printed model tells apart networks of like weights, such as two dilations.
-    parts = [fingerprints.of_code(*fingerprints.METHOD), repr(model), cohort.task.rules(), repr(loss)]
-    parts += [fingerprints.of_model(model), fingerprints.of_weights(model)]
-    parts += [fingerprints.of_arrays(_read(loss, cohort), numbers, sorted((k, repr(v)) for k, v in meant.items()))]
-    place = (
-        Path(folder or runs_folder()).expanduser()
-        / "trained"
-        / hashlib.sha256("".join(parts).encode()).hexdigest()[:24]
-    )
-    weights, story = place / "model.safetensors", place / "history.json"
-    if weights.exists() and story.exists():
-        model.restore(tensor_files.read(weights, "model")[1]).to(devices.available(meant["device"]))
-        return History(**json.loads(story.read_text()))
-    history = fit(model, cohort, **settings, checkpoint=place / "checkpoint.pt")
-    if devices.is_main_process():
-        model.save(weights)
-        with atomic_write(story) as partial:  # last: a folder with a history is complete
-            partial.write_text(json.dumps(vars(history)))
-        (place / "checkpoint.pt").unlink(missing_ok=True)  # another process may have been as fast
-    devices.wait()
-    return history

@@ -16,11 +16,10 @@ from biomark.backbones import (
     EncoderDecoder,
     ResidualBlock,
     build,
-    describe,
     folded,
-    receptive_field,
     unfolded,
 )
+from biomark.evaluation import networks
 
 BLOCKS = [Block, ResidualBlock]
 
@@ -144,11 +143,11 @@ def conv(**how):
 )
 def test_receptive_fields_worked_by_hand(net, field):
     torch.manual_seed(0)
-    assert receptive_field(net, (32, 32)) == (field, field)
+    assert networks.receptive_field(net, (32, 32)) == (field, field)
 
 
 def test_a_receptive_field_has_its_length_along_each_axis():
-    assert receptive_field(nn.Conv3d(1, 1, (1, 3, 5), padding=(0, 1, 2)), (9, 9, 9)) == (1, 3, 5)
+    assert networks.receptive_field(nn.Conv3d(1, 1, (1, 3, 5), padding=(0, 1, 2)), (9, 9, 9)) == (1, 3, 5)
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
@@ -157,8 +156,8 @@ def test_nothing_beyond_the_receptive_field_matters(name):
     torch.manual_seed(0)
     net = build(name, 2, 4)
     net(torch.randn(4, 1, 64, 64))  # running statistics that differ from those of the start
-    field, _ = receptive_field(net.eval(), (160, 160))
-    assert field == receptive_field(build(name, 2, 1), (160, 160))[0] < 110
+    field, _ = networks.receptive_field(net.eval(), (160, 160))
+    assert field == networks.receptive_field(build(name, 2, 1), (160, 160))[0] < 110
     image = torch.randn(1, 1, 160, 160, dtype=torch.float64)
     far, reach = (
         image.clone(),
@@ -175,7 +174,7 @@ def test_nothing_beyond_the_receptive_field_matters(name):
 
 def test_a_description_worked_by_hand():
     net = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 1, 1))
-    found = describe(net, 2, 16, (10, 20))
+    found = networks.describe(net, 2, 16, (10, 20))
     assert found.parameters == (9 * 6 + 6) + (6 + 1)
     assert found.multiply_adds == 10 * 20 * (9 * 6 + 6)  # biases are additions only
     assert found.receptive_field == (3, 3)
@@ -188,15 +187,15 @@ def test_describing_changes_nothing():
     net = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.BatchNorm2d(1))
     torch.manual_seed(0)
     state = copy.deepcopy(net.state_dict())
-    describe("fcn", 2, 2, (16, 16))
-    describe(net, 2, 2, (16, 16))
+    networks.describe("fcn", 2, 2, (16, 16))
+    networks.describe(net, 2, 2, (16, 16))
     assert torch.equal(torch.rand(1), expected)
     assert net.training and all(torch.equal(state[k], v) for k, v in net.state_dict().items())
 
 
 def test_a_shape_of_another_dimension_is_refused():
     with pytest.raises(ValueError, match="has 2 sides, and ndim is 3"):
-        describe("unet", 3, 4, (16, 16))
+        networks.describe("unet", 3, 4, (16, 16))
 
 
 def plain():

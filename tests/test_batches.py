@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biomark.machine.batches import MicroBatch
+from biomark.machine.batches import MicroBatch, epoch_batches
 
 CPU = torch.device("cpu")
 

@@ -124,7 +124,7 @@ def test_a_cohort_of_ones_own_task_is_loaded_with_it(tmp_path):
     own = dataclasses.replace(bm.TASKS["sfa"], hu_window=(-150.0, -50.0))
     cohort = bm.phantoms.draw("sfa", 3, seed=0, size=32)
     dataclasses.replace(cohort, task=own).save(tmp_path / "own")
-    with pytest.raises(ValueError, match="'sfa' with rules of its own: pass it as task="):
+    with pytest.raises(ValueError, match="'sfa' with rules that are not biomark.s: pass it as task="):
         bm.Cohort.load(tmp_path / "own")
     assert bm.Cohort.load(tmp_path / "own", task=own).task is own
 

@@ -49,9 +49,8 @@ def test_other_uses_are_those_of_an_array(array):
     np.testing.assert_array_equal(np.concatenate(list(parts(rows))), plain)
     assert np.sum(plain, where=rows > 0) == np.sum(plain, where=plain > 0) == np.sum(rows, where=rows > 0)
     assert np.sum(plain, where=DiskArray(plain > 0)) == np.sum(plain, where=plain > 0)
-    assert rows.mean() == plain.mean() and rows.reshape(3, -1).shape == (3, 20)
-    with pytest.raises(AttributeError, match="no attribute 'meen'"):
-        rows.meen()
+    with pytest.raises(AttributeError):
+        rows.mean()  # would read all of it without a word
     for twin in (copy.copy(rows), pickle.loads(pickle.dumps(rows))):
         np.testing.assert_array_equal(twin[:], plain)
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from biomark import losses
+import biomark as bm
+from biomark import baselines, losses
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 4), (2, 3, 4, 5)])
@@ -69,7 +70,7 @@ def test_scales_add_up():
 
 def test_unknown_scale():
     with pytest.raises(ValueError, match="'cube': choose from linear, sqrt, log"):
-        losses.value_loss(torch.ones(1), torch.ones(1), 1.0, "log+cube")
+        losses.SumLoss("log+cube")
 
 
 def test_indecision_by_hand():
@@ -113,24 +114,24 @@ def test_mask_loss_by_hand():
     logits = torch.tensor([[0.0, 0.0, 9.0]])
     masks, weights = torch.tensor([[True, False, False]]), torch.tensor([[0.2, 5.0, 0.0]])
     entropy, overlap = math.log(2), 2 * 0.5 / (1 + 1)
-    assert losses.mask_loss(logits, masks, weights).item() == pytest.approx(entropy + 1 - overlap, rel=1e-4)
+    assert baselines.mask_loss(logits, masks, weights).item() == pytest.approx(entropy + 1 - overlap, rel=1e-4)
     # Certain and right: nothing left to learn.
     sure = torch.tensor([[40.0, -40.0, 9.0]])
-    assert losses.mask_loss(sure, masks, weights).item() == pytest.approx(0, abs=1e-4)
-    assert losses.mask_loss(sure, ~masks, weights).item() > 20
+    assert baselines.mask_loss(sure, masks, weights).item() == pytest.approx(0, abs=1e-4)
+    assert baselines.mask_loss(sure, ~masks, weights).item() > 20
 
 
 def test_mask_loss_without_candidates_or_truth_is_finite():
     nothing = torch.zeros(1, 3)
-    assert losses.mask_loss(nothing, nothing.bool(), nothing).isfinite()
-    assert losses.mask_loss(nothing, nothing.bool(), nothing + 1).isfinite()
+    assert baselines.mask_loss(nothing, nothing.bool(), nothing).isfinite()
+    assert baselines.mask_loss(nothing, nothing.bool(), nothing + 1).isfinite()
 
 
 def test_size_penalty_by_hand():
     """Known sizes of 10 allow 9 to 11; two of four lie outside by 1, half a typical size."""
     predicted, known = torch.tensor([9.5, 11.0, 12.0, 8.0]), torch.full((4,), 10.0)
-    assert losses.size_penalty(predicted, known, 2.0).item() == pytest.approx((0 + 0 + 0.25 + 0.25) / 4, rel=1e-4)
-    assert losses.size_penalty(torch.tensor([3.0]), torch.tensor([0.0]), 1.0).item() == pytest.approx(9)
+    assert baselines.size_penalty(predicted, known, 2.0).item() == pytest.approx((0 + 0 + 0.25 + 0.25) / 4, rel=1e-4)
+    assert baselines.size_penalty(torch.tensor([3.0]), torch.tensor([0.0]), 1.0).item() == pytest.approx(9)
 
 
 def test_a_map_that_takes_one_share_of_all_candidates_earns_nothing():
@@ -168,8 +169,27 @@ def test_share_mismatch_of_alike_or_too_few_cases_pushes_nowhere(n):
 
 
 def test_terms_come_in_when_they_are_due():
-    at = [losses.terms(p, decide=0.2, smooth=0.1, shares=0.3) for p in (0.0, 0.25, 1.0)]
-    assert at[0] == {"shares": 0.3}
-    assert at[1] == pytest.approx({"decide": 0.05, "smooth": 0.025, "shares": 0.3})
-    assert at[2] == pytest.approx({"decide": 0.2, "smooth": 0.1, "shares": 0.3})
-    assert losses.terms(0.5, decide=0, smooth=0, shares=0) == {}
+    """The distance alone at first, then each term by its own course; a model without a map is asked for none."""
+    torch.manual_seed(0)
+    images, weights, values = 100 * torch.randn(2, 1, 6, 6), torch.rand(2, 6, 6), torch.tensor([9.0, 7.0])
+    maps, typical = torch.rand(2, 6, 6), torch.tensor(8.0)
+
+    class Known(torch.nn.Module):
+        scale = typical
+
+        def forward(self, images_hu, weights):
+            return bm.Localization(losses.aggregate(maps, weights), maps)
+
+    predicted = losses.aggregate(maps, weights)
+    distance = losses.value_loss(predicted, values, typical, "log")
+    binarity, edges = losses.binarity(maps, weights, typical), losses.edges(maps, weights, images[:, 0], typical)
+    shares = losses.shares(predicted, values, weights)
+    loss = losses.SumLoss("log", binarity=0.2, edges=0.1, shares=0.3)
+    for progress, expected in (
+        (0.0, distance + 0.3 * shares),
+        (0.25, distance + 0.3 * shares + 0.05 * binarity + 0.025 * edges),
+        (1.0, distance + 0.3 * shares + 0.2 * binarity + 0.1 * edges),
+    ):
+        found = loss(Known(), images, weights, values, progress=progress)
+        assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert losses.SumLoss("log")(Known(), images, weights, values).item() == pytest.approx(distance.item(), rel=1e-6)

@@ -57,25 +57,18 @@ def test_the_parameters_say_what_they_are():
 
 
 @pytest.mark.parametrize(("task", "chapter"), [("pma", "06-*"), ("sfa", "07-*"), ("cac", "08-*"), ("liver", "09-*")])
-def test_a_task_is_trained_as_in_its_chapter(task, chapter):
+def test_chapter_and_sweep_train_as_the_task_says(task, chapter):
+    settings = bm.TASKS[task].settings
+    theirs = vars(settings) | vars(settings.loss) | {"value_scale": settings.loss.scale}
     (path,) = BOOK.glob(f"{chapter}.ipynb")
-    theirs = declared(path)
-    ours = {k: v for k, v in SWEEP["settings"][task].items() if k in theirs}
-    assert ours == {k: theirs[k] for k in ours} and {"n_train", "epochs", "lr", "batch_size", "binarity"} <= set(ours)
+    said = {name: value for name, value in declared(path).items() if name in theirs}
+    assert said == {name: theirs[name] for name in said}
+    assert {"epochs", "batch_size", "lr", "binarity", "backbone", "width"} <= set(said)
+    sweep = {name: value for name, value in SWEEP["settings"][task].items() if name != "n_train"}
+    assert sweep == {name: theirs[name] for name in sweep} and SWEEP["settings"][task]["n_train"] == declared(path)["n_train"]
+    assert {"epochs", "batch_size", "lr", "value_scale", "binarity", "edges"} == set(sweep)
     direct = SWEEP["own"][task]["direct"]
-    assert theirs.get("direct_lr", direct.get("lr")) == direct.get("lr"), "nor is its rival"
-
-
-def test_chapter_15_trains_on_scans_as_the_sweep_does():
-    (path,) = BOOK.glob("15-*.ipynb")
-    (cell,) = [c for c in code(path) if c.source.startswith("settings = {")]
-    for task, planned_settings in SWEEP["settings"].items():
-        names = {"task": task}
-        exec(cell.source.split("kinds =")[0], names)
-        assert names["settings"].items() <= planned_settings.items()
-        own = SWEEP["own"][task]["direct"]
-        assert (planned_settings | names["own"]["direct"])["lr"] == (planned_settings | own)["lr"]
-        assert (planned_settings | names["own"]["direct"])["value_scale"] == (planned_settings | own)["value_scale"]
+    assert declared(path).get("direct_lr", direct.get("lr")) == direct.get("lr"), "nor is its rival"
 
 
 @pytest.mark.parametrize("depth", SWEEP["depths"])
@@ -210,7 +203,9 @@ def test_a_run_leaves_what_is_needed_and_no_more(swept):
         files = {path.name for path in (swept / method).iterdir()}
         assert files == {"run.json", "predictions.csv", "model.safetensors", "run.ipynb", "run.log"}
         test = bm.phantoms.draw("pma", 12, seed=1000, size=48)
-        report = bm.evaluate(bm.load(swept / method / "model.safetensors"), test)
+        model = bm.load(swept / method / "model.safetensors")
+        assert type(model) is kind
+        report = bm.evaluate(model, test)
         assert report.r == pytest.approx(bm.Report.read(swept / method).r, abs=1e-3)
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import biomark as bm
-from biomark import training
+from biomark import tasks
+from biomark.records import trained
 from biomark.machine.checkpoints import Checkpoint
 
 
@@ -58,7 +59,7 @@ def test_masks_are_read_where_a_model_learns_from_them(cohort, tmp_path):
     bm.fit(inverted, other, **SETTINGS)
     assert not torch.equal(drawn.bias, inverted.bias)
     for fit in (bm.fit, bm.fit_once):
-        with pytest.raises(ValueError, match="a Segmenter learns from masks, and this cohort has none"):
+        with pytest.raises(ValueError, match="MaskLoss needs masks, and this cohort has none"):
             fit(drawn, cohort.without_masks(), **SETTINGS)
 
 
@@ -91,16 +92,16 @@ def test_bf16_computes_in_bf16(cohort):
 def test_each_term_does_what_it_is_for(cohort):
     """On maps of models trained with a term, that term is smaller than without."""
     trained = {}
-    ways = {"plain": {}, "smooth": {"smooth": 3.0}, "decide": {"decide": 30.0}, "shares": {"shares": 3.0}}
+    ways = {"plain": {}, "edges": {"edges": 3.0}, "binarity": {"binarity": 30.0}, "shares": {"shares": 3.0}}
     for name, terms in ways.items():
         trained[name] = new(width=8)
-        bm.fit(trained[name], cohort, **SETTINGS | {"epochs": 20}, **terms)
+        bm.fit(trained[name], cohort, **SETTINGS | {"epochs": 20, "loss": bm.SumLoss(**terms)})
     images, weights = torch.as_tensor(cohort.images), torch.as_tensor(cohort.weights)
     maps = {name: torch.as_tensor(bm.predict(model, cohort)[1]) for name, model in trained.items()}
     outline = {name: bm.losses.edges(map, weights, images, 1.0).item() for name, map in maps.items()}
     undecided = {name: bm.losses.binarity(map, weights, 1.0).item() for name, map in maps.items()}
-    assert outline["smooth"] < 0.8 * outline["plain"]
-    assert undecided["decide"] < 0.8 * undecided["plain"]
+    assert outline["edges"] < 0.8 * outline["plain"]
+    assert undecided["binarity"] < 0.8 * undecided["plain"]
     known = torch.as_tensor(cohort.values)
     mismatch = {n: bm.losses.shares((m * weights).sum((1, 2)), known, weights).item() for n, m in maps.items()}
     assert mismatch["shares"] < 0.8 * mismatch["plain"]
@@ -123,7 +124,8 @@ def test_parts_of_a_step_add_up_to_it(cohort):
     for accumulate in (1, 3, 20):
         torch.manual_seed(0)
         model = bm.Localizer("sfa", torch.nn.Conv2d(1, 1, 5, padding=2))
-        history = bm.fit(model, cohort, **SETTINGS | {"batch_size": 10, "decide": 0.1}, accumulate=accumulate)
+        settings = SETTINGS | {"batch_size": 10, "loss": bm.SumLoss(binarity=0.1), "accumulate": accumulate}
+        history = bm.fit(model, cohort, **settings)
         trained.append((history.loss, weights_of(model)["backbone.weight"]))
     for loss, weight in trained[1:]:
         assert loss == pytest.approx(trained[0][0], rel=1e-5)
@@ -167,7 +169,7 @@ def test_a_checkpoint_of_another_run_is_refused(cohort, tmp_path):
 def test_fit_once_trains_once(cohort, tmp_path, monkeypatch):
     first, second = new(), new()
     story = bm.fit_once(first, cohort, folder=tmp_path, **SETTINGS)
-    monkeypatch.setattr(training, "fit", lambda *a, **k: pytest.fail("trained twice"))
+    monkeypatch.setattr(trained, "fit", lambda *a, **k: pytest.fail("trained twice"))
     again = bm.fit_once(second, cohort, folder=tmp_path, **SETTINGS)
     assert_same(weights_of(first), weights_of(second))
     assert again.loss == story.loss and again.seconds == story.seconds
@@ -258,7 +260,7 @@ def test_it_finds_the_bright_balls_in_fat_from_their_score():
     torch.manual_seed(0)
     model = bm.Localizer(task, width=8)
     settings = {"epochs": 12, "batch_size": 4, "lr": 5e-3, "seed": 0, "progress": False, "device": "cpu"}
-    bm.fit(model, train.without_masks(), value_scale="linear+log", **settings)
+    bm.fit(model, train.without_masks(), loss=bm.SumLoss("linear+log"), **settings)
     report = bm.evaluate(model, test)
     assert report.r.value > 0.9
     assert report.energy_in_mask > 0.8
@@ -280,30 +282,22 @@ def test_settings_that_cannot_be_used(cohort, change, words):
         bm.fit(new(), cohort, **SETTINGS | change)
 
 
-class Exploding(bm.Localizer):
-    def loss(self, *batch):
-        return self.bias * torch.nan
-
-
 def test_a_loss_that_explodes_is_said(cohort):
+    def explode(model, *batch, progress):
+        return model.bias * torch.nan
+
     with pytest.raises(ValueError, match="loss became nan in epoch 1: lower lr"):
-        bm.fit(Exploding("sfa", width=2), cohort, **SETTINGS)
-
-
-class LastGradient(bm.Localizer):
-    """The loss stays a number; the last gradient of all is none."""
-
-    steps = 0
-
-    def loss(self, *batch, **how):
-        self.steps += 1
-        total = super().loss(*batch, **how)
-        return total + 0 * torch.sqrt(self.bias - self.bias) if self.steps == 12 else total
+        bm.fit(new(), cohort, **SETTINGS | {"loss": explode})
 
 
 def test_weights_that_become_no_numbers_in_the_last_step_are_said(cohort):
+    def last_gradient(model, *batch, progress):
+        """The loss stays a number; the last gradient of all is none."""
+        total = bm.SumLoss()(model, *batch)
+        return total + 0 * torch.sqrt(model.bias - model.bias) if progress >= 11 / 12 else total
+
     with pytest.raises(ValueError, match="loss became nan in epoch 4: lower lr"):
-        bm.fit(LastGradient("sfa", width=2), cohort, **SETTINGS)
+        bm.fit(new(), cohort, **SETTINGS | {"loss": last_gradient})
 
 
 class Dropping(torch.nn.Module):
@@ -343,28 +337,44 @@ def test_a_network_that_draws_is_resumed_to_the_same_bits(cohort, tmp_path, monk
 
 
 def test_shares_ask_for_cases_to_compare(cohort):
-    bm.fit(new(), cohort, **SETTINGS | {"shares": 0.1, "epochs": 1, "accumulate": 4})
+    compares = SETTINGS | {"loss": bm.SumLoss(shares=0.1), "epochs": 1}
+    bm.fit(new(), cohort, **compares, accumulate=4)
     with pytest.raises(ValueError, match="8 a step in 8 parts on 1 processes are fewer than 2 at a time"):
-        bm.fit(new(), cohort, **SETTINGS | {"shares": 0.1, "accumulate": 8})
+        bm.fit(new(), cohort, **compares, accumulate=8)
 
 
 class Plain(torch.nn.Module):
     """The least that the loop asks for."""
 
+    scale = 100.0
+
     def __init__(self):
         super().__init__()
         self.share = torch.nn.Parameter(torch.zeros(()))
 
-    def prepare(self, cohort):
-        pass
-
-    def loss(self, images, weights, values):
-        return (self.share * weights.flatten(1).sum(1) - values).abs().mean()
+    def forward(self, images, weights):
+        return bm.Localization(self.share * weights.flatten(1).sum(1), None)
 
 
-def test_a_model_that_knows_no_prior_is_not_asked_for_one(cohort):
-    for prior in (True, False):
-        assert len(bm.fit(Plain(), cohort, **SETTINGS | {"prior": prior}).loss) == 4
+def test_a_module_of_ones_own_is_trained(cohort):
+    losses = bm.fit(Plain(), cohort, **SETTINGS | {"loss": bm.SumLoss()}).loss
+    assert len(losses) == 4 and losses[-1] < losses[0]
+
+
+def test_what_is_not_said_is_the_tasks_own(cohort, tmp_path):
+    """And a task without settings of its own says what it needs."""
+    seen, quick = [], dataclasses.replace(cohort.task.settings, epochs=2)
+    task = dataclasses.replace(cohort.task, settings=quick)
+    told = {"loss": quick.loss, "epochs": 2, "batch_size": quick.batch_size, "lr": quick.lr}
+    for settings in ({}, told):
+        torch.manual_seed(0)
+        model = bm.Localizer(task, width=4)
+        bm.fit(model, dataclasses.replace(cohort, task=task), seed=7, device="cpu", progress=False, **settings)
+        seen.append(weights_of(model))
+    assert_same(*seen)
+    own = dataclasses.replace(cohort.task, settings=tasks.Settings())
+    with pytest.raises(ValueError, match="task 'sfa' has no settings of its own: say how many epochs"):
+        bm.fit(new(), dataclasses.replace(cohort, task=own), progress=False)
 
 
 def test_weights_with_two_names_are_kept(cohort, tmp_path):
@@ -392,24 +402,22 @@ def test_cuda_trains_like_the_cpu(cohort, precision):
     assert history.loss[0] == pytest.approx(bm.fit(reference, cohort, **SETTINGS).loss[0], rel=0.1)
 
 
-class Leaning(bm.Localizer):
-    """A rival with a setting of its own."""
+class Leaning:
+    """A loss with a setting of its own."""
 
     def __init__(self, alpha):
-        super().__init__("sfa", width=4)
         self.alpha = alpha
 
-    def loss(self, images_hu, weights, values, **terms):
-        return super().loss(images_hu, weights, values, **terms) + self.alpha * self(images_hu, weights).map.mean()
+    def __call__(self, model, images_hu, weights, values, *, progress):
+        return bm.SumLoss()(model, images_hu, weights, values) + self.alpha * model(images_hu, weights).map.mean()
 
 
 def test_fit_once_tells_tasks_and_settings_of_ones_own_apart(cohort, tmp_path):
     seen = []
     unmirrored = dataclasses.replace(cohort, task=dataclasses.replace(cohort.task, mirrored=False))
     for alpha, data in ((0.0, cohort), (5.0, cohort), (0.0, unmirrored), (0.0, cohort)):
-        torch.manual_seed(0)
-        model = Leaning(alpha)
-        bm.fit_once(model, data, folder=tmp_path, **SETTINGS)
+        model = new()
+        bm.fit_once(model, data, folder=tmp_path, loss=Leaning(alpha), **SETTINGS)
         seen.append(model.bias.item())
     assert seen[0] == seen[3] and len(set(seen)) == 3
 
@@ -467,6 +475,6 @@ def test_a_model_of_another_task_is_refused(cohort):
 
 def test_what_is_said_and_what_is_meant_are_one_training(cohort, tmp_path):
     settings = {"epochs": 1, "batch_size": 8, "progress": False, "device": "cpu", "folder": tmp_path}
-    training.fit_once(new(), cohort, **settings)
-    training.fit_once(new(), cohort, **settings, seed=0, smooth=0.0)
+    bm.fit_once(new(), cohort, **settings)
+    bm.fit_once(new(), cohort, **settings, seed=0, loss=cohort.task.settings.loss, lr=cohort.task.settings.lr)
     assert len(list((tmp_path / "trained").iterdir())) == 1

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import biomark as bm
-from biomark import localizer
+from biomark import grids
+from biomark.evaluation import networks
 from biomark.machine import windows
 
 
@@ -79,7 +80,7 @@ def test_away_from_the_seams_the_map_is_that_of_the_whole_and_at_them_near_it(de
     whole, parts = model.locate(case), model.locate(case, window=(64, 224))
     assert whole.map.std() > 0.2
     (_, end), (begin, _), *_ = windows._spans(448, 224)
-    reach = bm.backbones.receptive_field(model.backbone, (64, 384))[1] // 2 + 8
+    reach = networks.receptive_field(model.backbone, (64, 384))[1] // 2 + 8
     alone = slice(0, min(begin, end - reach))
     assert alone.stop > 100
     np.testing.assert_allclose(parts.map[:, alone], whole.map[:, alone], atol=1e-5)
@@ -121,6 +122,6 @@ def test_a_window_that_does_not_fit_is_refused_and_nothing_changes():
 
 def test_interpolation_in_parts_changes_no_bit(monkeypatch):
     array = np.random.default_rng(0).normal(size=(9, 14, 11))
-    whole = localizer.onto(array, (0.7, 1.3, 0.9), (12, 10, 12))
-    monkeypatch.setattr(localizer, "_POINTS", 250)
-    np.testing.assert_array_equal(localizer.onto(array, (0.7, 1.3, 0.9), (12, 10, 12)), whole)
+    whole = grids.onto(array, (0.7, 1.3, 0.9), (12, 10, 12))
+    monkeypatch.setattr(grids, "_POINTS", 250)
+    np.testing.assert_array_equal(grids.onto(array, (0.7, 1.3, 0.9), (12, 10, 12)), whole)
