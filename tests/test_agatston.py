@@ -188,7 +188,6 @@ def test_the_table_of_lesions():
     assert table.peak_hu.tolist() == [150, 350] == table.mean_hu.tolist()
     assert table.score.sum() == agatston.score(volume, None, SPACING_MM)
     assert table.attrs == {"rules": "agatston1990", "findings": ()}
-    assert agatston.volume_score(volume, None, SPACING_MM) == 7.5
     # 4 voxels of 150 HU and 6 of 350, 0.75 mm3 each; 0.8 mg/cm3 per HU
     mass = agatston.mass_score(volume, None, SPACING_MM, 0.8)
     assert mass == pytest.approx(0.8 * (4 * 150 + 6 * 350) * 0.75 / 1000)
@@ -463,20 +462,20 @@ STORED = np.full((2, 20, 20), 1064)  # 40 HU + 1024
         (lambda: agatston.score(VOLUME, np.full(VOLUME.shape, -1), SPACING_MM), "whole numbers from 0"),
         (lambda: agatston.score(VOLUME, np.full(VOLUME.shape, "a"), SPACING_MM), "True and False"),
         (lambda: agatston.score(VOLUME, None, (0.5, 0.5)), "three distances"),
-        (lambda: agatston.score(VOLUME, None, (0.003, 0.0005, 0.0005)), "another unit"),
+        (lambda: agatston.score(VOLUME, None, (0.003, 0.0005, 0.0005)), "in mm"),
         (lambda: agatston.score(VOLUME, None, (0.3, 0.05, 0.05)), "dy should lie"),
         (lambda: agatston.score(VOLUME, None, (3000, 500, 500)), "dz should lie"),
         (lambda: agatston.score(VOLUME, None, (np.nan, 0.5, 0.5)), "dz should lie"),
         (lambda: agatston.score(VOLUME, None, (3, -0.5, 0.5)), "dy should lie"),
         (lambda: agatston.score(VOLUME, None, SPACING_MM, "agatston"), "choose one of agatston1990, dz3"),
-        (lambda: agatston.weights(VOLUME, SPACING_MM, "agatston"), "there are no rules"),
+        (lambda: agatston.weights(VOLUME, SPACING_MM, "agatston"), "unknown rules"),
         (lambda: agatston.mass_score(VOLUME, None, SPACING_MM), "needs calibration_mg_per_cm3_hu"),
         (lambda: agatston.mass_score(VOLUME, None, SPACING_MM, 0.00072), "multiply one in mg/mm3 by 1000"),
         (lambda: agatston.mass_score(VOLUME, None, SPACING_MM, np.nan), "about 0.8"),
         (lambda: agatston.findings(SPACING_MM, slice_thickness_mm=0), "slice_thickness_mm is 0"),
         (lambda: agatston.findings(SPACING_MM, kvp=120000), "in kV"),
         (lambda: agatston.threshold_hu(0.12), "in kV"),
-        (lambda: Rules(connectivity=5), "connectivity is 5; choose one of 4, 8, 6, 18, 26"),
+        (lambda: Rules(connectivity=5), "connectivity is 5: choose one of 4, 8, 6, 18, 26"),
         (lambda: Rules(peak="voxel"), "'component', 'slice'"),
         (lambda: Rules(connectivity=26), "set it to 0"),
         (lambda: Rules(density_cuts_hu=(200, 130)), "increasing"),

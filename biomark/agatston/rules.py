@@ -1,7 +1,7 @@
-"""The conventions of an Agatston score, each a field, and the sets of them that are in use.
+"""The conventions of an Agatston score, each a field; the sets of them in use; and the groups a score is reported in.
 
-"Agatston score" is not one function: open implementations differ in what a lesion is, which are too small, and whether
-slices other than 3 mm are corrected for. The scorer therefore has no convention of its own; it is told one.
+"Agatston score" is not one function: programs differ in what a lesion is, which lesions are too small, and whether they
+correct for slices other than 3 mm. The scorer has no convention of its own: the caller names one.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-_CONNECTIVITY = {4: 2, 8: 2, 6: 3, 18: 3, 26: 3}
-_AREA_COMPARISONS = ("at least", "more than", "rounded")
-_PEAKS = ("component", "slice")
-
+_CHOICES = {
+    "connectivity": (4, 8, 6, 18, 26),
+    "area_comparison": ("at least", "more than", "rounded"),
+    "peak": ("component", "slice"),
+}
 # Lowest peak, HU, of the factors 1, 2, 3 and 4 by tube voltage, as CalciumScoring.jl lists them (src/agatston.jl,
 # 2024-03-18). It names Graeni et al., Eur Heart J Cardiovasc Imaging 2018;19:1362-71; not checked against the paper.
 _DENSITY_CUTS_HU = {
@@ -30,17 +31,17 @@ def threshold_hu(kvp: float) -> float:
     The formula is that of CalciumScoring.jl (src/agatston.jl), where a voxel must lie *above* it. Not checked against
     the paper it names (Graeni et al. 2018).
 
-    Args:
-        kvp: Tube voltage, kV.
+    Raises:
+        ValueError: The voltage is not one of CT.
     """
     if not 40 <= kvp <= 160:
-        raise ValueError(f"a tube voltage of {kvp} kV is none of CT (70 to 150 kV): give it in kV.")
+        raise ValueError(f"the tube voltage is {kvp}, but CT uses 70 to 150 kV: give it in kV.")
     return float(round(378 * math.exp(-0.009 * kvp)))
 
 
 @dataclass(frozen=True)
 class Rules:
-    """One convention. The defaults are the definition of 1990, so that what is not written down is that.
+    """One convention; the defaults are the definition of 1990.
 
     A *component* is a set of connected candidate voxels. It counts when it is large enough, and it then adds the area
     of its voxels, times a density factor that its peak decides, to the score.
@@ -85,13 +86,9 @@ class Rules:
     source: str = ""
 
     def __post_init__(self) -> None:
-        for field, choices in (
-            ("connectivity", tuple(_CONNECTIVITY)),
-            ("area_comparison", _AREA_COMPARISONS),
-            ("peak", _PEAKS),
-        ):
+        for field, choices in _CHOICES.items():
             if getattr(self, field) not in choices:
-                raise ValueError(f"{field} is {getattr(self, field)!r}; choose one of {', '.join(map(repr, choices))}.")
+                raise ValueError(f"{field} is {getattr(self, field)!r}: choose one of {', '.join(map(repr, choices))}.")
         if not math.isfinite(self.threshold_hu):
             raise ValueError(f"threshold_hu is {self.threshold_hu}: give a finite number of Hounsfield units.")
         if self.dimension == 3 and self.minimum_area_mm2:
@@ -107,16 +104,13 @@ class Rules:
     @property
     def dimension(self) -> int:
         """2 when components lie within a slice, 3 when they reach through the volume."""
-        return _CONNECTIVITY[self.connectivity]
+        return 2 if self.connectivity in (4, 8) else 3
 
     def at_kvp(self, kvp: float) -> Rules:
-        """These rules for another tube voltage, as CalciumScoring.jl does it; for their own, themselves.
+        """These rules for a tube voltage of 70, 80, 100, 120 or 135 kV; unchanged for their own voltage.
 
-        The threshold becomes :func:`threshold_hu`, which a voxel must exceed, and the density cuts those of
-        CalciumScoring.jl's table. Neither was checked against the paper that it names (Graeni et al. 2018).
-
-        Args:
-            kvp: 70, 80, 100, 120 or 135.
+        As in CalciumScoring.jl, the threshold becomes :func:`threshold_hu`, which a voxel must exceed, and the density
+        cuts are those of its table.
 
         Raises:
             ValueError: No limits are listed for this voltage.
@@ -126,14 +120,8 @@ class Rules:
             raise ValueError(f"no HU limits are listed for {kvp} kV, only for {known}: write your own as Rules(...).")
         if kvp == self.kvp:
             return self
-        return replace(
-            self,
-            name=f"{self.name} at {kvp:g} kV",
-            kvp=float(kvp),
-            threshold_hu=threshold_hu(kvp),
-            threshold_included=False,
-            density_cuts_hu=_DENSITY_CUTS_HU[kvp],
-        )
+        limits = {"threshold_hu": threshold_hu(kvp), "density_cuts_hu": _DENSITY_CUTS_HU[kvp]}
+        return replace(self, name=f"{self.name} at {kvp:g} kV", kvp=float(kvp), threshold_included=False, **limits)
 
 
 PRESETS: dict[str, Rules] = {
@@ -212,14 +200,84 @@ PRESETS: dict[str, Rules] = {
 """Conventions in use, by name. Restated from reading each source, not the sources' own code."""
 
 
-def named(rules: str | Rules) -> Rules:
-    """The rules of a name in :data:`PRESETS`, or the rules themselves.
-
-    Raises:
-        ValueError: There is no such preset.
-    """
+def resolve_rules(rules: str | Rules) -> Rules:
+    """The rules of a name in :data:`PRESETS`, or the rules themselves; ValueError for an unknown name."""
     if isinstance(rules, Rules):
         return rules
     if rules not in PRESETS:
-        raise ValueError(f"there are no rules {rules!r}; choose one of {', '.join(PRESETS)}, or give a Rules(...).")
+        raise ValueError(f"unknown rules {rules!r}: choose one of {', '.join(PRESETS)}, or give a Rules(...).")
     return PRESETS[rules]
+
+
+@dataclass(frozen=True)
+class RiskScheme:
+    """Named groups of scores, from low to high.
+
+    Attributes:
+        groups: Names, as the source prints them for whole scores.
+        upper: Upper limit of each group but the last.
+        upper_included: Whether a score of exactly that limit belongs to the group below it.
+        source: Where the groups are defined.
+    """
+
+    groups: tuple[str, ...]
+    upper: tuple[float, ...]
+    upper_included: tuple[bool, ...]
+    source: str
+
+
+RISK_SCHEMES: dict[str, RiskScheme] = {
+    "standard": RiskScheme(
+        ("0", "1-10", "11-100", "101-400", ">400"),
+        (0.0, 10.0, 100.0, 400.0),
+        (True, True, True, True),
+        "Rumberger et al., Mayo Clin Proc 1999;74:243-52 [from memory]; the commonest grouping.",
+    ),
+    "deepcac": RiskScheme(
+        ("0", "1-100", "101-300", ">300"),
+        (0.0, 100.0, 300.0),
+        (True, True, True),
+        "AIM-Harvard/DeepCAC, src/run_step4_cac_scoring.py, which also includes the limits.",
+    ),
+    "qurai": RiskScheme(
+        ("0-10", "11-100", "101-1000", ">1000"),
+        (10.0, 100.0, 1000.0),
+        (True, True, True),
+        "qurAI-amsterdam/calcium-scoring [from our notes on it].",
+    ),
+    "cac-drs": RiskScheme(
+        ("0", "1-99", "100-299", ">=300"),
+        (0.0, 100.0, 300.0),
+        (True, False, False),
+        "CAC-DRS, Hecht et al., J Cardiovasc Comput Tomogr 2018;12:185-91 [limits from memory].",
+    ),
+}
+"""Groupings in use, by name."""
+
+
+def risk_group(score: float, scheme: str = "standard") -> str:
+    """The group of a score, one of ``RISK_SCHEMES[scheme].groups``.
+
+    Sources print whole numbers and leave scores between them open. Here a group includes its own upper limit: in the
+    standard scheme 100 is in "11-100" and 100.2 in "101-400", and any score above 0 is at least in "1-10", because
+    calcium was found. CAC-DRS prints the lower limits 100 and 300, so there 99.9 is in "1-99" and 100 in "100-299".
+
+    Args:
+        score: Agatston score, not rounded.
+        scheme: A name in :data:`RISK_SCHEMES`.
+
+    Raises:
+        ValueError: The scheme is unknown, or the score is negative or not a number.
+
+    >>> risk_group(100.2), risk_group(99.9, "cac-drs")
+    ('101-400', '1-99')
+    """
+    if scheme not in RISK_SCHEMES:
+        raise ValueError(f"unknown risk scheme {scheme!r}: choose one of {', '.join(RISK_SCHEMES)}.")
+    if not score >= 0:
+        raise ValueError(f"a score of {score} has no risk group: scores are 0 or more.")
+    groups = RISK_SCHEMES[scheme]
+    for group, upper, included in zip(groups.groups, groups.upper, groups.upper_included, strict=False):
+        if score < upper or (included and score == upper):
+            return group
+    return groups.groups[-1]

@@ -1,0 +1,170 @@
+"""What can be wrong with a scorer's input, and what the acquisition does to a score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from biomark.agatston.rules import Rules, resolve_rules
+
+# Pixels of CT are 0.2 to 1 mm wide and slices 0.3 to 10 mm apart. What lies outside was given in m, cm or um.
+_PIXEL_MM = (0.1, 20.0)
+_SLICE_MM = (0.1, 50.0)
+# Stored values are usually HU + 1024 or + 1000, which puts all soft tissue here; as HU this is metal and dense bone.
+_STORED_TISSUE = (900, 1200)
+_STORED_SHARE = 0.1
+# The definition of 1990: contiguous slices of 3 mm.
+_ORIGINAL_MM = 3.0
+# Headers round; the same tolerance as in the findings of a scan.
+_TOLERANCE_MM = 0.05
+
+
+def check_volume(volume_hu: ArrayLike) -> NDArray:
+    """The volume as an array, (D, H, W), whose values can be Hounsfield units.
+
+    Raises:
+        ValueError: It has another number of axes, no voxels, or values that cannot be Hounsfield units.
+    """
+    volume = np.asarray(volume_hu)
+    if volume.ndim != 3:
+        hint = ": give one slice as volume_hu[None]" if volume.ndim == 2 else ""
+        raise ValueError(f"volume_hu has shape {volume.shape}, but (slices, rows, columns) is needed{hint}.")
+    if volume.size == 0:
+        raise ValueError(f"volume_hu has shape {volume.shape}, which holds no voxel.")
+    if volume.dtype.kind not in "if":
+        raise ValueError(
+            f"volume_hu is of type {volume.dtype}, which holds no Hounsfield units (air is -1000 HU): apply the "
+            "rescale slope and intercept first, as scans.read does."
+        )
+    if not has_negative(volume):
+        low, high = _STORED_TISSUE
+        share = np.mean([np.mean((image >= low) & (image <= high)) for image in volume])
+        if share > _STORED_SHARE:
+            raise ValueError(
+                f"volume_hu holds no value below 0, and {share:.0%} of it lies between {low} and {high}, which is "
+                "tissue in stored values and not in Hounsfield units: apply the rescale slope and intercept first."
+            )
+    return volume
+
+
+def has_negative(volume_hu: NDArray) -> bool:
+    """Whether any value lies below 0, as fat, lung and air do; stops at the first slice that has one."""
+    return any((image < 0).any() for image in volume_hu)
+
+
+def check_mask(mask: ArrayLike | None, volume_hu: NDArray) -> NDArray | None:
+    """The mask as an array of the volume's shape, or None.
+
+    Raises:
+        ValueError: It has another shape, or values other than True and False or whole numbers from 0.
+    """
+    if mask is None:
+        return None
+    mask = np.asarray(mask)
+    if mask.shape != volume_hu.shape:
+        raise ValueError(f"mask has shape {mask.shape}, but the volume has {volume_hu.shape}: give them one shape.")
+    if mask.dtype.kind in "bu":
+        return mask
+    if mask.dtype.kind not in "if":
+        raise ValueError(f"mask is of type {mask.dtype}: give True and False, or whole numbers that name arteries.")
+    for k, image in enumerate(mask):
+        whole = image == np.rint(image) if mask.dtype.kind == "f" else True
+        if not np.all((image >= 0) & whole):
+            raise ValueError(
+                f"slice {k} of mask holds values other than whole numbers from 0: cut probabilities first, for "
+                "example mask > 0.5."
+            )
+    return mask
+
+
+def check_spacing(spacing_mm: Sequence[float]) -> tuple[float, float, float]:
+    """The spacing as three numbers (dz, dy, dx) in mm.
+
+    Raises:
+        ValueError: There are not three numbers, or one cannot be a distance in mm in CT.
+    """
+    spacing = tuple(float(s) for s in spacing_mm)
+    if len(spacing) != 3:
+        raise ValueError(f"spacing_mm is {spacing}, but three distances (dz, dy, dx) in mm are needed.")
+    for name, value, (low, high) in zip(("dz", "dy", "dx"), spacing, (_SLICE_MM, _PIXEL_MM, _PIXEL_MM), strict=True):
+        if not low <= value <= high:
+            raise ValueError(
+                f"spacing_mm is {spacing}, but {name} should lie between {low:g} and {high:g} mm: give (dz, dy, dx) "
+                "in mm."
+            )
+    return spacing
+
+
+def findings(
+    spacing_mm: Sequence[float],
+    slice_thickness_mm: float | None = None,
+    kvp: float | None = None,
+    rules: str | Rules = "agatston1990",
+) -> list[str]:
+    """How the acquisition makes a score differ from the original one, a sentence each; empty for 3 mm at 120 kV.
+
+    Args:
+        spacing_mm: (dz, dy, dx) in mm; dz is the distance between slices.
+        slice_thickness_mm: Thickness of a slice in mm; None: not known, so that overlap and thickness are not checked.
+        kvp: Tube voltage in kV; None: not known, so that it is not checked.
+        rules: A name in :data:`PRESETS`, or :class:`Rules`.
+
+    Raises:
+        ValueError: The spacing, thickness or voltage is not possible, or the rules are unknown.
+    """
+    dz, dy, dx = check_spacing(spacing_mm)
+    rules = resolve_rules(rules)
+    notes = []
+    if max(dy, dx) > 1.5 * min(dy, dx):
+        notes.append(f"The pixels are {dy:g} mm by {dx:g} mm, but in CT they are square: spacing_mm is (dz, dy, dx).")
+    reference = rules.reference_spacing_mm
+    if abs(dz - _ORIGINAL_MM) > _TOLERANCE_MM:
+        notes.append(
+            f"The slices are {dz:g} mm apart instead of {_ORIGINAL_MM:g}; "
+            + (
+                f"{rules.name} scales the score by {dz:g}/{reference:g}, which gives an equivalent of the Agatston "
+                "score and not the original."
+                if reference
+                else f"{rules.name} does not correct for it, so the score is about {_ORIGINAL_MM / dz:.2g} times that "
+                f"of slices {_ORIGINAL_MM:g} mm apart (the rules dz3 correct)."
+            )
+        )
+    if slice_thickness_mm is not None:
+        notes += _thickness_findings(dz, slice_thickness_mm, rules)
+    if kvp is not None:
+        if not 40 <= kvp <= 160:
+            raise ValueError(f"kvp is {kvp}, but CT uses 70 to 150 kV: give the tube voltage in kV.")
+        if kvp != rules.kvp:
+            notes.append(
+                f"The tube voltage is {kvp:g} kV, but the HU limits of {rules.name} hold for {rules.kvp:g} kV: calcium "
+                f"is {'brighter' if kvp < rules.kvp else 'darker'} here (see Rules.at_kvp)."
+            )
+    return notes
+
+
+def _thickness_findings(dz: float, thickness: float, rules: Rules) -> list[str]:
+    if not 0.1 <= thickness <= 50:
+        raise ValueError(f"slice_thickness_mm is {thickness}: give the thickness of a slice in mm.")
+    notes = []
+    if thickness - dz > _TOLERANCE_MM:
+        effect = (
+            "the overlap is not counted twice, because the score is scaled by the spacing"
+            if rules.reference_spacing_mm
+            else "what lies in the overlap is counted more than once"
+        )
+        notes.append(f"The slices are {thickness:g} mm thick but {dz:g} mm apart, so they overlap: {effect}.")
+    elif dz - thickness > _TOLERANCE_MM:
+        notes.append(
+            f"The slices are {thickness:g} mm thick but {dz:g} mm apart, so calcium in the gaps of "
+            f"{dz - thickness:.3g} mm is not seen."
+        )
+    if abs(thickness - _ORIGINAL_MM) > _TOLERANCE_MM:
+        effect = (
+            "thinner slices blur calcium less and hold more noise, which raises scores"
+            if thickness < _ORIGINAL_MM
+            else "thicker slices blur calcium more, which lowers the scores of small lesions"
+        )
+        notes.append(f"The slices are {thickness:g} mm thick instead of {_ORIGINAL_MM:g}: {effect}.")
+    return notes
