@@ -16,7 +16,7 @@ from dicom_files import body_hu, ct_slice, save, series
 import biomark as bm
 from biomark import datasets
 from biomark.datasets.calcium import filled
-from biomark.datasets.table import place
+from biomark.datasets.table import relative
 from biomark.scans import ScanError
 
 # RAS millimetres of index (column, row, slice): pixels of 5 mm, slices 2 mm apart, columns to the patient's left.
@@ -161,8 +161,8 @@ def test_a_folder_with_another_layout_is_named_with_the_layout_expected(name, tm
 
 
 def test_paths_begin_at_the_root_or_are_whole(tmp_path):
-    assert place(tmp_path / "a/b.nii", tmp_path) == "a/b.nii"
-    assert place(tmp_path / "b.nii", tmp_path / "a") == (tmp_path / "b.nii").as_posix()
+    assert relative(tmp_path / "a/b.nii", tmp_path) == "a/b.nii"
+    assert relative(tmp_path / "b.nii", tmp_path / "a") == (tmp_path / "b.nii").as_posix()
 
 
 # --- fat -------------------------------------------------------------------------------------------------

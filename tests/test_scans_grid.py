@@ -17,7 +17,7 @@ import biomark as bm
 from biomark import scans
 from biomark.manifests.preparation import prepare
 from biomark.scans import Grid, ScanError
-from biomark.scans.grid import AIR_HU
+from biomark.scans.grid import PADDING_HU
 from biomark.scans.mask import read_mask
 from biomark.scans.preview import preview
 
@@ -42,8 +42,8 @@ def test_a_cut_voxel_gives_each_part_its_share():
 
 def test_air_lies_around_a_small_image():
     placed = Grid((6, 8), (1, 1)).place((4, 6), (1, 1), WHOLE)
-    image = placed.means(np.full((4, 6), 40.0), AIR_HU)
-    expected = np.full((6, 8), AIR_HU)
+    image = placed.means(np.full((4, 6), 40.0), PADDING_HU)
+    expected = np.full((6, 8), PADDING_HU)
     expected[1:5, 1:7] = 40
     np.testing.assert_array_equal(image, expected)
     assert placed.sums(np.ones((4, 6))).sum() == 24

@@ -1,8 +1,10 @@
 """Manifests of public data sets, from the folders in which they are downloaded.
 
-Nothing is downloaded, and each function names licence, access and citation: read the owner's page first.
+Nothing is downloaded, and each function names licence, access and citation. Read the owner's page before use: terms
+change. Paths in a manifest begin at ``root``; cases that could not be used stand with the reason in
+``.attrs["set_aside"]``; ``progress`` shows a bar.
 
->>> table = public_sets.msd_liver("Task03_Liver")  # doctest: +SKIP
+>>> table = bm.datasets.msd_liver("Task03_Liver")  # doctest: +SKIP
 >>> table.to_csv("liver.csv", index=False)  # doctest: +SKIP
 >>> cohort = bm.manifests.read("liver.csv", "liver", root="Task03_Liver")  # doctest: +SKIP
 """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import plistlib
 import re
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from biomark import agatston
-from biomark.datasets.labels import write_mask
-from biomark.datasets.table import folder, only_folder, place, table
+from biomark.datasets.labels import mask_cell
+from biomark.datasets.table import folder, only_folder, relative, table
 from biomark.scans.reader import read
 from biomark.scans.scan import Scan, ScanError
 
@@ -21,16 +20,11 @@ _GATED = (
     "it should hold Gated_release_final/patient/<id>/<one folder>/*.dcm and Gated_release_final/calcium_xml/<id>.xml"
 )
 _NONGATED = "it should hold deidentified_nongated/<id>/<one folder>/*.dcm and deidentified_nongated/scores.xlsx"
-_ARTERIES = (
-    "right coronary artery",
-    "left anterior descending artery",
-    "left circumflex artery",
-    "left coronary artery",
-)
+_ARTERIES = ("right coronary artery", "left coronary artery")
+_ARTERIES += ("left anterior descending artery", "left circumflex artery")
 _SAME_SLICE = 0.1  # of the distance between slices. Ours.
-_SAME_PIXEL = (
-    2.0  # wide enough for any convention of where a pixel begins, narrow enough to see a mirrored image. Ours.
-)
+# Wide enough for any convention of where a pixel begins, narrow enough to find a mirrored image. Ours.
+_SAME_PIXEL = 2.0
 
 
 def coca_gated(
@@ -43,15 +37,13 @@ def coca_gated(
     """Stanford COCA, gated: calcium scores of ECG-gated CTs, from the drawn lesions, for the task ``cac``.
 
     - Licence: Stanford's research use agreement, no redistribution. Access: registration at
-      stanfordaimi.azurewebsites.net ("COCA - Coronary Calcium and chest CT's"). Cite the data set by that name,
-      Stanford AIMI. Read the owner's page before use: terms change.
+      stanfordaimi.azurewebsites.net ("COCA - Coronary Calcium and chest CT's"). Cite it by that name, Stanford AIMI.
     - Layout: ``Gated_release_final/patient/<id>/<one folder>/*.dcm`` and ``Gated_release_final/calcium_xml/<id>.xml``,
       an Apple property list: ``Images`` with ``ROIs`` with ``Name``, ``Point_px`` and ``Point_mm``.
-    - Traps, all heeded: a patient without an XML file has no calcium and the value 0. ``ImageIndex`` counts from the
-      feet, against the file names, so a region finds its slice by z in ``Point_mm``; points in pixels and in
-      millimetres must agree. A slice can hold several regions, which are joined. Regions without points are passed
-      over. A region that is named after none of the four arteries sets its patient aside, instead of being counted or
-      lost in silence.
+    - Traps: a patient without an XML file has no calcium and the value 0. ``ImageIndex`` counts from the feet, against
+      the file names, so a region finds its slice by z in ``Point_mm``; points in pixels and in millimetres must agree.
+      Several regions of a slice are joined, and regions without points skipped. A region that is named after none of
+      the four arteries sets its patient aside.
 
     The set gives no scores for gated scans: the value is :func:`biomark.agatston.score` of what is drawn. Pixels
     belong to a region when their centre (a whole number in ``Point_px``) lies in its outline or on it.
@@ -59,15 +51,11 @@ def coca_gated(
     Args:
         root: The folder of the download, or ``Gated_release_final``.
         rules: Of the score. ``dz3`` are those of the task ``cac``.
-        masks: Folder to write what is drawn to, one NIfTI file a patient. With None there is no column ``mask``.
+        masks: Folder for masks of the regions, one NIfTI file a patient.
         progress: Show a bar; every scan is read.
 
     Returns:
-        A manifest with the columns id, image, value (Agatston), group and, with ``masks``, mask; paths begin at
-        ``root``. Patients that could not be used stand with the reason in ``.attrs["set_aside"]``.
-
-    Raises:
-        ScanError: The folder has another layout, or no patient could be used.
+        A manifest with the columns id, image, value (Agatston), group and, with ``masks``, mask.
     """
     patients = folder(root, "Gated_release_final/patient", "*/Gated_release_final/patient", "patient", layout=_GATED)
     drawings = patients.parent / "calcium_xml"
@@ -79,13 +67,10 @@ def coca_gated(
         scan, name = read(series), f"coca-gated-{patient.name}"
         drawn = _drawn(drawing, scan) if drawing.is_file() else np.zeros(scan.hu.shape, bool)
         value = agatston.score(scan.hu, drawn, scan.spacing_mm, rules)
-        row = {"id": name, "image": place(series, root), "value": value, "group": name}
-        if masks is not None:
-            row["mask"] = place(write_mask(Path(masks).expanduser() / f"{name}.nii.gz", drawn, scan.affine), root)
-        return [row]
+        row = {"id": name, "image": relative(series, root), "value": value, "group": name}
+        return [row | mask_cell(masks, name, drawn, scan.affine, root)]
 
-    cases = ((patient.name, partial(rows, patient)) for patient in _folders(patients))
-    return table(cases, "COCA, gated", progress)
+    return table(rows, {patient.name: patient for patient in _folders(patients)}, "COCA, gated", progress)
 
 
 def coca_nongated(root: str | Path, *, progress: bool = True) -> pd.DataFrame:
@@ -94,20 +79,18 @@ def coca_nongated(root: str | Path, *, progress: bool = True) -> pd.DataFrame:
     - Licence, access and citation: as for :func:`coca_gated`.
     - Layout: ``deidentified_nongated/<id>/<one folder>/*.dcm`` and ``deidentified_nongated/scores.xlsx`` with the
       columns ``'filename '``, LCA, LAD, LCX, RCA, total.
-    - Traps, all heeded: the first column's name ends in a blank; ids in the sheet are ``1A``, ``2A``... where folders
-      are ``1``, ``2``...; a case needs both. Not heeded, for no loader can: nearly all series have slices
-      of 5 mm, where scores are low and uncertain; there are no masks; by what rules it was scored is not known.
+    - Traps: the first column's name ends in a blank; ids in the sheet are ``1A``, ``2A``... where folders are ``1``,
+      ``2``...; a case needs both. Nearly all series have slices of 5 mm, where scores are low and uncertain; there are
+      no masks; the rules of the scores are not known.
 
     Args:
         root: The folder of the download, or ``deidentified_nongated``.
         progress: Show a bar.
 
     Returns:
-        A manifest with the columns id, image, value (Agatston) and group; paths begin at ``root``. Cases that could
-        not be used stand with the reason in ``.attrs["set_aside"]``.
+        A manifest with the columns id, image, value (Agatston) and group.
 
     Raises:
-        ScanError: The folder or the sheet has another layout, or no case could be used.
         ImportError: openpyxl is not installed.
     """
     top = folder(root, "deidentified_nongated", "*/deidentified_nongated", "", layout=_NONGATED)
@@ -123,10 +106,10 @@ def coca_nongated(root: str | Path, *, progress: bool = True) -> pd.DataFrame:
         if not (np.isfinite(total) and total >= 0):
             raise ScanError(f"the total {scores[key]!r} in scores.xlsx is no score")
         name = f"coca-nongated-{key}"
-        return [{"id": name, "image": place(only_folder(series[key]), root), "value": total, "group": name}]
+        return [{"id": name, "image": relative(only_folder(series[key]), root), "value": total, "group": name}]
 
     keys = sorted({*scores, *series}, key=_order)
-    return table(((key, partial(rows, key)) for key in keys), "COCA, non-gated", progress)
+    return table(rows, {key: key for key in keys}, "COCA, non-gated", progress)
 
 
 def _folders(path: Path) -> list[Path]:
@@ -138,7 +121,7 @@ def _order(name: str) -> tuple[int, str]:
 
 
 def _key(text: str) -> str:
-    """An id without the letter that the sheet has and the folders have not."""
+    """An id without the A at its end, which the sheet has and the folders have not."""
     return re.sub(r"[Aa]$", "", text.strip())
 
 

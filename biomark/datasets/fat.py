@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from biomark.datasets.labels import read_labels, write_mask
-from biomark.datasets.table import folder, place, table
+from biomark.datasets.labels import mask_cell, read_labels
+from biomark.datasets.table import folder, relative, table
 from biomark.scans.scan import ScanError
 
 _SAROS = (
@@ -33,27 +32,23 @@ def saros(
 
     - Licence: the annotations have one of their own, and each image that of its TCIA collection; some are restricted.
       Access: doi 10.25737/SZ96-ZG60 for the annotations; the script of github.com/UMEssen/saros-dataset fetches images.
-      Cite Koitka et al., SAROS, Scientific Data 11:483 (2024), and the collections. Read the owners' pages before use.
+      Cite Koitka et al., SAROS, Scientific Data 11:483 (2024), and the collections.
     - Layout: ``data/case_NNN/image.nii.gz`` and ``body-regions.nii.gz``, 5 mm slices; ``Segmentation Info.csv`` with
       the columns ``id`` and ``split`` (fold-1 to fold-5, test), in the root or one folder below it.
-    - Traps, heeded: 255 says that nothing is annotated there, so only slices without any 255 count; label 1 is
-      subcutaneous tissue with all that lies in it, not fat alone, and of arms and head too where they are in the slice;
-      label 8, implants, is left out. case_609, case_623 and case_816 have values of -3000 HU. The set names no
-      patients: the group is the case.
+    - Traps: 255 says that nothing is annotated there, so only slices without any 255 count; label 1 is subcutaneous
+      tissue with all that lies in it, not fat alone, and of arms and head too where they are in the slice; label 8,
+      implants, is left out. case_609, case_623 and case_816 have values of -3000 HU. The set names no patients: the
+      group is the case.
 
     Args:
         root: The folder that holds ``data`` and ``Segmentation Info.csv``.
         chest: Take only slices with thoracic cavity (label 4).
-        least_cm2: Least area of a slice that is taken; the task ``sfa`` takes less than 5 cm2 for a slip.
-        masks: Folder to write the masks to, one NIfTI file a case. With None there is no column ``mask``.
+        least_cm2: Least area of a slice that is taken; less than 5 cm2 is implausible for the task ``sfa``.
+        masks: Folder for masks, one NIfTI file a case.
         progress: Show a bar.
 
     Returns:
-        A manifest with the columns id, image, value (cm2), slice, split, group and, with ``masks``, mask; paths begin
-        at ``root``. Cases that could not be used stand with the reason in ``.attrs["set_aside"]``.
-
-    Raises:
-        ScanError: The folder has another layout, or no case could be used.
+        A manifest with the columns id, image, value (cm2), slice, split, group and, with ``masks``, mask.
     """
     data = folder(root, "data", layout=_SAROS)
     found = [*data.parent.glob("Segmentation Info.csv"), *data.parent.glob("*/Segmentation Info.csv")]
@@ -71,14 +66,13 @@ def saros(
         if chest:
             usable &= labels.areas_cm2(_THORAX) > 0
         name = f"saros-{case.name}"
-        common = {"image": place(image, root), "split": splits[case.name], "group": name}
-        if masks is not None and usable.any():
-            path = Path(masks).expanduser() / f"{name}.nii.gz"
-            common["mask"] = place(write_mask(path, labels.voxels == _SUBCUTANEOUS, labels.affine), root)
+        common = {"image": relative(image, root), "split": splits[case.name], "group": name}
+        if usable.any():
+            common |= mask_cell(masks, name, labels.voxels == _SUBCUTANEOUS, labels.affine, root)
         return _slices(name, areas, np.flatnonzero(usable), common)
 
     cases = sorted(p for p in data.glob("case_*") if p.is_dir())
-    return table(((case.name, partial(rows, case)) for case in cases), "SAROS", progress)
+    return table(rows, {case.name: case for case in cases}, "SAROS", progress)
 
 
 def totalsegmentator(
@@ -93,7 +87,7 @@ def totalsegmentator(
 
     - Licence: data CC BY 4.0; the model for tissues needs a licence key, free for research only. Access: open,
       doi 10.5281/zenodo.6802613 (version 2: 1,228 CTs). Cite Wasserthal et al., Radiology: Artificial Intelligence
-      5(5):e230024 (2023). Read the owner's page before use: terms change.
+      5(5):e230024 (2023).
     - Layout: ``s0000/ct.nii.gz``; ``s0000/<tissues>/subcutaneous_fat.nii.gz`` of your own, from
       ``TotalSegmentator -i s0000/ct.nii.gz -o s0000/tissue_types -ta tissue_types``; ``meta.csv`` with the columns
       ``image_id`` and ``split``, separated by semicolons.
@@ -101,22 +95,15 @@ def totalsegmentator(
       **a model's, not a reader's**: good for trying things out, never for a claim about accuracy. Its images were
       resampled to 1.5 mm, and many are cut so narrowly that fat is missing at the sides.
 
-    Which slices: of those with at least ``least_cm2``, counted from the feet, the first and then one every
-    ``every_mm``.
-
     Args:
         root: The folder with ``s0000`` and so on, or the one that holds it.
         tissues: Name of the folder with the tissue masks in each case.
-        every_mm: Distance of the slices taken. Ours.
-        least_cm2: Least area of a slice that is taken; the task ``sfa`` takes less than 5 cm2 for a slip.
+        every_mm: Distance of the slices taken, from the lowest with enough fat. Ours.
+        least_cm2: Least area of a slice that is taken; less than 5 cm2 is implausible for the task ``sfa``.
         progress: Show a bar.
 
     Returns:
-        A manifest with the columns id, image, value (cm2), slice, mask, group and, where ``meta.csv`` is, split; paths
-        begin at ``root``. Cases that could not be used stand with the reason in ``.attrs["set_aside"]``.
-
-    Raises:
-        ScanError: The folder has another layout, or no case could be used.
+        A manifest with the columns id, image, value (cm2), slice, mask, group and, where ``meta.csv`` is, split.
     """
     top = folder(root, "s[0-9]*", "*/s[0-9]*", layout=_TOTAL).parent
     splits = _splits(top / "meta.csv", "image_id", ";", _TOTAL) if (top / "meta.csv").is_file() else None
@@ -128,13 +115,13 @@ def totalsegmentator(
             raise ScanError(f"meta.csv has no row for {case.name}")
         areas = labels.areas_cm2(1)
         name = f"totalsegmentator-{case.name}"
-        common = {"image": place(image, root), "mask": place(mask, root), "group": name}
+        common = {"image": relative(image, root), "mask": relative(mask, root), "group": name}
         common |= {} if splits is None else {"split": splits[case.name]}
         step = max(1, round(every_mm / labels.steps_mm[0]))
         return _slices(name, areas, np.flatnonzero(areas >= least_cm2)[::step], common)
 
     cases = sorted(p for p in top.iterdir() if p.is_dir() and re.fullmatch(r"s\d+", p.name))
-    return table(((case.name, partial(rows, case)) for case in cases), "TotalSegmentator", progress)
+    return table(rows, {case.name: case for case in cases}, "TotalSegmentator", progress)
 
 
 def _slices(name: str, areas_cm2: np.ndarray, chosen: np.ndarray, common: dict) -> list[dict]:

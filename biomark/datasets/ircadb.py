@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pydicom
-from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 
 from biomark.datasets.labels import Labels
 from biomark.datasets.liver import LIVER, TUMOUR, Sampling, number
 from biomark.datasets.table import folder, table
 from biomark.scans.header import open_header
-from biomark.scans.scan import ORIENTATION, ScanError
+from biomark.scans.orientation import reorient
+from biomark.scans.scan import ScanError
 from biomark.scans.stack import stack
 
 _LAYOUT = "it should hold 3Dircadb1.N/PATIENT_DICOM and 3Dircadb1.N/MASKS_DICOM, with the inner zip files unpacked"
@@ -31,28 +30,19 @@ def ircadb(
 ) -> pd.DataFrame:
     """3D-IRCADb-01: liver tumour area in slices of 20 CTs, for the task ``liver``.
 
+    Other arguments and the result are as for :func:`msd_liver`.
+
     - Licence: CC BY-NC-ND, to be checked on the owner's page. Access: open, ircad.fr, one zip file a patient with zip
       files inside. Cite Soler et al., 3D image reconstruction for comparison of algorithm database, IRCAD (2010).
     - Layout: ``3Dircadb1.N/PATIENT_DICOM/image_k`` and ``3Dircadb1.N/MASKS_DICOM/<organ>/image_k``, DICOM without
       extension; a mask is 0 or 255 and belongs to the image of the same name.
-    - Traps: ``image_10`` sorts before ``image_2``, so slices are put in order by position. Tumours lie in
-      ``livertumor``, in ``livertumor1``, ``livertumor02``..., and in one patient in ``tumor``: every folder is taken
-      whose name has 'tumor' with 'liver' or with nothing before it, and overlaps count once. Cysts and removed
-      metastases have folders of their own and are no tumours here. HU end at 1023. All 20 are part of LiTS too.
+    - Traps: ``image_10`` sorts before ``image_2``, so slices are ordered by position. Tumours lie in ``livertumor``,
+      in ``livertumor1``, ``livertumor02``..., and in one patient in ``tumor``: every folder is taken whose name begins
+      so, and overlaps count once. Cysts and removed metastases have folders of their own and are no tumours here. HU
+      end at 1023. All 20 are part of LiTS too.
 
     Args:
         root: The folder that holds ``3Dircadb1.1`` and so on.
-        every_mm: This and all else as for :func:`msd_liver`.
-        least_liver_cm2: Least liver, with tumour, in a slice taken by distance.
-        largest: Take the slice with the largest tumour too.
-        masks: Folder to write the tumours to.
-        progress: Show a bar.
-
-    Returns:
-        A manifest, as :func:`msd_liver` does.
-
-    Raises:
-        ScanError: The folder has another layout, or no patient could be used.
     """
     top = folder(root, "3Dircadb1", "", layout=_LAYOUT)
     patients = sorted((p for p in top.glob("3Dircadb1.*") if p.is_dir()), key=number)
@@ -63,7 +53,7 @@ def ircadb(
     def rows(patient: Path) -> list[dict]:
         return sampling.rows(f"ircadb-{number(patient)}", patient / "PATIENT_DICOM", _labels(patient))
 
-    return table(((patient.name, partial(rows, patient)) for patient in patients), "3D-IRCADb-01", progress)
+    return table(rows, {patient.name: patient for patient in patients}, "3D-IRCADb-01", progress)
 
 
 def _labels(patient: Path) -> Labels:
@@ -77,17 +67,15 @@ def _labels(patient: Path) -> Labels:
     if not headers:
         raise ScanError(f"{images} holds no DICOM file: {_LAYOUT}")
     ordered = stack(str(images), headers)
-    first = ordered.headers[0]
-    voxels = np.zeros((len(headers), int(first.get("Rows")), int(first.get("Columns"))), np.uint8)
+    voxels = np.zeros((len(headers), *ordered.headers[0].plane), np.uint8)
     tumours = sorted(p for p in organs.iterdir() if p.is_dir() and p.name.lower().startswith(("livertumor", "tumor")))
     for organ, label in ((organs / "liver", LIVER), *((tumour, TUMOUR) for tumour in tumours)):
         for header, plane in zip(ordered.headers, voxels, strict=True):
-            plane[_drawn(organ / header.path.name, plane.shape)] = label
-    turn = ornt_transform(io_orientation(ordered.affine), ORIENTATION)
-    return Labels(apply_orientation(voxels, turn), ordered.affine @ inv_ornt_aff(turn, voxels.shape))
+            plane[_read_plane(organ / header.path.name, plane.shape)] = label
+    return Labels(*reorient(voxels, ordered.affine)[:2])
 
 
-def _drawn(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def _read_plane(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """One slice of a mask, of the image of the same name."""
     if not path.is_file():
         raise ScanError(f"there is no {path}: every image should have a mask of its name; unpack the archive again")

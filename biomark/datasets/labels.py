@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
-from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 from numpy.typing import NDArray
 
-from biomark.scans.scan import ORIENTATION, ScanError
-
-_SAME_PLACE = 0.1  # of a voxel, as for masks
+from biomark.datasets.table import relative
+from biomark.scans.mask import SAME_PLACE
+from biomark.scans.orientation import reorient
+from biomark.scans.scan import ScanError
 
 
 class Labels(NamedTuple):
@@ -55,16 +55,24 @@ def read_labels(path: Path, image: Path) -> Labels:
         raise ScanError(f"{path} has the shape {voxels.shape} and its image {scan.shape}: they do not belong together")
     corners = np.array([[0, 0, 0, 1], [*np.subtract(voxels.shape, 1), 1]]).T
     off = np.linalg.solve(scan.affine, labels.affine @ corners) - corners
-    if np.abs(off).max() > _SAME_PLACE:
+    if np.abs(off).max() > SAME_PLACE:
         raise ScanError(f"{path} does not lie on the voxels of its image, by their headers")
     if voxels.dtype.kind == "f":
         voxels = np.rint(voxels).astype(np.int16)
-    turn = ornt_transform(io_orientation(scan.affine), ORIENTATION)
-    return Labels(apply_orientation(voxels, turn), scan.affine @ inv_ornt_aff(turn, voxels.shape))
+    return Labels(*reorient(voxels, scan.affine)[:2])
+
+
+def mask_cell(
+    masks: str | Path | None, name: str, mask: NDArray[np.bool_], affine: NDArray[np.float64], root: str | Path
+) -> dict[str, str]:
+    """Write a mask (D, H, W) to ``masks/<name>.nii.gz``: its cell in a manifest; none where ``masks`` is None."""
+    if masks is None:
+        return {}
+    return {"mask": relative(write_mask(Path(masks).expanduser() / f"{name}.nii.gz", mask, affine), root)}
 
 
 def write_mask(path: Path, mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> Path:
-    """Write a mask of shape (D, H, W) as NIfTI on its scan's voxels, as a manifest wants it."""
+    """Write a mask of shape (D, H, W) as NIfTI on its scan's voxels, as a manifest needs it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = nib.Nifti1Image(mask.astype(np.uint8), affine)
     image.header.set_xyzt_units("mm")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -12,21 +11,15 @@ import pandas as pd
 
 from biomark import agatston
 from biomark.datasets.labels import read_labels, write_mask
-from biomark.datasets.table import folder, place, table
+from biomark.datasets.table import folder, relative, table
 from biomark.scans.nifti import read_nifti
 from biomark.scans.scan import ScanError
 
 _LAYOUT = "it should hold scans TRV1P1CTI.mhd and references TRV1P1R.mhd, anywhere below, each with its raw file"
 _SCAN = "CTI"
 _ARTERIES = (1, 2, 3)
-_TYPES = {
-    "MET_CHAR": "i1",
-    "MET_UCHAR": "u1",
-    "MET_SHORT": "i2",
-    "MET_USHORT": "u2",
-    "MET_INT": "i4",
-    "MET_FLOAT": "f4",
-}
+_TYPES = {"MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2"}
+_TYPES |= {"MET_INT": "i4", "MET_FLOAT": "f4"}
 
 
 def orcascore(
@@ -35,7 +28,7 @@ def orcascore(
     """orCaScore: calcium scores of cardiac CTs of four vendors, from the labelled lesions, for the task ``cac``.
 
     - Licence: the challenge's own terms. Access: registration at orcascore.grand-challenge.org. Cite Wolterink et al.,
-      Medical Physics 43:2361 (2016). Read the owner's page before use: terms change.
+      Medical Physics 43:2361 (2016).
     - Layout: ``Challenge_data/Training_set/Images/TRV<vendor>P<patient>CTI.mhd`` (scan without contrast) and
       ``...CTAI.mhd`` (with contrast, not used); the reference is whichever other ``.mhd`` file below the root has the
       patient's name in front, such as ``TRV1P1R.mhd``: 1 left anterior descending and left main, 2 circumflex, 3 right
@@ -46,17 +39,13 @@ def orcascore(
 
     Args:
         root: The folder of the download.
-        converted: Folder to write scans and masks to, as ``<id>.nii.gz`` and ``<id>-mask.nii.gz``. One outside the root
-            needs ``allow_outside=True`` in :func:`biomark.manifests.read`.
+        converted: Folder for scans and masks, as ``<id>.nii.gz`` and ``<id>-mask.nii.gz``; outside the root,
+            :func:`biomark.manifests.read` needs ``allow_outside=True``.
         rules: Of the score. ``dz3`` are those of the task ``cac``.
         progress: Show a bar; every scan is read.
 
     Returns:
-        A manifest with the columns id, image, value (Agatston), mask and group; paths begin at ``root``. Scans that
-        could not be used stand with the reason in ``.attrs["set_aside"]``.
-
-    Raises:
-        ScanError: The folder has another layout, or no scan could be used.
+        A manifest with the columns id, image, value (Agatston), mask and group.
     """
     top, out = folder(root, "", layout=_LAYOUT), Path(converted).expanduser()
     files = sorted(top.rglob("*.mhd"))
@@ -77,9 +66,10 @@ def orcascore(
         drawn = np.isin(labels.voxels, _ARTERIES)
         write_mask(mask, drawn, labels.affine)
         value = agatston.score(scan.hu, drawn, scan.spacing_mm, rules)
-        return [{"id": name, "image": place(image, root), "value": value, "mask": place(mask, root), "group": name}]
+        cells = {"image": relative(image, root), "mask": relative(mask, root)}
+        return [{"id": name, "value": value, "group": name} | cells]
 
-    return table(((patient, partial(rows, patient)) for patient in sorted(scans)), "orCaScore", progress)
+    return table(rows, {patient: patient for patient in sorted(scans)}, "orCaScore", progress)
 
 
 def _convert(path: Path, target: Path) -> Path:

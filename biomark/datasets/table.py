@@ -1,20 +1,22 @@
-"""From the cases of a public set to the rows of a manifest, with what had to be left out."""
+"""From the cases of a public set to the rows of a manifest, with the cases that could not be used."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 from tqdm.auto import tqdm
 
+from biomark.manifests.sheet import COLUMNS
 from biomark.scans.scan import ScanError
 
-_COLUMNS = ("id", "image", "value", "slice", "mask", "split", "group")
+Case = TypeVar("Case")
 
 
 def folder(root: str | Path, *choices: str, layout: str) -> Path:
-    """The first of some folders that a set can be given by.
+    """The first folder that exists among some in which a set can lie.
 
     Args:
         root: What the caller gave.
@@ -34,28 +36,25 @@ def folder(root: str | Path, *choices: str, layout: str) -> Path:
 
 
 def only_folder(path: Path) -> Path:
-    """The one folder in a folder.
-
-    Raises:
-        ScanError: There is none, or several.
-    """
+    """The one folder in a folder; a ScanError where there is none, or several."""
     inside = sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
     if len(inside) != 1:
         raise ScanError(f"{path} holds {len(inside)} folders; one, with the DICOM files of one series, is expected")
     return inside[0]
 
 
-def place(path: Path, root: str | Path) -> str:
-    """A path as a manifest has it: from the root on, or whole where it does not lie in the root."""
+def relative(path: Path, root: str | Path) -> str:
+    """A path as a manifest has it: relative to the root, or whole where it does not lie in the root."""
     path, root = path.absolute(), Path(root).expanduser().absolute()
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
-def table(cases: Iterable[tuple[str, Callable[[], list[dict]]]], what: str, progress: bool) -> pd.DataFrame:
+def table(rows: Callable[[Case], list[dict]], cases: Mapping[str, Case], what: str, progress: bool) -> pd.DataFrame:
     """The rows of all cases. One that cannot be used is set aside with its reason, and the others go on.
 
     Args:
-        cases: A name for each case and a function that gives its rows.
+        rows: Gives the rows of a case.
+        cases: The cases by name.
         what: The name of the set.
         progress: Show a bar.
 
@@ -65,17 +64,17 @@ def table(cases: Iterable[tuple[str, Callable[[], list[dict]]]], what: str, prog
     Raises:
         ScanError: No row is left.
     """
-    rows, aside = [], {}
-    bar = tqdm(list(cases), what, disable=not progress, unit="case")
-    for name, read in bar:
+    found, aside = [], {}
+    bar = tqdm(cases.items(), what, disable=not progress, unit="case")
+    for name, case in bar:
         try:
-            rows += read()
+            found += rows(case)
         except (ValueError, OSError) as error:
             aside[name] = f"{error}"
             bar.set_postfix({"set aside": len(aside)})
-    if not rows:
+    if not found:
         why = f"; {next(iter(aside))}: {next(iter(aside.values()))}" if aside else ""
         raise ScanError(f"no case of {what} could be used, of {len(aside)}{why}")
-    found = pd.DataFrame(rows, columns=[name for name in _COLUMNS if name in rows[0]])
-    found.attrs["set_aside"] = aside
-    return found
+    manifest = pd.DataFrame(found, columns=[name for name in COLUMNS if name in found[0]])
+    manifest.attrs["set_aside"] = aside
+    return manifest

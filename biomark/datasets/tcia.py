@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from biomark.datasets.table import folder, place, table
+from biomark.datasets.table import folder, relative, table
 from biomark.scans.preview import preview
 from biomark.scans.scan import ScanError
 
@@ -22,7 +21,7 @@ def tcia(
 
     - Licence: CC BY (3.0 or 4.0, by set). Access: cancerimagingarchive.net or Imaging Data Commons, open. Cite for
       NLST doi 10.7937/TCIA.HMQ8-J677, for LIDC-IDRI doi 10.7937/K9/TCIA.2015.LO9QL9SX, and the papers that their pages
-      name. Read the owner's page before use: terms change.
+      name.
     - Layout: ``<patient>/<study>/<series>/*.dcm``, or deeper: ``NLST/<patient>/<study>/<date>/<series>/*.dcm``.
     - Traps: neither set has numbers for the tasks of this library, so ``values`` brings them. Series with few files are
       scouts, radiographs (in LIDC-IDRI) or reports. A study often holds the same scan in a soft and a sharp kernel;
@@ -37,20 +36,18 @@ def tcia(
         progress: Show a bar.
 
     Returns:
-        A manifest with the columns id, image, value and group, which is the patient; paths begin at ``root``. Folders
-        without a CT series stand with the reason in ``.attrs["set_aside"]``.
-
-    Raises:
-        ScanError: There is no such folder, or no series could be used.
+        A manifest with the columns id, image, value and group, which is the patient.
     """
     top = folder(root, "", layout=_LAYOUT)
 
     def rows(key: str) -> list[dict]:
         series = _largest(folder(top / key, "", layout=_LAYOUT), least_slices)
         parts = Path(key).parts
-        return [{"id": "-".join(parts), "image": place(series, root), "value": float(values[key]), "group": parts[0]}]
+        return [
+            {"id": "-".join(parts), "image": relative(series, root), "value": float(values[key]), "group": parts[0]}
+        ]
 
-    return table(((key, partial(rows, key)) for key in values), top.name, progress)
+    return table(rows, {key: key for key in values}, top.name, progress)
 
 
 def _largest(path: Path, least: int) -> Path:

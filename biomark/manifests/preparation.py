@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from biomark.cohort import Case
-from biomark.scans.grid import AIR_HU, Grid, Placed
+from biomark.scans.grid import PADDING_HU, Grid, Placed
 from biomark.scans.heart import heart_box
 from biomark.scans.mask import read_mask
 from biomark.scans.reader import read
@@ -68,7 +68,7 @@ class Taken:
         """The same on the grid; padding counts as air unless the grid is the image's own (``native``)."""
         case, placed = self.case, self.placed
         return Prepared(
-            placed.means(case.image if native else np.maximum(case.image, AIR_HU), AIR_HU),
+            placed.means(case.image if native else np.maximum(case.image, PADDING_HU), PADDING_HU),
             placed.sums(case.weights),
             None if case.mask is None else placed.mask(case.mask, case.weights),
             placed.spacing_mm,

@@ -1,7 +1,6 @@
 """Read CT from DICOM or NIfTI as Hounsfield units in one orientation, or refuse in one clear sentence.
 
->>> from biomark import scans
->>> scan = scans.read("a/folder/with/one/series")  # doctest: +SKIP
+>>> scan = bm.scans.read("a/folder/with/one/series")  # doctest: +SKIP
 >>> scan.hu.shape, scan.spacing_mm  # doctest: +SKIP
 ((41, 512, 512), (1.0, 0.78125, 0.78125))
 """

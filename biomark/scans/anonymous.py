@@ -1,4 +1,4 @@
-"""Say what is wrong with a scan without its paths: a folder or a file may be named after the patient."""
+"""Say what is wrong with a scan without its paths, since a folder or a file may be named after the patient."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from pathlib import Path
 
 
 def anonymous(reason: str, image: Path | None, mask: Path | None = None) -> str:
-    """A reason in which no path of a scan is left.
-
-    A folder's files are told by their place in the order of their names: "file 3 of the image".
+    """The reason why a scan cannot be used, without any of its paths; files get numbers: "file 3 of the image".
 
     Args:
-        reason: Why the scan cannot be used.
+        reason: A sentence that may hold paths.
         image: The scan, a file or a folder. None where the sheet gives no path that could be opened.
         mask: Its mask, if it has one.
     """
     if image is None:
-        return "The row cannot be used: check_manifest says why."
+        return "The row cannot be used: bm.manifests.check says why."
     paths, names = {}, {}
     for path, what in ((image, "the image"), (mask, "the mask")):
         if path is None:
             continue
-        # Whoever looks for a path that is gone names its neighbours.
+        # The sentence about a path that is gone would name its neighbours.
         if not os.path.exists(path):
             return f"{what} can no longer be opened: see whether it was moved or closed, then try again."
         inside = _inside(path, what)
@@ -31,9 +29,9 @@ def anonymous(reason: str, image: Path | None, mask: Path | None = None) -> str:
             folders = own.parents if own.is_absolute() else ()
             paths |= {str(folder): "a folder" for folder in folders if folder != folder.parent}
             paths |= {str(own): what} | {str(own / name): words for name, words in inside.items()}
-        # A lone letter and a short number name nobody, and stand in sentences for something else.
+        # A single letter or a short number names nobody, and means something else in a sentence.
         names |= {name: words for name, words in inside.items() if not re.fullmatch(r".|\d{1,3}", name)}
-    # As ScanError writes them.
+    # ScanError replaces what cannot be printed.
     paths |= {"".join(c if c.isprintable() else "?" for c in path): what for path, what in paths.items()}
     alone = {f"(?<![\\w./-]){re.escape(name)}": words for name, words in names.items()}
     words = {re.escape(path): what for path, what in paths.items()} | alone
@@ -45,7 +43,7 @@ def anonymous(reason: str, image: Path | None, mask: Path | None = None) -> str:
 
 
 def _inside(path: Path, what: str) -> dict[str, str]:
-    """What a folder holds, by name."""
+    """A word such as "file 3 of the image" for each name in a folder."""
     try:
         names = sorted(os.listdir(path)) if path.is_dir() else []
     except OSError:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from biomark.scans.header import Header, files_of, open_header
-from biomark.scans.scan import Scan, ScanError, assemble, check_slice, orientation
+from biomark.scans.orientation import orientation
+from biomark.scans.scan import Scan, ScanError, assemble, check_slice
 from biomark.scans.slices import check, read_pixels
 from biomark.scans.stack import stack
 
@@ -19,22 +21,21 @@ def read_file(path: Path) -> Scan:
     Raises:
         ScanError: The file is no CT image in Hounsfield units, or is damaged.
     """
-    return _read(str(path), [_alone(path, pixels=True)], [])
+    return _read(str(path), [_single(path, pixels=True)], [])
 
 
-def read_folder(folder: Path, series: str | None = None, slice: int | None = None) -> Scan:
+def read_folder(folder: Path, series: str | None = None, index: int | None = None) -> Scan:
     """Read the DICOM series in a folder; its subfolders are not entered.
 
     Args:
         folder: The folder.
         series: The SeriesInstanceUID to read when there are several.
-        slice: The slice to read alone, from 0 at the feet. Of axial series only this one's pixels are unpacked.
+        index: The slice to read alone, from 0 at the feet. Of axial series only this one's pixels are unpacked.
 
     Raises:
         ScanError: The folder holds no series, several, or one that is no complete CT volume.
     """
-    headers, notes = _chosen(folder, series)
-    return _read(str(folder), headers, notes, slice)
+    return _read(str(folder), *_select(folder, series), index)
 
 
 def in_order(path: Path) -> list[Header]:
@@ -43,14 +44,14 @@ def in_order(path: Path) -> list[Header]:
     Raises:
         ScanError: As for :func:`read_file` and :func:`read_folder`.
     """
-    headers = _chosen(path, None)[0] if path.is_dir() else [_alone(path)]
+    headers = _select(path, None)[0] if path.is_dir() else [_single(path)]
     for header in headers:
         check(header)
     return stack(str(path), headers).headers
 
 
-def _alone(path: Path, *, pixels: bool = False) -> Header:
-    """The header of a file that is to be a slice."""
+def _single(path: Path, *, pixels: bool = False) -> Header:
+    """The header of a file that must be a slice."""
     header = open_header(path, pixels=pixels)
     if header is None:
         raise ScanError(f"{path} is neither DICOM nor NIfTI (.nii, .nii.gz); convert it to one of them.")
@@ -61,7 +62,7 @@ def _alone(path: Path, *, pixels: bool = False) -> Header:
     return header
 
 
-def _chosen(folder: Path, series: str | None) -> tuple[list[Header], list[str]]:
+def _select(folder: Path, series: str | None) -> tuple[list[Header], list[str]]:
     """The headers of the series in a folder, and findings."""
     try:
         files = files_of(folder)
@@ -78,12 +79,13 @@ def _chosen(folder: Path, series: str | None) -> tuple[list[Header], list[str]]:
     groups = defaultdict(list)
     for header in slices:
         groups[header.series].append(header)
-    chosen = list(groups.values()) if series is None else [groups[(series,)]] if (series,) in groups else []
-    if not chosen:
-        raise ScanError(f"{folder} holds no series {series}; it holds {_listing(groups)}.")
-    if len(chosen) > 1:
+    if series is not None:
+        listing, groups = _listing(groups), {key: group for key, group in groups.items() if key == (series,)}
+        if not groups:
+            raise ScanError(f"{folder} holds no series {series}; it holds {listing}.")
+    if len(groups) > 1:
         raise ScanError(
-            f"{folder} holds {len(chosen)} series: {_listing(groups)}. Pass a folder with one of them, or "
+            f"{folder} holds {len(groups)} series: {_listing(groups)}. Pass a folder with one of them, or "
             "read(path, series=UID)."
         )
     notes = []
@@ -91,7 +93,7 @@ def _chosen(folder: Path, series: str | None) -> tuple[list[Header], list[str]]:
         notes.append(f"{others} file{'s' * (others > 1)} in the folder without a DICOM image: ignored.")
     if scouts := len(images) - len(slices):
         notes.append(f"{scouts} scout (localizer) image{'s' * (scouts > 1)} in the folder: set aside.")
-    return chosen[0], notes
+    return next(iter(groups.values())), notes
 
 
 def _listing(groups: dict[tuple[str, ...], list[Header]]) -> str:
@@ -105,7 +107,7 @@ def _listing(groups: dict[tuple[str, ...], list[Header]]) -> str:
 
 
 def _nothing(folder: Path, files: list[Path]) -> str:
-    """Says what a folder without a DICOM image holds instead."""
+    """A sentence on what a folder without a DICOM image holds instead."""
     if nifti := [p.name for p in files if p.name.lower().endswith((".nii", ".nii.gz"))]:
         return f"{folder} holds no DICOM image but NIfTI; pass the file itself, such as {nifti[0]}."
     if below := sorted(p.name for p in folder.iterdir() if p.is_dir()):
@@ -115,21 +117,33 @@ def _nothing(folder: Path, files: list[Path]) -> str:
     return f"{folder} holds no DICOM image among its {len(files)} files; pass the folder of a CT series."
 
 
-def _read(name: str, headers: list[Header], notes: list[str], slice: int | None = None) -> Scan:
+def _read(name: str, headers: list[Header], notes: list[str], index: int | None = None) -> Scan:
     """Check, sort and read the slices of one series."""
     for header in headers:
         check(header)
     headers, affine, spacing_mm, more = stack(name, headers)
-    if slice is not None and (along := orientation(affine)[0])[0] == 2:
-        check_slice(slice, len(headers))
-        place = slice if along[1] > 0 else len(headers) - 1 - slice
+    axis, sign = orientation(affine)[0]
+    if index is not None and axis == 2:  # slices are stacked from feet to head or down
+        check_slice(index, len(headers))
+        place = index if sign > 0 else len(headers) - 1 - index
         affine[:3, 3] += place * affine[:3, 0]
-        headers, slice = [headers[place]], None
+        headers, index = [headers[place]], None
     first = headers[0]
     data = np.empty((len(headers), *first.plane), dtype=np.float32)
     for header, plane in zip(headers, data, strict=True):
         read_pixels(header, plane)
+    meta, on_series = _describe(headers)
+    padding = first.number("PixelPaddingValue")
+    if padding is not None:
+        padding = padding * first.rescale[0] + first.rescale[1]
+    notes = notes + more + on_series
+    scan = assemble(name, data, affine, spacing_mm, meta, notes, slice_axis=0, padding_hu=padding)
+    return scan if index is None else scan.only(index)
 
+
+def _describe(headers: list[Header]) -> tuple[dict[str, Any], list[str]]:
+    """What the headers of a series say of the acquisition, and findings."""
+    first, notes = headers[0], []
     rescales = {header.rescale for header in headers}
     thicknesses = {t for header in headers if (t := header.number("SliceThickness"))}
     frames = {header.text("FrameOfReferenceUID") for header in headers}
@@ -140,15 +154,14 @@ def _read(name: str, headers: list[Header], notes: list[str], slice: int | None 
         "model": first.text("ManufacturerModelName"),
         "kernel": first.text("ConvolutionKernel"),
         "kVp": first.number("KVP"),
-        "slice_thickness_mm": thicknesses.pop() if len(thicknesses) == 1 else None,
+        "slice_thickness_mm": next(iter(thicknesses)) if len(thicknesses) == 1 else None,
         "contrast_agent": first.text("ContrastBolusAgent"),
         "photometric": first.text("PhotometricInterpretation"),
         "rescale": "slope {:g}, intercept {:g}".format(*first.rescale)
         if len(rescales) == 1
         else f"{len(rescales)} pairs of slope and intercept",
     }
-    notes = notes + more
-    if thicknesses:
+    if len(thicknesses) > 1:
         notes.append(f"The slice thickness varies from {min(thicknesses):g} to {max(thicknesses):g} mm.")
     if len(frames) > 1:
         notes.append(
@@ -157,8 +170,4 @@ def _read(name: str, headers: list[Header], notes: list[str], slice: int | None 
         )
     if first.text("RescaleType") == "US":
         notes.append("The header calls the unit of the values unspecified (US); they are taken as HU.")
-    padding = first.number("PixelPaddingValue")
-    if padding is not None:
-        padding = padding * first.rescale[0] + first.rescale[1]
-    scan = assemble(name, data, affine, spacing_mm, meta, notes, slice_axis=0, padding_hu=padding)
-    return scan if slice is None else scan.only(slice)
+    return meta, notes

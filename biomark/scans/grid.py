@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-AIR_HU = -1024.0
-"""What lies beyond an image; the lowest value of most scanners. Values below it (padding) count as it when voxels are
-averaged, so that a filling value of -3024 HU does not darken the skin beside it."""
+PADDING_HU = -1024.0
+"""Fills a grid beyond the image's edge; the lowest value of most scanners. Values below it, such as a scanner's own
+padding of -3024 HU, are raised to it before voxels are averaged, so that they do not darken the skin beside them."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,11 @@ class Grid:
 
     @classmethod
     def usual(cls, ndim: int, spacing_mm: Sequence[float] | None = None) -> Grid:
-        """The grid of a task's images when none is given; ours.
+        """The default grid for images in ``ndim`` dimensions; ours.
 
-        In 2-D 144 x 168 pixels of 3 mm: 432 x 504 mm, as wide as a scanner sees (500 mm). In 3-D 44 x 96 x 96 voxels
-        of 3 x 2 x 2 mm: 132 x 192 x 192 mm, the largest box of :func:`biomark.scans.heart_box`.
-
-        Args:
-            ndim: Dimensions of the images.
-            spacing_mm: Another spacing, such as a model's ``trained_spacing_mm``, for a grid of that extent.
+        In 2-D 144 x 168 pixels of 3 mm: 432 x 504 mm, as wide as a scanner's field of view (500 mm). In 3-D 44 x 96 x
+        96 voxels of 3 x 2 x 2 mm: 132 x 192 x 192 mm, the largest box of :func:`biomark.scans.heart_box`. Another
+        spacing, such as a model's ``trained_spacing_mm``, gives a grid of that extent.
         """
         grid = cls((144, 168), (3.0, 3.0)) if ndim == 2 else cls((44, 96, 96), (3.0, 2.0, 2.0))
         if spacing_mm is None:
@@ -59,7 +56,7 @@ class Grid:
     def place(self, shape: Sequence[int], spacing_mm: Sequence[float], part: Sequence[slice]) -> Placed:
         """Lay the grid over an image, from one of its voxels' corners on.
 
-        The grid lies centrally around a part of the image, except that it does not leave the image where it need not.
+        It is centred on a part of the image, but shifted so that it leaves the image as little as possible.
 
         Args:
             shape: The image's size in voxels.
@@ -104,47 +101,43 @@ class Placed:
 
     def means(self, image: NDArray, outside: float) -> NDArray[np.float32]:
         """The mean of an image over each voxel of the grid, with ``outside`` beyond the image's edge."""
-        return (self._carried(np.asarray(image, float) - outside, shares=False) + outside).astype(np.float32)
+        return (self._resample(np.asarray(image, float) - outside, mean=True) + outside).astype(np.float32)
 
     def sums(self, weights: NDArray) -> NDArray[np.float32]:
-        """What the image's voxels hold, handed to the grid's: a voxel that is cut gives each part its share.
+        """The sum of an image's weights in each voxel of the grid; a voxel that is cut gives each part its share.
 
-        The total over whatever lies on the grid stays the same.
+        So the total over whatever lies on the grid stays the same.
         """
-        return self._carried(np.asarray(weights, float), shares=True).astype(np.float32)
+        return self._resample(np.asarray(weights, float)).astype(np.float32)
 
     def mask(self, mask: NDArray, weights: NDArray) -> NDArray[np.bool_]:
-        """A mask on the grid: where more than half of what a voxel holds is the mask's.
+        """A mask on the grid: the voxels of whose weight (where there is none: volume) more than half is in the mask.
 
-        Half of the weight, not of the volume, so that a biomarker of thin or small things stays what it was. Where
-        nothing has weight, the volume decides.
+        By weight, so that a biomarker of thin or small things hardly changes.
         """
-        held = self._carried(np.asarray(weights, float), shares=True)
-        share = self._carried(np.where(mask, weights, 0).astype(float), shares=True)
-        return np.where(held > 0, share > held / 2, self.means(mask, 0) > 0.5)
+        total = self._resample(np.asarray(weights, float))
+        inside = self._resample(np.where(mask, weights, 0).astype(float))
+        return np.where(total > 0, inside > total / 2, self.means(mask, 0) > 0.5)
 
-    def back(self, map: NDArray, shape: Sequence[int]) -> NDArray[np.float32]:
-        """A map on the grid, carried to the image's own voxels: each takes the mean of what it lies in, 0 beyond.
+    def back(self, values: NDArray, shape: Sequence[int]) -> NDArray[np.float32]:
+        """A map on the grid, on the voxels of an image of size ``shape``: the mean of the grid over each, 0 beyond.
 
         Weighted by an image's weights it adds up to exactly what the map does, weighted by :meth:`sums` of them.
-
-        Args:
-            map: On the grid.
-            shape: The image's size in voxels.
         """
-        array = np.asarray(map, float)
+        array = np.asarray(values, float)
         for axis, n in enumerate(shape):
             array = np.moveaxis(np.tensordot(self._overlap(axis, n), array, (0, axis)), 0, axis)
         return array.astype(np.float32)
 
-    def _carried(self, array: NDArray[np.float64], shares: bool) -> NDArray[np.float64]:
+    def _resample(self, array: NDArray[np.float64], *, mean: bool = False) -> NDArray[np.float64]:
+        """The sum or the mean of an image's voxels in each voxel of the grid."""
         for axis, voxel in enumerate(self.voxels):
-            overlap = self._overlap(axis, array.shape[axis]) / (1 if shares else voxel)
+            overlap = self._overlap(axis, array.shape[axis]) / (voxel if mean else 1)
             array = np.moveaxis(np.tensordot(overlap, array, (1, axis)), 0, axis)
         return array
 
     def _overlap(self, axis: int, size: int) -> NDArray[np.float64]:
-        """Overlap of each voxel of the grid with each of the image along an axis, in the latter's size."""
+        """Overlap of each voxel of the grid with each of the image along an axis, in voxels of the image."""
         edges = self.starts[axis] + self.voxels[axis] * np.arange(self.shape[axis] + 1)
         own = np.arange(size)
         return np.maximum(np.minimum(edges[1:, None], own + 1) - np.maximum(edges[:-1, None], own), 0)

@@ -16,6 +16,7 @@ import pydicom
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset, read_preamble
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -28,8 +29,7 @@ _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _LARGEST_PIXELS = 4096 * 4096
 # A slice of that size, twice over: what a deflated file may hold.
 _LARGEST_BYTES = 4 * _LARGEST_PIXELS
-# All that is read. What else a header holds, such as who the patient is, never enters the memory; and skipping it takes
-# a fraction of the time that parsing it does.
+# All that is read. The rest, such as who the patient is, never enters memory; and skipping it is faster than parsing.
 _OF_IMAGE = (
     *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "ImageType", "Modality", "Manufacturer"),
     *("ManufacturerModelName", "KVP", "SliceThickness", "ConvolutionKernel", "ContrastBolusAgent", "RescaleType"),
@@ -43,13 +43,13 @@ _OF_IMAGE = (
 _TAG_OF = {keyword: BaseTag(tag_for_keyword(keyword)) for keyword in _OF_IMAGE}
 TAGS = list(_TAG_OF.values())
 _KIND_OF = {tag: dictionary_VR(tag) for tag in TAGS}
-# With what a file begins that lacks the 128 bytes and the letters DICM: group 2 or 8, and soon the kind of object.
+# Start of a file without the 128 bytes and the letters DICM: group 2 or 8, and soon the UID of a kind of object.
 _GROUPS, _KINDS = (b"\x02\0", b"\x08\0"), b"1.2.840.10008."
 
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """What is read of a DICOM file's header; what is asked for again and again is converted once."""
+    """The entries of a DICOM file's header that are read."""
 
     path: Path
     data: pydicom.Dataset
@@ -62,7 +62,7 @@ class Header:
             value = _plain(element) if isinstance(element, RawDataElement) else None
             if value is None and element is not None:
                 value = self.data[tag].value
-        # pydicom converts on access; a malformed value of an entry that is not needed must not stop reading.
+        # pydicom converts on access; a malformed entry that is not needed must not stop reading.
         except Exception:
             return None
         return None if value is None or value == "" else value
@@ -84,11 +84,7 @@ class Header:
         return number if math.isfinite(number) else None
 
     def numbers(self, keyword: str, count: int) -> tuple[float, ...]:
-        """The `count` finite numbers of an entry that reading cannot do without.
-
-        Raises:
-            ScanError: The entry is missing or holds something else.
-        """
+        """The `count` finite numbers of an entry; a ScanError where it is missing or holds something else."""
         value = self.get(keyword)
         try:
             numbers = tuple(float(v) for v in ((value,) if count == 1 else value))
@@ -101,11 +97,7 @@ class Header:
 
     @cached_property
     def plane(self) -> tuple[int, int]:
-        """Rows and columns of the image.
-
-        Raises:
-            ScanError: There are none, or more than any CT has.
-        """
+        """Rows and columns of the image; a ScanError where there are none, or more than any CT has."""
         rows, columns = (int(self.numbers(keyword, 1)[0]) for keyword in ("Rows", "Columns"))
         if min(rows, columns) < 1 or rows * columns > _LARGEST_PIXELS:
             raise ScanError(f"{self.path} names {rows} x {columns} pixels, which no CT slice has; copy it again.")
@@ -113,7 +105,7 @@ class Header:
 
     @cached_property
     def preface(self) -> Header:
-        """The file meta information, which stands first and survives when a file is cut."""
+        """The file meta information, which comes first and survives when a file is cut."""
         return Header(self.path, getattr(self.data, "file_meta", pydicom.Dataset()))
 
     @property
@@ -123,11 +115,7 @@ class Header:
 
     @property
     def is_image(self) -> bool:
-        """Whether the file holds an image.
-
-        Raises:
-            ScanError: The file is a CT image that lost its end in copying, or names a size that none has.
-        """
+        """Whether the file holds an image; a ScanError where it lost its end in copying, or no CT has its size."""
         if self.get("Rows") and self.get("Columns"):
             return bool(self.plane)
         if self.kind in ("", _CT, *ENHANCED_CT):
@@ -141,18 +129,14 @@ class Header:
 
     @property
     def series(self) -> tuple[str, ...]:
-        """What tells series apart: the UID or, where an anonymiser emptied it, what is left in the header."""
+        """The key of the series: its UID or, where an anonymiser emptied it, what is left in the header."""
         uid = self.text("SeriesInstanceUID")
         left = ("SeriesNumber", "StudyInstanceUID", "PatientID")
         return (uid,) if uid else ("", *(self.text(keyword) or "" for keyword in left))
 
     @cached_property
     def rescale(self) -> tuple[float, float]:
-        """The slice's own slope and intercept, from stored values to HU.
-
-        Raises:
-            ScanError: One of them is missing.
-        """
+        """The slice's own slope and intercept, from stored values to HU; a ScanError where one is missing."""
         return (*self.numbers("RescaleSlope", 1), *self.numbers("RescaleIntercept", 1))
 
 
@@ -166,8 +150,7 @@ def open_header(path: Path, *, pixels: bool = False) -> Header | None:
 
     Args:
         path: The file.
-        pixels: Keep the stored pixels with it, for :func:`read_pixels`: one file is opened once, while of a series
-            all would be held at a time.
+        pixels: Keep the stored pixels with it, so that a file that is read alone is opened once.
 
     Raises:
         ScanError: The file is damaged or may not be read.
@@ -176,16 +159,16 @@ def open_header(path: Path, *, pixels: bool = False) -> Header | None:
     try:
         with open(path, "rb") as file:
             start = file.peek(1024)
-            _refuse_a_bomb(file)
-            # pydicom asks a file where it stands at every element, which memory answers faster.
-            slice_at_most = pixels and os.fstat(file.fileno()).st_size <= _LARGEST_BYTES
-            source = io.BytesIO(file.read()) if slice_at_most else file
+            _check_deflated_size(file)
+            # pydicom asks for the position at every element, which is faster in memory than in a file.
+            small = pixels and os.fstat(file.fileno()).st_size <= _LARGEST_BYTES
+            source = io.BytesIO(file.read()) if small else file
             return Header(path, pydicom.dcmread(source, stop_before_pixels=not pixels, specific_tags=TAGS))
     except InvalidDicomError as error:
         if start[:2] in _GROUPS and _KINDS in start:
             raise ScanError(
-                f"{path} lacks the 128 bytes and the letters DICM with which a DICOM file begins; write it anew with a "
-                "DICOM tool, such as dcmconv of DCMTK."
+                f"{path} lacks the 128 bytes and the letters DICM with which a DICOM file begins; write it again "
+                "with a DICOM tool, such as dcmconv of DCMTK."
             ) from error
         if path.suffix.lower() in _DICOM_SUFFIXES:
             raise ScanError(f"{path} is named as DICOM but is damaged or empty; copy it again.") from error
@@ -197,18 +180,16 @@ def open_header(path: Path, *, pixels: bool = False) -> Header | None:
         raise ScanError(f"{path} has a damaged DICOM header; copy it again ({short(error)}).") from error
 
 
-def _refuse_a_bomb(file: io.BufferedReader) -> None:
-    """Refuse a deflated file of a few kB that would unpack to more than any slice; leave the file at its beginning.
+def _check_deflated_size(file: io.BufferedReader) -> None:
+    """Raise a ValueError for a small deflated file that would unpack to more than any slice; rewind the file.
 
-    Raises:
-        ValueError: It unpacks to more than ``_LARGEST_BYTES``.
+    pydicom inflates a file whole, whatever its size.
     """
-    start = file.peek(1024)
-    # It stands in the group of elements before the deflated ones.
-    if DeflatedExplicitVRLittleEndian.encode() not in start:
+    # The transfer syntax is in the file meta information, which is not deflated and comes first.
+    if DeflatedExplicitVRLittleEndian.encode() not in file.peek(1024):
         return
-    pydicom.filereader.read_preamble(file, False)
-    pydicom.filereader._read_file_meta_info(file)
+    read_preamble(file, False)
+    read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     inflater.decompress(file.read(), _LARGEST_BYTES)
     file.seek(0)
@@ -217,14 +198,11 @@ def _refuse_a_bomb(file: io.BufferedReader) -> None:
 
 
 def _plain(element: RawDataElement) -> Any:
-    """An entry's value where it is plain ASCII, decimals or a short number: as pydicom has it, in a tenth of the time.
-
-    None where it is anything else, or malformed.
-    """
+    """An entry's value as pydicom converts it, ten times as fast, where it is plain ASCII or a number; else None."""
     value, kind = element.value, element.VR or _KIND_OF.get(element.tag)
     if kind == "US" and len(value) == 2:
         return int.from_bytes(value, "little" if element.is_little_endian else "big")
-    # An escape begins a change of the character set.
+    # An escape changes the character set.
     if kind not in ("CS", "DS", "LO", "UI") or not value.isascii() or b"\x1b" in value:
         return None
     parts = value.decode("ascii").rstrip("\0 ").split("\\")

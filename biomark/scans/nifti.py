@@ -65,7 +65,7 @@ def read_nifti(path: Path) -> Scan:
     notes = []
     if units == "unknown":
         notes.append("The NIfTI header names no unit of length; millimetres are assumed.")
-    # The header's float32 is the nearest one to a short decimal number; that number is meant.
+    # The header's float32 stands for the short decimal number that it is nearest to.
     spacing = [float(str(step)) for step in steps.astype(np.float32)]
     if np.allclose(pixdim[: len(shape)], steps[: len(shape)], rtol=1e-4):
         spacing[: len(shape)] = [float(str(step)) for step in pixdim[: len(shape)]]
@@ -73,7 +73,7 @@ def read_nifti(path: Path) -> Scan:
         notes.append("The NIfTI header's pixdim contradicts its affine; the spacing is taken from the affine.")
     lone = [axis for axis in range(3) if data.shape[axis] == 1]
     for axis in lone:
-        # What the header gives there is often the slice thickness: one slice does not tell a distance.
+        # One slice has no distance to the next; what the header gives there is often the slice thickness.
         affine[:3, axis] /= steps[axis]
         spacing[axis] = float("nan")
     meta = dict.fromkeys(("modality", "manufacturer", "model", "kernel", "kVp", "slice_thickness_mm", "contrast_agent"))

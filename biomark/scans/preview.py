@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
-from nibabel.orientations import io_orientation, ornt_transform
 
 from biomark.scans.header import Header, files_of, open_header
 from biomark.scans.nifti import is_nifti
-from biomark.scans.scan import ORIENTATION, ScanError
+from biomark.scans.orientation import reorient
+from biomark.scans.scan import ScanError
 from biomark.scans.slices import check
 
 
@@ -35,13 +35,21 @@ class Preview(NamedTuple):
 
 
 def preview(path: Path) -> Preview:
-    """Look at the header of a NIfTI file, of a DICOM file, or of the first DICOM file in a folder.
+    """Look at the header of a NIfTI file, of a DICOM file, or of the first DICOM image in a folder.
 
     Raises:
         ScanError: What is there cannot be a CT scan.
     """
     if path.is_dir():
-        return _folder(path)
+        files = files_of(path)
+        for file in files:
+            header = open_header(file)
+            if header is not None and header.is_image and not header.is_scout:
+                return _dicom(header, len(files))
+        raise ScanError(
+            f"{path} holds no DICOM image among its {len(files)} files; give one NIfTI file, or the folder of one "
+            "series."
+        )
     if path.stat().st_size == 0:
         raise ScanError(f"{path} is empty; copy it again.")
     if is_nifti(path):
@@ -50,17 +58,6 @@ def preview(path: Path) -> Preview:
     if header is None or not header.is_image:
         raise ScanError(f"{path} is neither a DICOM image nor NIfTI (.nii, .nii.gz); convert it to one of them.")
     return _dicom(header, 1)
-
-
-def _folder(path: Path) -> Preview:
-    files = files_of(path)
-    for file in files:
-        header = open_header(file)
-        if header is not None and header.is_image and not header.is_scout:
-            return _dicom(header, len(files))
-    raise ScanError(
-        f"{path} holds no DICOM image among its {len(files)} files; give one NIfTI file, or the folder of one series."
-    )
 
 
 def _dicom(header: Header, files: int) -> Preview:
@@ -73,11 +70,12 @@ def _dicom(header: Header, files: int) -> Preview:
 def _nifti(path: Path) -> Preview:
     try:
         image = nib.load(path)
-        turn = ornt_transform(io_orientation(image.affine), ORIENTATION)[:, 0].astype(int)
+        shape = image.shape + (1,) * (3 - len(image.shape))
+        # A view on one zero: axes are permuted, nothing is read.
+        turned = reorient(np.broadcast_to(np.int8(0), shape), np.asarray(image.affine, float))[0]
     except Exception as error:  # a damaged header can make the parser raise nearly anything
         raise ScanError(f"{path} cannot be read as NIfTI; copy or convert it again.") from error
-    shape = image.shape + (1,) * (3 - len(image.shape))
     if any(n != 1 for n in shape[3:]) or 0 in shape:
         raise ScanError(f"{path} has the shape {image.shape}; save one 3-D volume of it.")
-    slices, rows, columns = (shape[list(turn).index(axis)] for axis in range(3))
+    slices, rows, columns = turned.shape[:3]
     return Preview(slices, (rows, columns), True)

@@ -13,18 +13,16 @@ from biomark.scans.scan import Scan, ScanError
 def read(path: str | Path, *, series: str | None = None, slice: int | None = None) -> Scan:
     """Read one CT scan.
 
-    Nothing is interpolated: the voxels are those of the file, turned by axis permutation and flips alone.
-    The same scan read as DICOM and as NIfTI therefore gives the same Hounsfield units on the same grid.
+    Nothing is interpolated: the voxels are those of the file, their axes permuted and flipped. So the same scan read
+    as DICOM and as NIfTI gives the same Hounsfield units on the same grid.
 
     Args:
-        path: A folder that holds the files of one DICOM series (any file names), one DICOM file, or one
-            `.nii` or `.nii.gz` file.
+        path: A folder with the files of one DICOM series (any names), one DICOM file, or one `.nii` or `.nii.gz` file.
         series: The SeriesInstanceUID to read when a folder holds several series.
         slice: Read this slice alone, from 0 at the feet: of a DICOM folder many times as fast as all of them.
 
     Returns:
-        The scan, with `hu` float32 of shape (D, H, W), slices from feet to head, rows from front to back, columns
-        from the patient's right to the left; `spacing_mm` (dz, dy, dx); `affine`; `meta`; `findings`.
+        The scan, with `hu` float32 of shape (D, H, W), from feet to head, front to back, right to left.
 
     Raises:
         ScanError: The path does not exist or does not hold one complete CT volume in Hounsfield units, or not
@@ -40,7 +38,7 @@ def read(path: str | Path, *, series: str | None = None, slice: int | None = Non
 
 
 def missing(path: Path) -> str:
-    """A sentence on how far a path leads, and which neighbour was perhaps meant."""
+    """A sentence on the nearest folder that exists, and which neighbour was perhaps meant."""
     parent, child = path.absolute().parent, path.absolute()
     while not parent.exists():
         parent, child = parent.parent, parent

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from nibabel.orientations import (
-    apply_orientation,
-    axcodes2ornt,
-    inv_ornt_aff,
-    io_orientation,
-    ornt2axcodes,
-    ornt_transform,
-)
 from numpy.typing import NDArray
 
 from biomark.cohort import Case
+from biomark.scans.orientation import reorient, restore
 from biomark.scans.quality import examine
 from biomark.tasks import Task
 
-# Slices towards the head, rows towards the back, columns towards the patient's left.
-ORIENTATION = axcodes2ornt(("S", "P", "L"))
-# Beyond any clinical scanner; what lies outside was given in metres or micrometres, or is damaged.
+# Beyond any clinical scanner; other values are in metres or micrometres, or damaged.
 _SPACING_MM = (0.01, 100.0)
-_PLANES = ("sagittal", "coronal", "axial")
+_PLANES = {"S": "axial", "I": "axial", "P": "coronal", "A": "coronal", "L": "sagittal", "R": "sagittal"}
 
 
 class ScanError(ValueError):
     """A scan that cannot be read as Hounsfield units; the sentence names the file and what to do.
 
-    It is one line, whatever a damaged header holds that it repeats.
+    It is one line, also where it repeats what a damaged header holds.
     """
 
     def __init__(self, sentence: str) -> None:
@@ -46,10 +35,9 @@ class Scan:
     Attributes:
         hu: Hounsfield units, float32, shape (D, H, W): slices from feet to head, rows from front to back,
             columns from the patient's right to the left, so that `imshow(scan.hu[k])` looks as in radiology.
-        spacing_mm: Distance between voxel centres in mm, (dz, dy, dx). The distance across a lone slice is
-            nan, for one slice does not tell it.
-        affine: float64 (4, 4), from the index (d, h, w) to RAS millimetres (right, anterior, superior are
-            positive). The step across a lone slice is set to 1 mm there.
+        spacing_mm: Distance between voxel centres in mm, (dz, dy, dx); nan across a lone slice.
+        affine: float64 (4, 4), from the index (d, h, w) to RAS mm (right, anterior, superior are positive). The
+            step across a lone slice is set to 1 mm.
         meta: What the header says of the acquisition; nothing that identifies the patient.
         findings: One sentence for each thing that a careful reader would want to know.
         axes: Where the axes of the file's own array point to, such as ``("R", "A", "S")``; of a DICOM series those of
@@ -73,14 +61,7 @@ class Scan:
         return len(self.hu)
 
     def case(self, task: Task, slice: int) -> Case:
-        """One slice as a case for a task in 2-D, with the weights that the task gives its pixels.
-
-        Args:
-            task: A task with `ndim` 2.
-            slice: Index of the slice, 0 at the feet.
-
-        Returns:
-            A case named 'slice <index>', with no value and no mask.
+        """Slice ``slice`` (0 at the feet) as a case for a task in 2-D, with the task's weights, no value and no mask.
 
         Raises:
             IndexError: There is no such slice; the sentence names the valid range.
@@ -96,20 +77,10 @@ class Scan:
         if not np.isfinite(pixel_mm).all():
             raise ValueError("The pixel size in the axial plane is unknown, for the source is one slice.")
         image = self.hu[slice]
-        return Case(
-            id=f"slice {slice}",
-            image=image,
-            weights=task.weigh(image, pixel_mm),
-            value=None,
-            mask=None,
-            spacing_mm=pixel_mm,
-        )
+        return Case(f"slice {slice}", image, task.weigh(image, pixel_mm), None, None, pixel_mm)
 
     def only(self, slice: int) -> Scan:
-        """One slice as a scan of its own, in its place; the rest is as it was.
-
-        Args:
-            slice: Index of the slice, 0 at the feet.
+        """Slice ``slice`` (0 at the feet) as a scan of its own, in its place; the rest is as it was.
 
         Raises:
             ScanError: There is no such slice.
@@ -120,18 +91,17 @@ class Scan:
         return replace(self, hu=self.hu[slice : slice + 1].copy(), affine=affine, meta={**self.meta, "n_slices": 1})
 
     def as_stored(self, volume: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        """An array on the scan's voxels, turned to the order of the file's own array, and the affine that goes with it.
-
-        Args:
-            volume: Shape of ``hu``.
+        """An array of the shape of ``hu``, turned to the order of the file's own array, and its affine.
 
         Raises:
             ValueError: It has another shape.
         """
         if np.shape(volume) != self.hu.shape:
-            raise ValueError(f"the array has shape {np.shape(volume)}, but the scan {self.hu.shape}: give one a voxel.")
-        turn = ornt_transform(ORIENTATION, axcodes2ornt(self.axes))
-        return apply_orientation(volume, turn), self.affine @ inv_ornt_aff(turn, self.hu.shape) + 0.0
+            raise ValueError(
+                f"the array has shape {np.shape(volume)}, but the scan {self.hu.shape}: give one value a voxel."
+            )
+        data, affine = restore(volume, self.affine, self.axes)
+        return data, affine + 0.0  # -0.0 becomes 0.0
 
     def __repr__(self) -> str:
         d, h, w = self.hu.shape
@@ -146,18 +116,14 @@ class Scan:
         return "\n".join(lines + [f"  - {sentence}" for sentence in self.findings])
 
 
-def check_slice(slice: int, count: int) -> None:
-    """Refuse a slice that a scan of so many does not have.
-
-    Raises:
-        ScanError: There is no such slice.
-    """
-    if not 0 <= slice < count:
-        raise ScanError(_no_slice(slice, count))
+def check_slice(index: int, count: int) -> None:
+    """Raise a ScanError where a scan of ``count`` slices has no slice ``index``."""
+    if not 0 <= index < count:
+        raise ScanError(_no_slice(index, count))
 
 
-def _no_slice(slice: int, count: int) -> str:
-    return f"There is no slice {slice}: this scan has the slices 0 (feet) to {count - 1} (head)."
+def _no_slice(index: int, count: int) -> str:
+    return f"There is no slice {index}: this scan has the slices 0 (feet) to {count - 1} (head)."
 
 
 def assemble(
@@ -171,7 +137,7 @@ def assemble(
     slice_axis: int,
     padding_hu: float | None = None,
 ) -> Scan:
-    """Turn a volume in the order of its file into a `Scan`.
+    """Check a volume in the order of its file and turn it into a `Scan`.
 
     Args:
         name: Path to name in an error.
@@ -202,40 +168,14 @@ def assemble(
             f"{name}: the values run from {low:g} to {high:g}; these are grey values or labels, not HU "
             "(air is -1000 HU). Use the original CT."
         )
-
-    found = orientation(affine)
-    axes, turn, inverse = _turn(tuple(map(tuple, found.tolist())), data.shape)
-    hu = np.ascontiguousarray(data if axes == ("S", "P", "L") else apply_orientation(data, turn), dtype=np.float32)
-    # Adding zero turns -0.0 into 0.0, which reads better.
-    turned = affine @ inverse + 0.0
-    order = turn[:, 0].tolist()
-    spacing = tuple(float(spacing_mm[order.index(axis)]) for axis in range(3))
-
-    plane = _PLANES[int(found[slice_axis, 0])]
-    meta = {**meta, "orientation": plane, "n_slices": data.shape[slice_axis]}
-    notes = notes + _geometry(turned, spacing, meta)
+    turned, affine, axes = reorient(data, affine)
+    hu, affine = np.ascontiguousarray(turned, dtype=np.float32), affine + 0.0  # -0.0 becomes 0.0
+    planes = [_PLANES[axis] for axis in axes]
+    spacing = tuple(float(spacing_mm[planes.index(plane)]) for plane in ("axial", "coronal", "sagittal"))
+    meta = {**meta, "orientation": planes[slice_axis], "n_slices": data.shape[slice_axis]}
+    notes = notes + _geometry(affine, spacing, meta)
     notes += examine(hu, spacing, meta, (low, high), padding_hu)
-    return Scan(hu, spacing, turned, meta, tuple(notes), axes)
-
-
-@lru_cache(64)
-def _turn(
-    found: tuple[tuple[float, float], ...], shape: tuple[int, ...]
-) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
-    """Of a file's orientation its axes, the turn to ours, and the matrix that undoes it on a volume of that shape.
-
-    Thousands of scans share a few of them, and nibabel takes longer over one than looking for the lowest value does.
-    """
-    turn = ornt_transform(found, ORIENTATION)
-    return ornt2axcodes(found), turn, inv_ornt_aff(turn, shape)
-
-
-def orientation(affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What nibabel's `io_orientation` says, for orthogonal axes; at once where they are the scanner's, as most are."""
-    columns = affine[:3, :3].T.tolist()
-    if any(column.count(0) != 2 for column in columns):
-        return io_orientation(affine)
-    return np.array([[i, math.copysign(1, step)] for column in columns for i, step in enumerate(column) if step])
+    return Scan(hu, spacing, affine, meta, tuple(notes), axes)
 
 
 def _geometry(affine: NDArray[np.float64], spacing: tuple[float, ...], meta: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""One DICOM file: whether it is a CT slice in Hounsfield units, and its pixels."""
+"""One CT slice in DICOM: the checks before it is read, and its pixels in Hounsfield units."""
 
 from __future__ import annotations
 
@@ -19,11 +19,7 @@ _PLAIN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 
 
 def check(header: Header) -> None:
-    """Refuse what is no single CT slice in Hounsfield units.
-
-    Raises:
-        ScanError: Another modality, several frames, colours, 8 bits, or no rescale to HU.
-    """
+    """Raise a ScanError for another modality, several frames, colours, 8 bits, or no rescale to HU."""
     path, modality = header.path, header.text("Modality")
     if modality != "CT":
         raise ScanError(f"{path} has the modality {modality or '(none)'}, not CT; pass a CT series.")
@@ -56,7 +52,7 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
     path = header.path
     syntax = UID(header.preface.text("TransferSyntaxUID") or "")
     needed = out.size * int(header.number("BitsAllocated") or 16) // 8
-    # Said before memory is asked for.
+    # Checked before memory is allocated.
     if syntax in _PLAIN and path.stat().st_size < needed:
         raise ScanError(f"{path} has truncated or damaged pixels; copy it again (they should take {needed} bytes).")
     try:
@@ -70,13 +66,13 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
         )
     try:
         data = header.data if "PixelData" in header.data else pydicom.dcmread(path, specific_tags=TAGS)
-        stored = _as_it_lies(Header(path, data), syntax, out.shape)
+        stored = _plain_pixels(Header(path, data), syntax, out.shape)
         if stored is None:
-            # What `data.pixel_array` does, without a copy of it that is kept for another call.
+            # As `data.pixel_array`, without the copy that pydicom caches.
             stored, _ = decoder.as_array(data, raw=True, view_only=True)
     except (KeyboardInterrupt, SystemExit):
         raise
-    # Damaged pixels make the decoders raise nearly anything; one in Rust panics with what is no Exception.
+    # Damaged pixels make the decoders raise nearly anything; a panic in Rust is no Exception.
     except BaseException as error:
         raise ScanError(f"{path} has truncated or damaged pixels; copy it again ({short(error)}).") from error
     if stored.shape != out.shape:
@@ -94,11 +90,8 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
         out[...] = stored.astype(np.float64) * slope + intercept
 
 
-def _as_it_lies(header: Header, syntax: UID, shape: tuple[int, int]) -> NDArray[np.integer] | None:
-    """Pixels that lie in the file as numpy would keep them, where they are: as most do. None if any doubt is left.
-
-    pydicom gives the same, after checks that take longer than all else that is done with the pixels of one slice.
-    """
+def _plain_pixels(header: Header, syntax: UID, shape: tuple[int, int]) -> NDArray[np.integer] | None:
+    """A view on uncompressed 16-bit pixels, as in most files; None where pydicom's slower checks are needed."""
     sign, bits = header.number("PixelRepresentation"), header.number("BitsStored")
     if syntax not in _PLAIN or header.number("BitsAllocated") != 16 or sign not in (0, 1) or not bits or bits > 16:
         return None
@@ -106,6 +99,6 @@ def _as_it_lies(header: Header, syntax: UID, shape: tuple[int, int]) -> NDArray[
     if not isinstance(raw, bytes) or len(raw) != 2 * math.prod(shape):
         return None
     stored = np.frombuffer(raw, (">" if syntax == ExplicitVRBigEndian else "<") + "ui"[int(sign)] + "2").reshape(shape)
-    # Bits above those stored count for nothing and may hold anything, if hardly ever anything else than the sign.
+    # Bits above those stored have no meaning and may hold anything, mostly the sign.
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1)) if sign else (0, 2**bits)
     return stored if bits == 16 or (low <= stored.min() and stored.max() < high) else None

@@ -13,7 +13,7 @@ from biomark.scans.scan import ScanError
 # Positions are decimal strings that scanners round, and tables move by small errors.
 _JITTER_MM, _JITTER_SHARE = 0.1, 0.01
 _SAME_PLACE_MM = 0.01
-# Sideways shift over the length of the stack: 0.2 % is 0.1 degrees.
+# Sideways shift by length of the stack: 0.2 % is 0.1 degrees.
 _SHEAR_SHARE = 0.002
 
 
@@ -55,7 +55,7 @@ def stack(name: str, headers: list[Header]) -> Stack:
     if any(abs(a[0] * b[0] + a[1] * b[1] + a[2] * b[2] - expected) > 1e-3 for a, b, expected in pairs):
         raise ScanError(f"{headers[0].path} has an ImageOrientationPatient that is no pair of unit directions.")
 
-    normal = np.array(_across(along_row, along_column))
+    normal = np.array(_cross(along_row, along_column))
     corners = np.array([h.numbers("ImagePositionPatient", 3) for h in headers])
     step_mm = float("nan")
     if len(headers) > 1:
@@ -76,8 +76,8 @@ def stack(name: str, headers: list[Header]) -> Stack:
     return Stack(headers, affine, (step_mm, *pixel_mm), _tilt(headers))
 
 
-def _across(a: tuple[float, ...], b: tuple[float, ...]) -> tuple[float, float, float]:
-    """The direction across two others: their cross product, without the much that numpy's does for three numbers."""
+def _cross(a: tuple[float, ...], b: tuple[float, ...]) -> tuple[float, float, float]:
+    """Cross product; numpy's is slow for three numbers."""
     return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
 
 
@@ -96,7 +96,7 @@ def _same(what: str, headers: list[Header], values: list[tuple], tolerance: floa
 
 
 def _step(name: str, headers: list[Header], places: NDArray[np.float64]) -> float:
-    """The distance between slices, mm, once no slice is doubled, missing or out of step."""
+    """The distance between slices, mm; a ScanError where slices repeat, are missing or uneven."""
     steps = np.diff(places)
     doubled = np.flatnonzero(steps < _SAME_PLACE_MM)
     if len(doubled):
@@ -106,7 +106,7 @@ def _step(name: str, headers: list[Header], places: NDArray[np.float64]) -> floa
             f"{len(doubled)} positions repeat. Keep one file for each position."
         )
 
-    # The usual step is the one that most steps agree with; the smallest of them, should two tie.
+    # The usual step is the one that most steps agree with, the smallest of them in a tie.
     candidates = np.unique(steps)
     agree = [np.count_nonzero(np.abs(steps - c) <= _tolerance(c)) for c in candidates]
     usual = float(candidates[int(np.argmax(agree))])
@@ -136,7 +136,7 @@ def _tolerance(step_mm: float) -> float:
 def _straight(
     name: str, corners: NDArray[np.float64], places: NDArray[np.float64], normal: NDArray[np.float64]
 ) -> None:
-    """Refuse a sheared stack."""
+    """Raise a ScanError for a sheared stack."""
     length = float(places[-1] - places[0])
     sideways = corners - corners[0] - np.outer(places - places[0], normal)
     shift = float(np.linalg.norm(sideways, axis=1).max())
@@ -149,7 +149,7 @@ def _straight(
 
 
 def _tilt(headers: list[Header]) -> list[str]:
-    """Say so where the header names a tilt, which the positions of several slices have by now been seen not to show."""
+    """A finding where the header names a gantry tilt; `_straight` has seen that the slices do not show it."""
     tilt = headers[0].number("GantryDetectorTilt")
     if not tilt:
         return []
