@@ -24,7 +24,7 @@ MEASURES = {
     "recall": lambda found, truth: metrics.recall(found, truth, np.ones(truth.shape)),
     "hd95": lambda found, truth: metrics.hd95(found, truth, (1, 1)),
     "surface_dice": lambda found, truth: metrics.surface_dice(found, truth, (1, 1), tolerance_mm=1),
-    "lesions": lambda found, truth: metrics.lesions(found[0], truth[0], np.ones(truth[0].shape)).share,
+    "lesions": lambda found, truth: metrics.lesions(found[0], truth[0], np.ones(truth[0].shape)).shares,
 }
 
 
@@ -161,9 +161,9 @@ def test_lesions_by_hand():
     found = np.array([[1, 1, 0, 1, 0, 0, 0, 0, 1]], bool)
     weights = np.array([[2.0, 2, 1, 1, 4, 1, 3, 1, 6]])
     result = metrics.lesions(found, truth, weights)
-    assert result.worth.tolist() == [4, 5, 3]
-    assert result.share.tolist() == pytest.approx([1, 0.2, 0])
-    assert result.false_worth.tolist() == [6]
+    assert result.values.tolist() == [4, 5, 3]
+    assert result.shares.tolist() == pytest.approx([1, 0.2, 0])
+    assert result.false_values.tolist() == [6]
     assert result.missed == 2
     assert result.f1 == pytest.approx(2 * 1 / (2 * 1 + 2 + 1))
 
@@ -173,13 +173,13 @@ def test_a_lesion_that_is_found_too_large_is_false():
     else."""
     truth, found = np.array([[0, 1, 0]], bool), np.array([[1, 1, 1]], bool)
     result = metrics.lesions(found, truth, np.ones((1, 3)))
-    assert result.missed == 0 and result.false_worth.tolist() == [3]
+    assert result.missed == 0 and result.false_values.tolist() == [3]
 
 
 def test_lesions_touch_by_corners_in_every_direction():
     truth = np.zeros((3, 3, 3), bool)
     truth[0, 0, 0] = truth[1, 1, 1] = truth[2, 2, 2] = True
-    assert len(metrics.lesions(truth, truth, np.ones(truth.shape)).worth) == 1
+    assert len(metrics.lesions(truth, truth, np.ones(truth.shape)).values) == 1
 
 
 def test_lesions_of_many_cases():
@@ -191,7 +191,7 @@ def test_lesions_of_many_cases():
 
 def test_voxels_without_weight_are_no_lesion():
     mask = np.array([[1, 0, 1]], bool)
-    assert metrics.lesions(mask, mask, np.array([[1.0, 0, 0]])).worth.tolist() == [1]
+    assert metrics.lesions(mask, mask, np.array([[1.0, 0, 0]])).values.tolist() == [1]
 
 
 def test_shapes_must_agree():

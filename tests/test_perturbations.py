@@ -1,4 +1,4 @@
-"""Stress: each change does what it says, to image, weights, mask and value alike, and leaves its cohort as it was."""
+"""Perturbations: each change does what it says, to image, weights, mask and value alike, and leaves its cohort as it was."""
 
 from dataclasses import replace
 
@@ -12,19 +12,6 @@ from biomark.evaluation import perturbations
 @pytest.fixture(scope="module")
 def cohort():
     return bm.phantoms.draw("pma", 12, seed=5, size=64)
-
-
-@pytest.fixture(scope="module")
-def volumes():
-    """Two volumes of eight slices; in each, four slices hold a speck of calcium."""
-    images = np.full((2, 8, 20, 20), -50.0, np.float32)
-    masks = np.zeros(images.shape, bool)
-    masks[:, 2:6, 8:11, 8:11] = True
-    images[masks] = 400.0
-    spacing, task = np.tile([1.0, 0.7, 0.7], (2, 1)), bm.TASKS["cac"]
-    weights = np.stack([task.weigh(image, mm) for image, mm in zip(images, spacing, strict=True)])
-    values = (weights * masks).sum((1, 2, 3), dtype=float)
-    return bm.Cohort(task, images, weights, values, masks, spacing, ("a", "b"))
 
 
 CHANGES = {
@@ -109,7 +96,7 @@ def test_a_blur_is_as_wide_as_it_says():
     ids=["to an organ", "summed from finer voxels"],
 )
 def test_weights_that_are_not_those_of_the_image_are_not_thrown_away(cohort, narrowed):
-    with pytest.raises(ValueError, match="does not weigh what the rules of 'pma' make of its voxels"):
+    with pytest.raises(ValueError, match="are not those that the rules of 'pma' give its voxels"):
         perturbations.shift_hu(narrowed(cohort), 0)
     perturbations.label_noise(narrowed(cohort), 0.1)  # no image is weighed
 
@@ -135,17 +122,6 @@ def test_what_a_crop_cuts_off_is_not_counted(cohort):
     assert (small.values <= cohort.values).all() and small.values.sum() < 0.9 * cohort.values.sum()
     with pytest.raises(ValueError, match="with masks only"):
         perturbations.crop(cohort.without_masks(), 0.5)
-
-
-def test_thick_slices_are_means(volumes):
-    thick = perturbations.thicken(volumes, 4)
-    assert thick.images.shape == (2, 2, 20, 20)
-    np.testing.assert_allclose(thick.spacing_mm, [[4.0, 0.7, 0.7]] * 2)
-    assert thick.images[0, 0, 9, 9] == pytest.approx((2 * 400 - 2 * 50) / 4)
-    assert thick.masks[0, 0, 9, 9] and not thick.masks[0, 0, 0, 0]
-    np.testing.assert_array_equal(thick.values, volumes.values)
-    with pytest.raises(ValueError, match="give volumes"):
-        perturbations.thicken(bm.phantoms.draw("sfa", 1, seed=0, size=32), 2)
 
 
 def test_label_noise_has_its_size_and_touches_values_only(cohort):

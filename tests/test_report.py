@@ -122,7 +122,7 @@ def test_calcium_is_judged_by_groups_lesions_and_zeros():
     # Groups 3 3 0 0 and 3 2 0 1: their distance is 2/4 on average, and 24/16 over all pairs.
     assert report.kappa == pytest.approx(1 - (2 / 4) / (24 / 16))
     assert "kappa" in str(report) and "lesion F1" in str(report)
-    assert np.isnan(report._kappa(cohort.task, np.array([200, np.nan, 0, 0]), cohort.values)), "no group is nan's"
+    assert np.isnan(bm.Report.of(cohort, [200, np.nan, 0, 0]).kappa), "no group is nan's"
     known, predicted = np.log1p(cohort.values), np.log1p(report.cases.predicted)
     assert report.r_log1p == pytest.approx(np.corrcoef(known, predicted)[0, 1])
 

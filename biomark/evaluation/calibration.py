@@ -13,7 +13,7 @@ from biomark.machine.masks import booleans, memberships
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """A reliability curve over all candidates of all cases, by weight: square centimetres count, not pixels.
+    """A reliability curve over all candidates of all cases, by weight.
 
     Attributes:
         edges: Bounds of the bins of map values, ``(B + 1,)``, from 0 to 1.
@@ -29,10 +29,7 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """The expected calibration error, the mean distance of observed from expected over the weight; 0 is best.
-
-        It is at most 1, at least the error of all sums together over all candidate weight, and nan without candidates.
-        """
+        """Expected calibration error: mean distance of observed from expected, by weight; nan without candidates."""
         filled = self.weight > 0
         if not filled.any():
             return float("nan")
@@ -46,13 +43,10 @@ class Reliability:
 
 
 def reliability(maps: NDArray, truth: NDArray, weights: NDArray, *, bins: int = 10) -> Reliability:
-    """Compare map values with the share of the truth among the candidates that have them.
+    """Compare map values with the share of the truth among the candidates that have them, in bins of equal width.
 
-    The reliability curve and the expected calibration error of Naeini et al., AAAI 2015, and Guo et al., ICML 2017, in
-    bins of equal width; each voxel counts by its weight, as it does in the value.
-
-    A good curve is no proof of localization: a constant map of the right size is perfectly reliable. Read it beside
-    Dice or the energy in mask.
+    Naeini et al., AAAI 2015; Guo et al., ICML 2017; here each voxel counts by its weight, as it does in the value. A
+    good curve is no proof of localization: a constant map of the right size is perfectly reliable.
 
     Args:
         maps: Map values in [0, 1], ``(N, *S)``.
@@ -61,8 +55,7 @@ def reliability(maps: NDArray, truth: NDArray, weights: NDArray, *, bins: int = 
         bins: Number of bins.
 
     Raises:
-        ValueError: The shapes differ, there is no bin, a candidate's map value lies outside [0, 1], or the truth
-            is no mask.
+        ValueError: Shapes differ, there is no bin, a candidate's map value is outside [0, 1], or the truth is no mask.
     """
     if not np.shape(maps) == np.shape(truth) == np.shape(weights):
         shapes = ", ".join(str(np.shape(a)) for a in (maps, truth, weights))

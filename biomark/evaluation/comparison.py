@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from biomark.evaluation import statistics
 from biomark.evaluation.report import Report
@@ -35,21 +34,22 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the same cases; of several comparisons, adjust the p values by :func:`biomark.evaluation.statistics.holm`.
+    """Two models on the same cases; adjust the p values of several by :func:`biomark.evaluation.statistics.holm`.
+
+    Intervals are from a paired bootstrap over cases. Where cases have a ``group``, as scans have a patient, groups are
+    drawn and swapped whole.
 
     Attributes:
         task: Key of the task.
         unit: Unit of all values.
         n: Number of cases.
         names: What the models are called.
-        r: Pearson's r: paired bootstrap over cases, paired permutation test of predictions that were brought to one
-            mean and one spread, for r does not see these. (The formulas for it, by Zou and Williams, stand in
-            :mod:`biomark.evaluation.statistics`; they ask for errors that are normal and of one size.)
-        mae: Mean absolute error: by the same two.
-        dice: Mean Dice over the cases with a truth: paired bootstrap, Wilcoxon's signed-rank test; all nan where one of
-            the models has no map.
-
-    Where cases have a ``group``, as scans have a patient, groups are drawn and swapped whole, for Dice as well.
+        r: Pearson's r: paired permutation test of predictions that were brought to one mean and one spread, for r does
+            not see these. (The formulas by Zou and Williams in :mod:`biomark.evaluation.statistics` assume errors that
+            are normal and of one size.)
+        mae: Mean absolute error: paired permutation test.
+        dice: Mean Dice over the cases with a truth: Wilcoxon's signed-rank test, with groups a paired permutation test;
+            all nan where one of the models has no map.
     """
 
     task: str
@@ -88,10 +88,10 @@ class Comparison:
         ]
         for title, (contrast, digits) in rows.items():
             d = contrast.difference
-            between = f"{d.value:+.{digits}f} ({d.low:+.{digits}f} to {d.high:+.{digits}f})"
+            interval = f"{d.value:+.{digits}f} ({d.low:+.{digits}f} to {d.high:+.{digits}f})"
             p = "<0.0001" if contrast.pvalue < 1e-4 else f"{contrast.pvalue:.4f}"
             both = f"{contrast.a:>{wide[0]}.{digits}f}{contrast.b:>{wide[1]}.{digits}f}"
-            lines.append(f"{title:<{first}}{both}  {between:<29}{p:>7}")
+            lines.append(f"{title:<{first}}{both}  {interval:<29}{p:>7}")
         tests = (f"{title.split()[0]} {contrast.test}" for title, (contrast, _) in rows.items())
         return "\n".join([*lines, f"tests: {', '.join(tests)}"])
 
@@ -106,8 +106,8 @@ def compare(report_a: Report, report_b: Report, *, names: tuple[str, str] = ("A"
         seed: Of the bootstrap and the permutations.
 
     Returns:
-        A comparison; ``print`` it, or take ``to_dict`` and ``to_frame``. A positive difference says that the first
-        model's number is the higher one: better for r and Dice, worse for the error.
+        A comparison. A positive difference says that the first model's number is the higher one: better for r and Dice,
+        worse for the error.
 
     Raises:
         ValueError: The reports are of different tasks, cases or groups, or of fewer than four cases.
@@ -123,58 +123,52 @@ def compare(report_a: Report, report_b: Report, *, names: tuple[str, str] = ("A"
         raise ValueError(f"{len(a)} cases cannot tell two models apart: compare them on four or more.")
     known, (of_a, of_b) = a.known.to_numpy(), (frame.predicted.to_numpy() for frame in (a, b))
     how = {"groups": _groups(a, b), "seed": seed}
-    errors = np.abs(of_a - known), np.abs(of_b - known)
     return Comparison(
         task=report_a.task,
         unit=report_a.unit,
         n=len(a),
         names=names,
         r=_correlations(of_a, of_b, known, how),
-        mae=_means(*errors, statistics.permutation(_difference, *errors, **how).pvalue, "permutation", how),
+        mae=_means(np.abs(of_a - known), np.abs(of_b - known), how),
         dice=_dice(a.dice.to_numpy(), b.dice.to_numpy(), how),
     )
 
 
 def _groups(a: pd.DataFrame, b: pd.DataFrame) -> NDArray | None:
-    """Those of either report: one may have been written before cases had them."""
-    told = [pd.factorize(frame.group)[0] for frame in (a, b) if "group" in frame]
-    if len(told) == 2 and (told[0] != told[1]).any():
+    """The groups of either report: one may have been written before cases had them."""
+    groups = [pd.factorize(frame.group)[0] for frame in (a, b) if "group" in frame]
+    if len(groups) == 2 and (groups[0] != groups[1]).any():
         raise ValueError("the two reports group their cases differently: evaluate both models on one cohort.")
-    return told[0] if told else None
+    return groups[0] if groups else None
 
 
 def _correlations(of_a: NDArray, of_b: NDArray, known: NDArray, how: dict) -> Contrast:
+    def difference(a: NDArray, b: NDArray, known: NDArray) -> NDArray:
+        return vectorised.r(a, known) - vectorised.r(b, known)
+
     a, b = (statistics.bootstrap(vectorised.r, predicted, known, **how) for predicted in (of_a, of_b))
-    difference = statistics.bootstrap(lambda a, b, k: vectorised.r(a, k) - vectorised.r(b, k), of_a, of_b, known, **how)
     # A shift or a scale changes no r. It would change the r of lists in which the values of two models are mixed.
-    swapped = statistics.permutation(
-        lambda a, b: vectorised.r(a, known) - vectorised.r(b, known),
-        vectorised.standard(of_a),
-        vectorised.standard(of_b),
-        **how,
-    )
-    return Contrast(a, b, difference, swapped.pvalue, "permutation")
+    alike = vectorised.standard(of_a), vectorised.standard(of_b)
+    pvalue = statistics.permutation(lambda a, b: difference(a, b, known), *alike, **how).pvalue
+    return Contrast(a, b, statistics.bootstrap(difference, of_a, of_b, known, **how), pvalue, "permutation")
 
 
 def _dice(of_a: NDArray, of_b: NDArray, how: dict) -> Contrast:
     """Over the cases where both have one: both have it, or neither, where the truth is the same."""
     both, groups = ~np.isnan(of_a) & ~np.isnan(of_b), how["groups"]
-    test = "Wilcoxon" if groups is None else "permutation"  # Wilcoxon's takes cases for strangers
-    of_a, of_b, how = of_a[both], of_b[both], how | {"groups": None if groups is None else groups[both]}
+    test = "Wilcoxon" if groups is None else "permutation"  # Wilcoxon's assumes independent cases
     if not both.any():
         nothing = statistics.Estimate(np.nan)
         return Contrast(nothing, nothing, nothing, np.nan, test)
-    if groups is not None:
-        pvalue = statistics.permutation(_difference, of_a, of_b, **how).pvalue
-    else:  # it ranks the differences that are not 0, and where all are there is nothing to rank
-        pvalue = float(stats.wilcoxon(of_a, of_b).pvalue) if np.any(of_a != of_b) else 1.0
-    return _means(of_a, of_b, pvalue, test, how)
+    return _means(of_a[both], of_b[both], how | {"groups": None if groups is None else groups[both]}, test)
 
 
-def _means(of_a: NDArray, of_b: NDArray, pvalue: float, test: str, how: dict) -> Contrast:
+def _means(of_a: NDArray, of_b: NDArray, how: dict, test: str = "permutation") -> Contrast:
+    from scipy import stats  # takes half a second to load
+
     a, b, difference = (statistics.mean(v, **how) for v in (of_a, of_b, of_a - of_b))
+    if test == "permutation":
+        pvalue = statistics.permutation(lambda a, b: (a - b).mean(-1), of_a, of_b, **how).pvalue
+    else:  # Wilcoxon's ranks the differences that are not 0; where all are 0 there is nothing to rank
+        pvalue = float(stats.wilcoxon(of_a, of_b).pvalue) if np.any(of_a != of_b) else 1.0
     return Contrast(a, b, difference, pvalue, test)
-
-
-def _difference(a: NDArray, b: NDArray) -> NDArray:
-    return (a - b).mean(-1)

@@ -1,11 +1,9 @@
 """How well a map lies on the truth: arrays in, numbers out.
 
-One policy for what cannot be measured, so that a model never gains by finding nothing: a case whose truth is empty is
-nan in every metric, because no overlap is possible there and any number would be a choice; a case with a truth on
-which nothing was found keeps the worst value there is, 0 or the diagonal of the image in mm. Average with
-``np.nanmean``, and report empty cases by what is falsely found in them.
-
-Masks are boolean; 0 and 1 of any other type are read as such, and anything else is refused.
+Masks are boolean ``(N, *S)``, or 0 and 1 of any type; weights, what each voxel adds to the biomarker, are ``(N, *S)``.
+One number a case, ``(N,)``, and one rule for what cannot be measured, so that a model never gains by finding nothing:
+nan where the truth is empty; the worst possible value, 0 or the diagonal of the image in mm, where the truth is not
+empty and nothing was found. Average with ``np.nanmean``, and report empty cases by what is falsely found in them.
 """
 
 from __future__ import annotations
@@ -21,14 +19,7 @@ from biomark.machine.masks import alike, booleans, same_shape
 
 
 def dice(found: NDArray, truth: NDArray) -> NDArray[np.float64]:
-    """Dice overlap of each case, twice the common part over the sum of both parts.
-
-    Args:
-        found: Boolean, ``(N, *S)``.
-        truth: Boolean, ``(N, *S)``.
-
-    Returns:
-        ``(N,)`` in [0, 1]; nan where the truth is empty.
+    """Dice overlap of each case, in [0, 1]: twice the common voxels over the sum of both masks' voxels.
 
     >>> truth = np.array([[True, True, False, False], [False] * 4])
     >>> dice(np.array([[False, True, True, False], [True] * 4]), truth)
@@ -42,30 +33,12 @@ def dice(found: NDArray, truth: NDArray) -> NDArray[np.float64]:
 
 
 def precision(found: NDArray, truth: NDArray, weights: NDArray) -> NDArray[np.float64]:
-    """Share of what was found that is true, by weight: for an area its square centimetres, not its pixels.
-
-    Args:
-        found: Boolean, ``(N, *S)``.
-        truth: Boolean, ``(N, *S)``.
-        weights: What each voxel adds to the biomarker, ``(N, *S)``.
-
-    Returns:
-        ``(N,)`` in [0, 1]; 0 where nothing of weight was found, nan where the truth has no weight.
-    """
+    """Share of what was found that is true, by weight: of an area its square centimetres, not its pixels."""
     return _share(found, truth, weights, of=found)
 
 
 def recall(found: NDArray, truth: NDArray, weights: NDArray) -> NDArray[np.float64]:
-    """Share of the truth that was found, by weight.
-
-    Args:
-        found: Boolean, ``(N, *S)``.
-        truth: Boolean, ``(N, *S)``.
-        weights: What each voxel adds to the biomarker, ``(N, *S)``.
-
-    Returns:
-        ``(N,)`` in [0, 1]; nan where the truth has no weight.
-    """
+    """Share of the truth that was found, by weight."""
     return _share(found, truth, weights, of=truth)
 
 
@@ -80,18 +53,14 @@ def hd95(found: NDArray, truth: NDArray, spacing_mm: ArrayLike) -> NDArray[np.fl
         found: Boolean, ``(N, *S)``.
         truth: Boolean, ``(N, *S)``.
         spacing_mm: Voxel spacing of all cases, ``(ndim,)``, or of each, ``(N, ndim)``.
-
-    Returns:
-        ``(N,)``; where nothing was found the diagonal of the image, which no distance exceeds; nan where the truth is
-        empty.
     """
 
-    def worse(there: NDArray, back: NDArray) -> float:
+    def farther(there: NDArray, back: NDArray) -> float:
         return float(max(np.percentile(there, 95), np.percentile(back, 95)))
 
     spacing_mm = _spacings(spacing_mm, truth)
     diagonals = np.linalg.norm((np.array(np.shape(truth)[1:]) - 1) * spacing_mm, axis=1)
-    return _by_surface(found, truth, spacing_mm, worse, diagonals)
+    return _by_surface(found, truth, spacing_mm, farther, diagonals)
 
 
 def surface_dice(found: NDArray, truth: NDArray, spacing_mm: ArrayLike, *, tolerance_mm: float) -> NDArray[np.float64]:
@@ -103,11 +72,8 @@ def surface_dice(found: NDArray, truth: NDArray, spacing_mm: ArrayLike, *, toler
     Args:
         found: Boolean, ``(N, *S)``.
         truth: Boolean, ``(N, *S)``.
-        spacing_mm: Voxel spacing of all cases, ``(ndim,)``, or of each, ``(N, ndim)``.
+        spacing_mm: As for :func:`hd95`.
         tolerance_mm: Distance that is still right: choose what two readers differ by.
-
-    Returns:
-        ``(N,)`` in [0, 1]; 0 where nothing was found, nan where the truth is empty.
     """
 
     def within(there: NDArray, back: NDArray) -> float:
@@ -117,15 +83,7 @@ def surface_dice(found: NDArray, truth: NDArray, spacing_mm: ArrayLike, *, toler
 
 
 def energy(contribution: NDArray, truth: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What each case's map adds to the biomarker inside the truth, and in all.
-
-    Args:
-        contribution: Map times weights, ``(N, *S)``, not negative.
-        truth: Boolean, ``(N, *S)``.
-
-    Returns:
-        Two arrays ``(N,)`` in the unit of the biomarker.
-    """
+    """What each case's map times weights, ``(N, *S)``, adds inside the truth and in all, in the biomarker's unit."""
     same_shape(contribution, truth)
     truth = booleans(truth)
     axes = tuple(range(1, np.ndim(truth)))
@@ -148,66 +106,61 @@ def energy_in_mask(contribution: NDArray, truth: NDArray) -> float:
 
 @dataclass(frozen=True)
 class Lesions:
-    """The separate parts of a truth and of what was found, in one case or in many.
+    """The lesions of a truth and of what was found, in one case or in many.
 
     Attributes:
-        worth: What each true lesion adds to the biomarker, ``(K,)``.
-        share: Share of that which was found, ``(K,)``.
-        false_worth: What each found lesion that is not true adds, ``(L,)``.
+        values: What each true lesion adds to the biomarker, ``(K,)``.
+        shares: Share of that which was found, ``(K,)``.
+        false_values: What each found lesion that is not true adds, ``(L,)``.
     """
 
-    worth: NDArray[np.float64]
-    share: NDArray[np.float64]
-    false_worth: NDArray[np.float64]
+    values: NDArray[np.float64]
+    shares: NDArray[np.float64]
+    false_values: NDArray[np.float64]
 
     @property
     def f1(self) -> float:
-        """Twice the lesions found over twice these, the missed and the false ones; nan where there are none at all."""
-        hits = np.count_nonzero(self.share >= 0.5)
-        total = hits + len(self.share) + len(self.false_worth)
+        """F1 = 2TP / (2TP + FN + FP) over lesions; nan where there are none at all."""
+        hits = np.count_nonzero(self.shares >= 0.5)
+        total = hits + len(self.shares) + len(self.false_values)
         return 2 * hits / total if total else float("nan")
 
     @property
     def missed(self) -> int:
         """True lesions of which less than half was found."""
-        return int(np.count_nonzero(self.share < 0.5))
+        return int(np.count_nonzero(self.shares < 0.5))
 
 
 def lesions(found: NDArray, truth: NDArray, weights: NDArray) -> Lesions:
-    """Match the lesions of one case: parts that hang together, by corners too.
+    """Match the lesions of one case, all arrays ``S``: connected components, by corners too.
 
     A true lesion is found when at least half of its weight is; a found one is false when less than half of its weight
     is true. The common rule, one shared voxel, would reward a map that marks everything.
-
-    Args:
-        found: Boolean, ``S``.
-        truth: Boolean, ``S``.
-        weights: What each voxel adds to the biomarker, ``S``.
     """
     found, truth = alike(found, truth)
     same_shape(weights, truth)
-    worth, share = _parts(truth, found, weights)
-    found_worth, true_share = _parts(found, truth, weights)
-    return Lesions(worth, share, found_worth[true_share < 0.5])
+    values, shares = _components(truth, found, weights)
+    found_values, true_shares = _components(found, truth, weights)
+    return Lesions(values, shares, found_values[true_shares < 0.5])
 
 
 def together(cases: Sequence[Lesions]) -> Lesions:
     """The lesions of many cases as one list."""
     cases = [Lesions(np.zeros(0), np.zeros(0), np.zeros(0)), *cases]
-    return Lesions(*(np.concatenate([getattr(c, k) for c in cases]) for k in ("worth", "share", "false_worth")))
+    return Lesions(*(np.concatenate([getattr(c, k) for c in cases]) for k in ("values", "shares", "false_values")))
 
 
-def _parts(mask: NDArray, other: NDArray, weights: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weight of each part of a mask, and the share of it that lies in the other mask."""
+def _components(mask: NDArray, other: NDArray, weights: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weight of each component of a mask, and the share of it that lies in the other mask."""
     mask = mask & (weights > 0)  # what adds nothing is no lesion
     labels, count = ndimage.label(mask, np.ones((3,) * mask.ndim))
     labels, weights = labels[mask], weights[mask].astype(float)
-    worth = np.bincount(labels, weights, count + 1)[1:]
-    return worth, np.bincount(labels, weights * other[mask], count + 1)[1:] / worth
+    values = np.bincount(labels, weights, count + 1)[1:]
+    return values, np.bincount(labels, weights * other[mask], count + 1)[1:] / values
 
 
 def _share(found: NDArray, truth: NDArray, weights: NDArray, *, of: NDArray) -> NDArray[np.float64]:
-    """Weight of what was rightly found over that of a mask, 0 where the mask has none, nan where the truth has none."""
+    """Weight of what is found and true over that of a mask; 0 where the mask has none, nan where the truth has none."""
     found, truth = alike(found, truth)
     same_shape(weights, truth)
     axes = tuple(range(1, np.ndim(truth)))

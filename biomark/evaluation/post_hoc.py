@@ -1,8 +1,7 @@
 """Post hoc maps: what a trained regressor is said to have looked at, and how well that lies on the truth.
 
 A direct regressor gives a number and no place. The usual remedy asks it afterwards, by its gradients or by covering
-parts of the image. Here three such methods, by captum, stand beside the localizer's own map and are scored alike, with
-every doubt decided in their favour.
+parts of the image. Three such methods, by captum, are scored like the localizer's own map.
 """
 
 from __future__ import annotations
@@ -36,32 +35,22 @@ def explain(
     window_mm: float = 48.0,
     batch_size: int = 16,
 ) -> NDArray[np.float32]:
-    """Where a regressor found its number, by a post hoc method.
+    """Where a regressor found its number: ``"grad_cam"`` (Selvaraju et al. 2017), ``"integrated_gradients"``
+    (Sundararajan et al. 2017) or ``"occlusion"`` (Zeiler and Fergus 2014).
 
-    What is explained is the value itself; there is no class to choose. A map keeps what speaks for a higher value:
-    the other half of the evidence can only blur where the biomarker is.
-
-    - ``"grad_cam"`` (Selvaraju et al. 2017): the features of one scale of the encoder, each times the mean gradient of
-      the value with respect to it; their sum, where positive, brought linearly to the image's size.
-    - ``"integrated_gradients"`` (Sundararajan et al. 2017): the gradient of the value, averaged on the straight way
-      from an image without the biomarker to this one, times the difference of the two, where positive.
-    - ``"occlusion"`` (Zeiler and Fergus 2014): by how much the value falls when a box of the image is made to hold
-      nothing of the biomarker; each voxel gets the mean over the boxes that held it, where positive.
+    What is explained is the value itself. A map keeps what speaks for a higher value.
 
     Args:
         model: A trained regressor.
         cohort: Cases to explain. Neither their values nor their masks are read.
         method: One of :data:`METHODS`.
-        layer: For Grad-CAM, the scale of the encoder: 0 is the finest, ``len(model.encoder.channels) - 1`` the
-            coarsest, which its authors use and is the default.
-        absent_hu: For the other two, how the absence of the biomarker looks. By default like air, or rather like the
-            lower end of ``task.input_hu``, below which a model sees no difference: a biomarker is an amount of
-            tissue, and air has none. What is darker than the tissue about it, such as fat, is often better explained
-            against water, 0. (A mean image would ask why this patient differs from others, which is another question.)
-        steps: For integrated gradients, points on the way (Gauss-Legendre). Ours: for the pectoralis muscle, 64
-            points change the Dice by less than 0.01.
-        window_mm: For occlusion, the side of the box, which moves by half of it. Ours, for the cost: halving it takes
-            four times as long in a slice, eight times in a volume.
+        layer: For Grad-CAM, the scale of the encoder: 0 is the finest; by default the coarsest, as its authors do.
+        absent_hu: For the other two, how the absence of the biomarker looks. By default like air: the lower end of
+            ``task.input_hu``. Tissue darker than its surroundings, such as fat, is often better explained against
+            water, 0.
+        steps: For integrated gradients, Gauss-Legendre points on the way. Ours: for the pectoralis muscle, 64 points
+            change the Dice by less than 0.01.
+        window_mm: For occlusion, the side of the box, which moves by half of it. Ours, for the cost.
         batch_size: Images that pass the model at once.
 
     Returns:
@@ -149,22 +138,17 @@ class PostHoc:
 
 
 def score(maps: NDArray, cohort: Cohort, *, thresholds: Sequence[float] | None = None) -> PostHoc:
-    """Score post hoc maps by the Dice and energy of :func:`biomark.evaluate`, deciding every doubt in their favour.
+    """Score post hoc maps by Dice and energy, with every doubt decided in their favour.
 
-    Such a map has no unit and no natural threshold. It is given three things that it could not know: the candidates,
-    outside of which nothing counts against it; the one threshold for all cases that is best *on these very cases*; and
-    the better of two ways to make cases comparable, as they are or each divided by its largest value. At the
-    lowest threshold a map is all candidates, so that no map scores less than these. A localizer gets no such help: its
-    map is cut at one half.
+    Such a map has no unit and no natural threshold. It is given the candidates; the one threshold that is best *on
+    these very cases*; and the better of two scalings, as it is or divided by each map's largest value. A localizer gets
+    no such help: its map is cut at one half.
 
     Args:
         maps: Not negative, ``(N, *S)``.
         cohort: The cases, with masks.
-        thresholds: Where to cut, as quantiles in [0, 1] of all map values among candidates; 200 from 0 to 0.995 by
-            default. What reaches the cut is marked.
-
-    Returns:
-        Dice and energy with the threshold that gave them.
+        thresholds: Where to cut, as quantiles in [0, 1] of all map values among candidates; by default 200 from 0,
+            which marks all candidates, to 0.995. What reaches the cut is marked.
 
     Raises:
         ValueError: No masks, nothing but empty ones, no candidates, or maps that do not fit.
@@ -180,7 +164,7 @@ def score(maps: NDArray, cohort: Cohort, *, thresholds: Sequence[float] | None =
     sizes = np.count_nonzero(cohort.masks.reshape(len(cohort), -1), axis=1)
     if not candidates.any() or not sizes.any():
         raise ValueError("maps are scored on candidates and true regions, and no case has any: check the cohort.")
-    values = [map[inside].astype(float) for map, inside in zip(maps, candidates, strict=True)]
+    values = [one[inside].astype(float) for one, inside in zip(maps, candidates, strict=True)]
     truths = [truth[inside] for truth, inside in zip(cohort.masks, candidates, strict=True)]
     scaled = [v / max(v.max(initial=0), np.finfo(float).tiny) for v in values]
     tried = []
@@ -190,12 +174,12 @@ def score(maps: NDArray, cohort: Cohort, *, thresholds: Sequence[float] | None =
         means = dices[sizes > 0].mean(0)
         at = int(np.argmax(means))
         tried.append((float(means[at]), float(cuts[at]), by_case, dices[:, at]))
-    dice, threshold, by_case, dices = max(tried, key=lambda found: found[0])
+    dice, threshold, by_case, dices = max(tried, key=lambda result: result[0])
     return PostHoc(dice, energy_in_mask(maps * cohort.weights, cohort.masks), threshold, by_case, dices)
 
 
 def _dices(values: NDArray, truth: NDArray, size: int, cuts: NDArray) -> NDArray[np.float64]:
-    """Dice at each cut, of one case: what :func:`biomark.evaluation.metrics.dice` gives, without a mask for every cut."""
+    """Dice of one case at each cut, as ``metrics.dice`` gives it, without a mask for every cut."""
     if not size:
         return np.full(len(cuts), np.nan)
     marked, hits = (len(v) - np.searchsorted(np.sort(v), cuts) for v in (values, values[truth]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,20 +14,19 @@ from torch import nn
 from biomark import records
 from biomark.cohort import Cohort
 from biomark.evaluation import metrics, statistics
+from biomark.evaluation.prediction import predict
 from biomark.evaluation.statistics import vectorised
 from biomark.evaluation.statistics.resampling import FEWEST
-from biomark.localizer import predict
 from biomark.machine.masks import memberships
 from biomark.tasks import Task
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Agreement of values and of places.
+    """Agreement of values and of places, on cases that training never saw.
 
-    The numbers of a results table are each an :class:`~biomark.evaluation.statistics.Estimate`: a float that also has ``low`` and
-    ``high``, the ends of its 95 % interval, from a bootstrap over cases; that of the bias is from theory. Where cases
-    have a ``group``, as scans have a patient, both are from a bootstrap over groups.
+    Each :class:`~biomark.evaluation.statistics.Estimate` has a 95 % interval, ``low`` to ``high``, from a bootstrap
+    over cases, or over groups where cases have them, as scans have a patient; that of the bias is from theory.
 
     Attributes:
         task: Key of the task.
@@ -48,10 +48,8 @@ class Report:
         lesions_missed: True lesions not found; nan where lesions were not looked at.
         lesions_false: Found lesions that are not true; nan as well.
         kappa: Cohen's kappa over the task's risk groups, linearly weighted; nan for a task without.
-        zeros_kept: Share of the cases of value 0 on which less than the task's ``negligible`` is found; nan where there
-            are none, and for a task that neglects nothing.
-        cases: One row a case: id, known, predicted, dice, and what its map adds inside the truth and in total; with
-            groups, the number of its group.
+        zeros_kept: Share of the cases of value 0 in which less than the task's ``negligible`` is found; else nan.
+        cases: A row a case: id, known, predicted, dice, what its map adds ``inside`` the truth and in ``total``, group.
     """
 
     task: str
@@ -80,8 +78,9 @@ class Report:
         """The numbers without the cases, flat: what a record keeps."""
         flat = {k: v for k, v in vars(self).items() if k not in ("limits", "cases")}
         flat |= {"limit_low": self.limits[0], "limit_high": self.limits[1]}
-        for name, e in [(k, v) for k, v in flat.items() if isinstance(v, statistics.Estimate)]:
-            flat |= {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
+        for name, e in list(flat.items()):
+            if isinstance(e, statistics.Estimate):
+                flat |= {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
         return flat
 
     def to_frame(self) -> pd.DataFrame:
@@ -95,8 +94,8 @@ class Report:
         Args:
             cohort: The cases; their values and masks are the truth.
             predicted: Values in the unit of the task, ``(N,)``.
-            maps: Memberships from 0 to 1 on the cohort's voxels, ``(N, *S)``; masks are such. None where there are
-                none; without masks in the cohort they are not looked at, nor is what lies outside the candidates.
+            maps: Memberships or masks, from 0 to 1 on the cohort's voxels, ``(N, *S)``, or None. They are read at the
+                candidates only, and only where the cohort has masks.
 
         Raises:
             ValueError: The cohort has no cases, values or maps are of other shapes than the cohort's, or maps are not
@@ -107,54 +106,37 @@ class Report:
             raise ValueError(f"{len(known)} cases need a value each, and those given have shape {predicted.shape}.")
         if not len(cohort):
             raise ValueError("a cohort without cases gives nothing to judge: see what selected them.")
-        groups = cohort.groups
-        several = len(np.unique(groups)) < len(cohort)
-        among = {"groups": groups} if several else {}
-        agreement = statistics.bland_altman(predicted, known, **among)
-        overlap = floor = np.full(len(cohort), np.nan)
-        inside, total = np.full((2, len(cohort)), np.nan)
-        false_value, missed, lesions = np.nan, np.nan, None
+        groups = cohort.groups if len(np.unique(cohort.groups)) < len(cohort) else None
+        agreement = statistics.bland_altman(predicted, known, groups=groups)
+        places = _places(cohort, maps)
+        dice, floor, lesions = places["dice"], places["floor"], places["lesions"]
+        judged = ~np.isnan(dice)
+        empty = np.zeros(len(known), bool)
         if cohort.masks is not None:
-            candidates = cohort.weights > 0
-            floor = metrics.dice(candidates, cohort.masks)
             empty = ~cohort.masks.reshape(len(cohort), -1).any(1)
-            false_value = float(predicted[empty].mean()) if empty.any() else np.nan
-            if maps is not None:
-                if np.shape(maps) != np.shape(cohort.images):
-                    raise ValueError(
-                        f"maps of shape {np.shape(maps)} do not lie on images of shape {np.shape(cohort.images)}: "
-                        "bring them there first."
-                    )
-                maps = memberships(maps, candidates)
-                marked = maps > 0.5
-                overlap = metrics.dice(marked, cohort.masks)
-                missed = int(np.sum(overlap == 0))
-                inside, total = metrics.energy(maps * cohort.weights, cohort.masks)
-                if task.lesions:
-                    lesions = metrics.together([*map(metrics.lesions, marked, cohort.masks, cohort.weights)])
         none = known == 0 if task.negligible else np.zeros(len(known), bool)
         cases = {"id": cohort.ids, "known": known, "predicted": predicted}
-        cases |= {"dice": overlap, "inside": inside, "total": total} | ({"group": groups} if several else {})
-        judged = ~np.isnan(overlap)
+        cases |= {name: places[name] for name in ("dice", "inside", "total")}
+        cases |= {} if groups is None else {"group": groups}
         return cls(
             task=task.key,
             unit=task.unit,
             n=len(cohort),
-            r=statistics.bootstrap(vectorised.r, predicted, known, **among),
-            ccc=statistics.bootstrap(vectorised.ccc, predicted, known, **among),
-            icc=statistics.bootstrap(vectorised.icc, predicted, known, **among),
-            mae=statistics.mean(np.abs(predicted - known), **among),
+            r=statistics.bootstrap(vectorised.r, predicted, known, groups=groups),
+            ccc=statistics.bootstrap(vectorised.ccc, predicted, known, groups=groups),
+            icc=statistics.bootstrap(vectorised.icc, predicted, known, groups=groups),
+            mae=statistics.mean(np.abs(predicted - known), groups=groups),
             bias=agreement.bias,
             limits=(agreement.low, agreement.high),
-            dice=statistics.mean(overlap[judged], groups=groups[judged] if several else None),
+            dice=statistics.mean(dice[judged], groups=None if groups is None else groups[judged]),
             dice_candidates=statistics.mean(floor[~np.isnan(floor)]).value,
-            energy_in_mask=statistics.bootstrap(_ratio_of_sums, inside, total, **among),
-            missed=missed,
-            false_value=false_value,
+            energy_in_mask=statistics.bootstrap(_ratio_of_sums, places["inside"], places["total"], groups=groups),
+            missed=int(np.sum(dice == 0)) if maps is not None and cohort.masks is not None else np.nan,
+            false_value=statistics.mean(predicted[empty]).value,
             r_log1p=statistics.pearson(*(np.log1p(np.maximum(v, 0)) for v in (predicted, known))).value,
             lesion_f1=lesions.f1 if lesions else np.nan,
             lesions_missed=lesions.missed if lesions else np.nan,
-            lesions_false=len(lesions.false_worth) if lesions else np.nan,
+            lesions_false=len(lesions.false_values) if lesions else np.nan,
             kappa=_kappa(task, predicted, known),
             zeros_kept=statistics.mean((predicted < task.negligible)[none].astype(float)).value,
             cases=pd.DataFrame(cases),
@@ -168,15 +150,13 @@ class Report:
             FileNotFoundError: No record there, or one without predictions.
             ValueError: The record holds no report, or not one of this biomark.
         """
-        metrics = {k: np.nan if v is None else v for k, v in records.read(folder)["metrics"].items()}
-        # Measures are kept flat, with the ends of their intervals beside them.
-        found = {k: _estimate(metrics, k) for k in metrics}
-        found["limits"] = found.get("limit_low"), found.get("limit_high")
-        missing = [f.name for f in fields(cls) if f.name not in found and f.name != "cases"]
-        if missing:
+        flat = {k: np.nan if v is None else v for k, v in records.read(folder)["metrics"].items()}
+        numbers = {name: _estimate(flat, name) for name in flat}
+        numbers["limits"] = numbers.get("limit_low"), numbers.get("limit_high")
+        names = [f.name for f in fields(cls) if f.name != "cases"]
+        if missing := [name for name in names if name not in numbers]:
             raise ValueError(f"the record in {folder} has no {', '.join(missing)}: evaluate that model again.")
-        cases = records.predictions(folder)
-        return cls(cases=cases, **{f.name: found[f.name] for f in fields(cls) if f.name != "cases"})
+        return cls(cases=records.predictions(folder), **{name: numbers[name] for name in names})
 
     def __str__(self) -> str:
         low, high = self.limits
@@ -197,9 +177,8 @@ class Report:
         if not np.isnan(self.false_value):
             lines += [f"in empty cases   {self.false_value:.2f} {self.unit}  (found on average where nothing is)"]
         if not np.isnan(self.lesion_f1):
-            lines += [
-                f"lesion F1        {self.lesion_f1:.3f}  ({self.lesions_missed} missed, {self.lesions_false} false)"
-            ]
+            counts = f"{self.lesions_missed} missed, {self.lesions_false} false"
+            lines += [f"lesion F1        {self.lesion_f1:.3f}  ({counts})"]
         if not np.isnan(self.kappa):
             lines += [
                 f"r of log1p       {self.r_log1p:.4f}",
@@ -218,12 +197,9 @@ def evaluate(model: nn.Module, cohort: Cohort, *, batch_size: int = 32) -> Repor
 
     Args:
         model: A localizer or a rival.
-        cohort: Cases that training did not see, at about its voxel spacing (:func:`biomark.predict`). Of one with masks
-            all maps are held in memory, and what lies on disk is read.
+        cohort: Cases that training did not see, at about its voxel spacing (:func:`biomark.predict`). Where they have
+            masks, all maps are held in memory.
         batch_size: Cases at a time; fewer need less memory.
-
-    Returns:
-        A report; ``print`` it, or take ``to_dict`` and ``to_frame``.
 
     Raises:
         ValueError: The cohort has no cases or is of another task, or the model's maps are not within 0 and 1.
@@ -232,15 +208,39 @@ def evaluate(model: nn.Module, cohort: Cohort, *, batch_size: int = 32) -> Repor
     return Report.of(cohort, *predict(model, cohort, batch_size, maps=cohort.masks is not None))
 
 
+def _places(cohort: Cohort, maps: NDArray | None) -> dict[str, Any]:
+    """Columns of ``cases``, ``(N,)``, nan where unknown; Dice of all candidates (floor); lesions."""
+    nothing = np.full(len(cohort), np.nan)
+    places = {"dice": nothing, "floor": nothing, "inside": nothing, "total": nothing, "lesions": None}
+    if cohort.masks is None:
+        return places
+    candidates = cohort.weights > 0
+    places["floor"] = metrics.dice(candidates, cohort.masks)
+    if maps is None:
+        return places
+    if np.shape(maps) != np.shape(cohort.images):
+        raise ValueError(
+            f"maps of shape {np.shape(maps)} do not lie on images of shape {np.shape(cohort.images)}: resample them "
+            "first."
+        )
+    maps = memberships(maps, candidates)
+    marked = maps > 0.5
+    places["dice"] = metrics.dice(marked, cohort.masks)
+    places["inside"], places["total"] = metrics.energy(maps * cohort.weights, cohort.masks)
+    if cohort.task.lesions:
+        places["lesions"] = metrics.together([*map(metrics.lesions, marked, cohort.masks, cohort.weights)])
+    return places
+
+
 def _kappa(task: Task, predicted: NDArray, known: NDArray) -> float:
-    """Agreement on risk groups, beyond chance; nan without groups, of a value that is none, or when all are in one."""
+    """Agreement on risk groups; nan without groups, for values that are not finite, or if all cases are in one."""
     if not (task.risk_groups and np.isfinite(predicted).all()):
         return float("nan")
     return statistics.kappa(task.group(predicted), task.group(known), weights="linear")
 
 
 def _ratio_of_sums(part: NDArray, whole: NDArray) -> NDArray:
-    """Over the last axis; nan where the whole is nothing."""
+    """Over the last axis; nan where the whole is 0."""
     whole = whole.sum(-1)
     return part.sum(-1) / np.where(whole > 0, whole, np.nan)
 

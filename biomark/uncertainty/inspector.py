@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from biomark.cohort import Case, Cohort
-from biomark.localizer import load, refuse_other_task
+from biomark.localizer import refuse_other_task
 from biomark.losses import SOFTENING
 from biomark.machine.files import atomic_write
+from biomark.records.trained import load
 from biomark.tasks import Task
 from biomark.uncertainty import conformal, ranges
 from biomark.uncertainty.ensemble import Ensemble

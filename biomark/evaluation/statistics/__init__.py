@@ -1,7 +1,9 @@
 """How well predicted values agree with known ones, whether one model is better than another, and how sure that is.
 
-An interval is part of its number: an :class:`Estimate` is a float that also knows its ``low`` and ``high``. What cannot
-be said (the correlation of a constant, say) is nan, and a nan among the values makes everything nan that rests on them.
+An :class:`Estimate` is a float with the ends of its interval, ``low`` and ``high``. What is undefined, such as the
+correlation of a constant, is nan, and so is what depends on a value that is nan. Intervals from formulas (all but those
+of :func:`bootstrap` and :func:`mean`) hold for errors that are normal and of one size in all cases; those of scores
+from 0 to thousands are not, and there they are far too narrow (chapter 11 of the book measures it).
 
 >>> from biomark import statistics
 >>> statistics.williams(predicted, by_another_model, known).pvalue  # doctest: +SKIP
@@ -9,8 +11,8 @@ be said (the correlation of a constant, say) is nan, and a nan among the values 
 """
 
 from biomark.evaluation.statistics import vectorised
-from biomark.evaluation.statistics.agreement import Agreement, bland_altman, bland_altman_ratio, concordance, icc, kappa
-from biomark.evaluation.statistics.correlation import pearson, spearman, steiger, williams, zou
+from biomark.evaluation.statistics.agreement import Agreement, bland_altman, concordance, icc, kappa
+from biomark.evaluation.statistics.correlation import pearson, spearman, williams, zou
 from biomark.evaluation.statistics.resampling import bootstrap, holm, mean, permutation
 from biomark.evaluation.statistics.results import Estimate, Significance
 
@@ -20,7 +22,6 @@ __all__ = [
     "Significance",
     "vectorised",
     "bland_altman",
-    "bland_altman_ratio",
     "bootstrap",
     "concordance",
     "holm",
@@ -30,7 +31,6 @@ __all__ = [
     "pearson",
     "permutation",
     "spearman",
-    "steiger",
     "williams",
     "zou",
 ]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
-from sklearn.metrics import cohen_kappa_score
+from scipy import special
 
-from biomark.evaluation.statistics.resampling import bootstrap, numbered
+from biomark.evaluation.statistics import vectorised
+from biomark.evaluation.statistics.resampling import bootstrap, group_numbers
 from biomark.evaluation.statistics.results import Estimate, columns
 
 
@@ -19,7 +19,7 @@ class Agreement:
     """Bland-Altman agreement, each number with its interval.
 
     Attributes:
-        bias: Mean difference, predicted - known; a ratio from :func:`bland_altman_ratio`.
+        bias: Mean difference, predicted - known.
         low: Lower limit of agreement.
         high: Upper limit of agreement: 95 % of the differences are expected between both.
         slope: Proportional bias: what a difference grows by where the mean of both grows by 1; nan for fewer than 3.
@@ -38,22 +38,18 @@ def concordance(predicted: ArrayLike, known: ArrayLike) -> Estimate:
     are divided by n, as in his paper.
     """
     predicted, known = columns(predicted, known)
-    n, shift = len(known), predicted.mean() - known.mean()
-    spread = predicted.var() + known.var() + shift**2
-    if not spread > 0:
-        return Estimate(math.nan)
-    shared = float(np.mean((predicted - predicted.mean()) * (known - known.mean())))
-    ccc, scale = 2 * shared / spread, predicted.std() * known.std()
-    if n < 4 or scale == 0:
-        return Estimate(float(ccc))
-    r, accuracy, u2 = np.clip(shared / scale, -1, 1), 2 * scale / spread, shift**2 / scale
+    ccc, r = (float(of(predicted, known)) for of in (vectorised.ccc, vectorised.r))
+    if len(known) < 4 or math.isnan(r):
+        return Estimate(ccc)
     left = 1 - ccc**2
     if not left > 0:
-        return Estimate(float(ccc), float(ccc), float(ccc))
-    variance = (1 - r**2) * accuracy**2 / left
+        return Estimate(ccc, ccc, ccc)
+    u2 = (predicted.mean() - known.mean()) ** 2 / (predicted.std() * known.std())
+    accuracy = 2 / (predicted.std() / known.std() + known.std() / predicted.std() + u2)
+    variance = (1 - min(r**2, 1)) * accuracy**2 / left
     variance += (2 * ccc**2 * accuracy * (1 - ccc) * u2 - (accuracy * ccc * u2) ** 2 / 2) / left**2
-    reach = special.ndtri(0.975) * math.sqrt(max(variance, 0) / (n - 2))
-    return Estimate(float(ccc), math.tanh(math.atanh(ccc) - reach), math.tanh(math.atanh(ccc) + reach))
+    reach = special.ndtri(0.975) * math.sqrt(max(variance, 0) / (len(known) - 2))
+    return Estimate(ccc, math.tanh(math.atanh(ccc) - reach), math.tanh(math.atanh(ccc) + reach))
 
 
 def icc(*raters: ArrayLike, kind: str = "A,1") -> Estimate:
@@ -76,40 +72,26 @@ def icc(*raters: ArrayLike, kind: str = "A,1") -> Estimate:
         raise ValueError("icc compares at least two lists of values: give the predicted and the known ones.")
     if kind not in ("A,1", "C,1"):
         raise ValueError(f"icc knows the kinds 'A,1' and 'C,1', not {kind!r}.")
-    table = np.stack(columns(*raters), axis=1)
-    n, k = table.shape
-    if n < 2:
-        return Estimate(math.nan)
+    table = columns(*raters)
+    n, k = len(table[0]), len(table)
+    value = float(vectorised.icc(*table, kind=kind)) if n > 1 else math.nan
+    if math.isnan(value) or value == 1:
+        return Estimate(value, value, value)
+    between, offset, error = map(float, vectorised.variation(*table))
     free = (n - 1) * (k - 1)
-    of_case, of_rater, mean = table.mean(1, keepdims=True), table.mean(0, keepdims=True), table.mean()
-    between = float(k * np.sum((of_case - mean) ** 2) / (n - 1))
-    raters_differ = float(n * np.sum((of_rater - mean) ** 2) / (k - 1))
-    error = float(np.sum((table - of_case - of_rater + mean) ** 2) / free)
-
+    between, of_raters, error = between / (n - 1), n * offset, error / free
     if kind == "C,1":
-        whole = between + (k - 1) * error
-        if not whole > 0:
-            return Estimate(math.nan)
-        if error == 0:
-            return Estimate(1.0, 1.0, 1.0)
-        f_low = between / error / stats.f.ppf(0.975, n - 1, free)
-        f_high = between / error * stats.f.ppf(0.975, free, n - 1)
-        return Estimate((between - error) / whole, *(float((f - 1) / (f + k - 1)) for f in (f_low, f_high)))
-
-    whole = between + (k - 1) * error + k / n * (raters_differ - error)
-    if not whole > 0:
-        return Estimate(math.nan)
-    value = (between - error) / whole
-    if value == 1:
-        return Estimate(1.0, 1.0, 1.0)
+        f_low = between / error / special.fdtri(n - 1, free, 0.975)
+        f_high = between / error * special.fdtri(free, n - 1, 0.975)
+        return Estimate(value, *(float((f - 1) / (f + k - 1)) for f in (f_low, f_high)))
     a, b = k * value / (n * (1 - value)), 1 + k * value * (n - 1) / (n * (1 - value))
     # Satterthwaite's degrees of freedom of the mix of both errors.
-    mix = (a * raters_differ) ** 2 / (k - 1) + (b * error) ** 2 / free
-    v = (a * raters_differ + b * error) ** 2 / mix if mix > 0 else math.nan
+    mix = (a * of_raters) ** 2 / (k - 1) + (b * error) ** 2 / free
+    v = (a * of_raters + b * error) ** 2 / mix if mix > 0 else math.nan
     if not v >= 1:  # below zero the mix has parts of both signs: where they cancel, it has no F distribution
         return Estimate(value)
-    noise = k * raters_differ + (k * n - k - n) * error
-    f_low, f_high = stats.f.ppf(0.975, n - 1, v), stats.f.ppf(0.975, v, n - 1)
+    noise = k * of_raters + (k * n - k - n) * error
+    f_low, f_high = special.fdtri(n - 1, v, 0.975), special.fdtri(v, n - 1, 0.975)
     low = n * (between - f_low * error) / (f_low * noise + n * between)
     high = n * (f_high * between - error) / (noise + n * f_high * between)
     return Estimate(value, float(low), float(high))
@@ -120,8 +102,8 @@ def bland_altman(predicted: ArrayLike, known: ArrayLike, *, groups: ArrayLike | 
 
     The intervals and the slope are those of their Stat. Methods Med. Res. 8 (1999) 135: t with n - 1 degrees of freedom
     on ``SD / sqrt(n)`` for the bias, on ``SD sqrt(1/n + 1.96^2 / (2 (n - 1)))`` for a limit; the slope is that of a
-    straight line through the differences over the means of both. These intervals take cases for strangers; with
-    groups, such as patients with several scans, they are drawn by :func:`~biomark.evaluation.statistics.bootstrap` instead.
+    straight line through the differences over the means of both. These intervals assume independent cases;
+    those of groups, such as patients with several scans, come from :func:`~biomark.evaluation.statistics.bootstrap`.
 
     Args:
         predicted: Values of a model, ``(N,)``.
@@ -130,12 +112,12 @@ def bland_altman(predicted: ArrayLike, known: ArrayLike, *, groups: ArrayLike | 
     """
     predicted, known = columns(predicted, known)
     if groups is not None:
-        groups = numbered(groups, len(known))
+        groups = group_numbers(groups, len(known))
         if groups.max() + 1 < len(known):
             return _drawn((predicted + known) / 2, predicted - known, groups)
     difference, n = predicted - known, len(known)
     bias, sd = float(difference.mean()), float(difference.std(ddof=1)) if n > 1 else math.nan
-    t = float(stats.t.ppf(0.975, n - 1)) if n > 1 else math.nan
+    t = float(special.stdtrit(n - 1, 0.975)) if n > 1 else math.nan
     of_bias, of_limit = t * sd / math.sqrt(n), t * sd * math.sqrt(1 / n + 1.96**2 / (2 * max(n - 1, 1)))
     low, high = bias - 1.96 * sd, bias + 1.96 * sd
     return Agreement(
@@ -144,31 +126,6 @@ def bland_altman(predicted: ArrayLike, known: ArrayLike, *, groups: ArrayLike | 
         Estimate(high, high - of_limit, high + of_limit),
         _slope((predicted + known) / 2, difference),
     )
-
-
-def bland_altman_ratio(predicted: ArrayLike, known: ArrayLike, *, offset: float = 0.0) -> Agreement:
-    """Bland-Altman agreement of logarithms, given back as ratios, for values whose differences grow with them.
-
-    A bias of 1.1 says that what is predicted is 10 % too high on (geometric) average; limits of 0.8 and 1.4 hold 95 %
-    of the ratios. The slope stays that of the logarithms: 0 where the ratio is the same for small and large values.
-
-    Args:
-        predicted: Values of a model, ``(N,)``.
-        known: Known values, ``(N,)``.
-        offset: Added to both, so that values of 0 have a logarithm, as 1 is for calcium scores.
-
-    Raises:
-        ValueError: A value plus the offset is not positive.
-    """
-    predicted, known = (v + offset for v in columns(predicted, known))
-    lowest = min(predicted.min(), known.min())
-    if lowest <= 0:
-        raise ValueError(
-            f"ratios need positive values, and the lowest here is {lowest:g}, offset included: give a larger offset."
-        )
-    logs = bland_altman(np.log(predicted), np.log(known))
-    ratios = (Estimate(*map(math.exp, (e.value, e.low, e.high))) for e in (logs.bias, logs.low, logs.high))
-    return Agreement(*ratios, logs.slope)
 
 
 def kappa(predicted: ArrayLike, known: ArrayLike, *, weights: str = "linear") -> float:
@@ -185,6 +142,8 @@ def kappa(predicted: ArrayLike, known: ArrayLike, *, weights: str = "linear") ->
     Raises:
         ValueError: Other weights, or values that are no groups.
     """
+    from sklearn.metrics import cohen_kappa_score
+
     if weights not in ("linear", "quadratic"):
         raise ValueError(f"kappa knows linear and quadratic weights, not {weights!r}.")
     predicted, known = columns(predicted, known)
@@ -214,8 +173,10 @@ def _drawn(middle: NDArray, apart: NDArray, groups: ArrayLike) -> Agreement:
 
 def _slope(x: NDArray, y: NDArray) -> Estimate:
     """Slope of a straight line through points, with its t interval."""
+    from scipy import stats  # takes half a second, and is seldom needed
+
     if len(x) < 3 or np.ptp(x) == 0:
         return Estimate(math.nan)
     line = stats.linregress(x, y)
-    reach = stats.t.ppf(0.975, len(x) - 2) * line.stderr
+    reach = special.stdtrit(len(x) - 2, 0.975) * line.stderr
     return Estimate(float(line.slope), float(line.slope - reach), float(line.slope + reach))

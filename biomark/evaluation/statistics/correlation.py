@@ -10,20 +10,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy import special, stats
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
+from biomark.evaluation.statistics import vectorised
 from biomark.evaluation.statistics.results import Estimate, Significance, columns
 
 
 def pearson(predicted: ArrayLike, known: ArrayLike) -> Estimate:
     """Pearson's r with Fisher's interval; nan where a side does not vary."""
     predicted, known = columns(predicted, known)
-    if len(known) < 4 or np.ptp(predicted) == 0 or np.ptp(known) == 0:
-        return Estimate(_r(predicted, known))
-    result = stats.pearsonr(predicted, known)
-    interval = result.confidence_interval(0.95)
-    return Estimate(float(result.statistic), float(interval.low), float(interval.high))
+    return _with_interval(_r(predicted, known), len(known))
 
 
 def spearman(predicted: ArrayLike, known: ArrayLike) -> Estimate:
@@ -31,13 +28,13 @@ def spearman(predicted: ArrayLike, known: ArrayLike) -> Estimate:
 
     The interval is Fisher's, widened by ``1 + rho^2 / 2`` for ranks (Bonett and Wright, Psychometrika 65 (2000) 23).
     """
+    from scipy import stats
+
     predicted, known = columns(predicted, known)
-    if len(known) < 2 or np.ptp(predicted) == 0 or np.ptp(known) == 0:
+    if np.isnan(predicted).any() or np.isnan(known).any():
         return Estimate(math.nan)
-    rho = float(stats.spearmanr(predicted, known).statistic)
-    if len(known) < 4:
-        return Estimate(rho)
-    return _interval(rho, len(known), spread=1 + rho**2 / 2)
+    rho = _r(stats.rankdata(predicted), stats.rankdata(known))
+    return _with_interval(rho, len(known), spread=1 + rho**2 / 2)
 
 
 def williams(pred_a: ArrayLike, pred_b: ArrayLike, truth: ArrayLike) -> Significance:
@@ -72,42 +69,15 @@ def williams(pred_a: ArrayLike, pred_b: ArrayLike, truth: ArrayLike) -> Signific
     return Significance(t, 2 * float(special.stdtr(n - 3, -abs(t))))
 
 
-def steiger(pred_a: ArrayLike, pred_b: ArrayLike, truth: ArrayLike) -> Significance:
-    """Steiger's Z: the same question as :func:`williams` on Fisher's scale, with the mean of both r in its variance.
-
-    Steiger, Psychol. Bull. 87 (1980) 245, formulas 10 and 14.
-
-    Args:
-        pred_a: Values of one model, ``(N,)``.
-        pred_b: Values of the other, ``(N,)``.
-        truth: Known values, ``(N,)``.
-    """
-    a, b, between, n = _three(pred_a, pred_b, truth)
-    if n < 4:
-        return Significance(math.nan, math.nan)
-    if a == b:
-        return Significance(0.0, 1.0)
-    mean = ((a + b) / 2) ** 2
-    shared = (between * (1 - 2 * mean) - mean / 2 * (1 - 2 * mean - between**2)) / (1 - mean) ** 2
-    z = (_fisher(a) - _fisher(b)) * math.sqrt((n - 3) / (2 - 2 * shared)) if shared < 1 else math.nan
-    return Significance(z, 2 * float(special.ndtr(-abs(z))))
-
-
 def zou(pred_a: ArrayLike, pred_b: ArrayLike, truth: ArrayLike) -> Estimate:
     """Difference of two models' r with Zou's interval, made from the interval of each (Psychol. Methods 12 (2007) 399).
 
-    Args:
-        pred_a: Values of one model, ``(N,)``.
-        pred_b: Values of the other, ``(N,)``.
-        truth: Known values, ``(N,)``.
-
-    Returns:
-        r of the first minus r of the second; nan where a side does not vary.
+    Arguments as for :func:`williams`. r of the first minus r of the second; nan where a side does not vary.
     """
     a, b, between, n = _three(pred_a, pred_b, truth)
     if n < 4 or math.isnan(a - b):
         return Estimate(a - b)
-    first, second = _interval(a, n), _interval(b, n)
+    first, second = _with_interval(a, n), _with_interval(b, n)
     independent = (1 - a**2) * (1 - b**2)
     shared = 0.0  # an r of 1 has no spread to share
     if independent > 0:
@@ -128,20 +98,14 @@ def _three(pred_a: ArrayLike, pred_b: ArrayLike, truth: ArrayLike) -> tuple[floa
     return a, b, between, len(truth)
 
 
-def _r(x: np.ndarray, y: np.ndarray) -> float:
-    """Pearson's r, nan where a side does not vary."""
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return math.nan
-    x, y = x - x.mean(), y - y.mean()
-    return float(np.clip(x @ y / math.sqrt(x @ x * (y @ y)), -1, 1))
+def _r(predicted: NDArray, known: NDArray) -> float:
+    return float(np.clip(vectorised.r(predicted, known), -1, 1))
 
 
-def _interval(r: float, n: int, spread: float = 1.0) -> Estimate:
-    """r of n cases with the interval that is symmetric on Fisher's scale."""
+def _with_interval(r: float, n: int, spread: float = 1.0) -> Estimate:
+    """r of n cases with the interval that is symmetric on Fisher's scale; none for fewer than 4 cases."""
+    if n < 4 or math.isnan(r):
+        return Estimate(r)
+    z = math.atanh(r) if abs(r) < 1 else math.copysign(math.inf, r)
     reach = special.ndtri(0.975) * math.sqrt(spread / (n - 3))
-    return Estimate(r, math.tanh(_fisher(r) - reach), math.tanh(_fisher(r) + reach))
-
-
-def _fisher(r: float) -> float:
-    """Fisher's z, infinite for an r of 1."""
-    return math.atanh(r) if abs(r) < 1 else math.copysign(math.inf, r)
+    return Estimate(r, math.tanh(z - reach), math.tanh(z + reach))

@@ -1,4 +1,4 @@
-"""Intervals and tests that assume nothing about the errors but that cases are drawn one by one."""
+"""Intervals and tests for errors of any distribution, of independent cases or independent groups of cases."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from biomark.evaluation.statistics.results import Estimate, Significance, columns
 
-# Fewer cases or groups give no interval: it would look surer than anyone can be. Ours.
 FEWEST = 5
+"""Fewer cases or groups give no interval: of two groups it would hold the true mean half of the time. Ours."""
 
 # Numbers drawn at once, which bounds the memory: 8 MB for each of the lists. Ours.
 _AT_ONCE = 2**20
@@ -28,33 +27,27 @@ def bootstrap(
 ) -> Estimate:
     """A statistic with its bootstrap interval: the middle 95 % over cases drawn with replacement.
 
-    Cases are drawn whole: what the lists say of one case stays together, as the errors of two models on the same scan
-    must. The interval is that of percentiles, which is defined for every statistic. For few cases it is too narrow, as
-    others are: of 30 log-normal errors it held the true mean 86 times in 100, the bias-corrected interval too; of 300,
-    93 and 94 times.
-
-    Cases of one group, such as the scans of a patient, tell less than as many of strangers. So groups are drawn, each
-    with all its cases; their number, not that of the cases, is what makes an interval narrow. Fewer than five, groups
-    or cases that are alone, get none: of two groups it would hold the true mean half of the time, of five 85 times in
-    100.
+    What the lists say of one case stays together. The interval is that of percentiles; for few cases it is too narrow:
+    of 30 log-normal errors it held the true mean 86 times in 100, of 300 93 times. Cases of one group, such as the
+    scans of a patient, are not independent: groups are drawn then, each with all its cases.
 
     Args:
         statistic: Takes as many arrays as there are lists and reduces the last axis of each, as in
             ``lambda a, b: a.sum(-1) / b.sum(-1)``.
         samples: Lists of one value a case, ``(N,)`` each.
-        groups: The group of each case, ``(N,)``; by default every case is one of its own.
+        groups: The group of each case, ``(N,)``; by default every case is its own.
         resamples: How many times all cases, or groups, are drawn.
         seed: Same seed, same interval.
 
     Returns:
-        The statistic of all cases and the interval, which is nan where a draw leaves the statistic undefined, and of
-        fewer than five cases or groups.
+        The statistic of all cases and the interval: nan where a draw leaves the statistic undefined, and for fewer than
+        five cases or groups.
 
     Raises:
         ValueError: A case has no group.
     """
     arrays, rng = columns(*samples), np.random.default_rng(seed)
-    of_case, value = numbered(groups, len(arrays[0])), float(statistic(*arrays))
+    of_case, value = group_numbers(groups, len(arrays[0])), float(statistic(*arrays))
     sizes, drawn = np.bincount(of_case), []
     n, alone = len(sizes), len(sizes) == len(of_case)
     if n < FEWEST or math.isnan(value):
@@ -91,7 +84,7 @@ def permutation(
 ) -> Significance:
     """Paired permutation test: would the statistic be as large if it were chance which model gave which value?
 
-    Both values of a case change places at random, case by case, or group by group; for few all ways are tried.
+    The two values of a case are swapped at random, case by case or group by group; for few cases in every way.
 
     Args:
         statistic: Compares two arrays along the last axis, as in ``lambda a, b: (a - b).mean(-1)``.
@@ -104,16 +97,22 @@ def permutation(
     Returns:
         The statistic and its p, which is nan where a value or the statistic is, and of a single case or group.
     """
+    from scipy import stats  # takes half a second to load
+
     first, second = columns(first, second)
     if np.isnan(first).any() or np.isnan(second).any():
         return Significance(math.nan, math.nan)
-    of_case = numbered(groups, len(first))
+    of_case = group_numbers(groups, len(first))
     stay = np.zeros(len(np.unique(of_case)), bool)
     if len(stay) < 2:
         return Significance(float(statistic(first, second)), math.nan)
+
+    def swapped(swap: NDArray) -> NDArray:
+        return statistic(np.where(swap, second, first), np.where(swap, first, second))
+
     result = stats.permutation_test(
         (stay, ~stay),  # where the first is true, a group has changed places
-        lambda a, b, axis: _swapped(statistic, first, second, a[..., of_case]),
+        lambda a, b, axis: swapped(a[..., of_case]),
         permutation_type="samples",
         vectorized=True,
         n_resamples=resamples,
@@ -145,11 +144,7 @@ def holm(pvalues: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-def _swapped(statistic: Callable, first: NDArray, second: NDArray, swap: NDArray[np.bool_]) -> NDArray:
-    return statistic(np.where(swap, second, first), np.where(swap, first, second))
-
-
-def numbered(groups: ArrayLike | None, n: int) -> NDArray[np.int64]:
+def group_numbers(groups: ArrayLike | None, n: int) -> NDArray[np.int64]:
     """The group of each case, as numbers from 0 on."""
     if groups is None:
         return np.arange(n)

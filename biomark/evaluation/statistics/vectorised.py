@@ -1,9 +1,6 @@
-"""Coefficients of agreement along the last axis: what a bootstrap draws and a permutation test swaps.
+"""Coefficients along the last axis, without intervals: what bootstrap and permutation compute thousands of times.
 
-They are those of :mod:`biomark.evaluation.statistics` without intervals. Where a side does not vary, r is nan; where both do not
-and are equal, the others are too. The intervals from
-theory hold for errors that are normal and of one size in all cases. Those of areas nearly are; those of scores that run
-from 0 to thousands are not, and there the formulas' intervals are far too narrow (chapter 11 of the book measures it).
+Where a side does not vary, r is nan; where nothing varies, the others are too.
 """
 
 from __future__ import annotations
@@ -13,50 +10,46 @@ from numpy.typing import NDArray
 
 
 def r(predicted: NDArray, known: NDArray) -> NDArray:
-    """Pearson's r.
-
-    Args:
-        predicted: ``(..., N)``.
-        known: ``(..., N)``.
-    """
+    """Pearson's r of values ``(..., N)``."""
     p, k = _centred(predicted), _centred(known)
-    return _share((p * k).sum(-1), np.sqrt((p**2).sum(-1) * (k**2).sum(-1)))
+    return _ratio((p * k).sum(-1), np.sqrt((p**2).sum(-1) * (k**2).sum(-1)))
 
 
 def ccc(predicted: NDArray, known: NDArray) -> NDArray:
-    """Lin's concordance.
-
-    Args:
-        predicted: ``(..., N)``.
-        known: ``(..., N)``.
-    """
+    """Lin's concordance of values ``(..., N)``; variances are divided by N."""
     p, k = _centred(predicted), _centred(known)
     shift = predicted.shape[-1] * (predicted.mean(-1) - known.mean(-1)) ** 2
-    return _share(2 * (p * k).sum(-1), (p**2).sum(-1) + (k**2).sum(-1) + shift)
+    return _ratio(2 * (p * k).sum(-1), (p**2).sum(-1) + (k**2).sum(-1) + shift)
 
 
-def icc(predicted: NDArray, known: NDArray) -> NDArray:
-    """ICC(A,1) of two raters: absolute agreement of single values.
+def icc(*raters: NDArray, kind: str = "A,1") -> NDArray:
+    """Intraclass correlation of two or more raters' values, ``(..., N)`` each; see :func:`biomark.statistics.icc`."""
+    n, k = raters[0].shape[-1], len(raters)
+    between, offset, error = variation(*raters)
+    error = error / (k - 1)
+    whole = between + (k - 1) * error
+    if kind == "A,1":
+        whole = whole + k / n * (n * (n - 1) * offset - error)
+    return _ratio(between - error, whole)
 
-    Args:
-        predicted: ``(..., N)``.
-        known: ``(..., N)``.
+
+def variation(*raters: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """The parts of a two-way table of cases and raters, ``(..., N)`` a rater.
+
+    Returns:
+        Sum of squares between cases, variance of the raters' means, residual sum of squares, ``(...)`` each.
     """
-    n, middle, apart = predicted.shape[-1], _centred(predicted + known) / 2, _centred(predicted - known)
-    between, error = 2 * (middle**2).sum(-1), (apart**2).sum(-1) / 2  # each over n - 1
-    raters = n * (n - 1) * (predicted.mean(-1) - known.mean(-1)) ** 2 / 2
-    return _share(between - error, between + error + 2 / n * (raters - error))
+    k = len(raters)
+    pairs = [(a, b) for i, a in enumerate(raters) for b in raters[i + 1 :]]
+    between = k * ((_centred(sum(raters)) / k) ** 2).sum(-1)
+    offset = sum((a.mean(-1) - b.mean(-1)) ** 2 for a, b in pairs) / k / (k - 1)
+    return between, offset, sum((_centred(a - b) ** 2).sum(-1) for a, b in pairs) / k
 
 
 def standard(values: NDArray) -> NDArray:
-    """Values with mean 0 and standard deviation 1; nan where they do not vary.
-
-    Args:
-        values: ``(..., N)``.
-    """
+    """Values ``(..., N)`` with mean 0 and standard deviation 1; nan where they do not vary."""
     centred = _centred(values)
-    spread = np.sqrt((centred**2).mean(-1, keepdims=True))
-    return np.where(spread > 0, centred, np.nan) / np.where(spread > 0, spread, 1.0)
+    return _ratio(centred, np.sqrt((centred**2).mean(-1, keepdims=True)))
 
 
 def _centred(values: NDArray) -> NDArray:
@@ -64,5 +57,5 @@ def _centred(values: NDArray) -> NDArray:
     return np.where(np.ptp(values, -1, keepdims=True) > 0, values - values.mean(-1, keepdims=True), 0.0)
 
 
-def _share(part: NDArray, whole: NDArray) -> NDArray:
+def _ratio(part: NDArray, whole: NDArray) -> NDArray:
     return np.where(whole > 0, part, np.nan) / np.where(whole > 0, whole, 1.0)
