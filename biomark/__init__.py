@@ -9,15 +9,15 @@ from typing import Any
 from biomark import agatston, backbones, candidates, grids, losses
 from biomark.baselines import DirectRegressor, Segmenter, SizeConstrained
 from biomark.cohort import Case, Cohort
-from biomark.localizer import Localization, Localizer, load, predict
+from biomark.localizer import Localization, Localizer
 from biomark.losses import SumLoss
 from biomark.tasks import TASKS, Task
 from biomark.training import History, fit
 from biomark.version import __version__
 
 _EAGER = ("TASKS", "Case", "Cohort", "DirectRegressor", "History", "Localization", "Localizer", "Segmenter")
-_EAGER += ("SizeConstrained", "SumLoss", "Task", "agatston", "backbones", "candidates", "fit", "grids", "load")
-_EAGER += ("losses", "predict", "__version__")
+_EAGER += ("SizeConstrained", "SumLoss", "Task", "agatston", "backbones", "candidates", "fit", "grids")
+_EAGER += ("losses", "__version__")
 
 # Public name: its module, and there the name that is meant, unless it is the module itself.
 _LAZY = {
@@ -32,10 +32,12 @@ _LAZY = {
     "conformal": "uncertainty.conformal",
     "evaluate": "evaluation.report:evaluate",
     "fit_once": "records.trained:fit_once",
+    "load": "records.trained:load",
     "metrics": "evaluation.metrics",
     "networks": "evaluation.networks",
     "perturbations": "evaluation.perturbations",
     "post_hoc": "evaluation.post_hoc",
+    "predict": "evaluation.prediction:predict",
     "reliability": "evaluation.calibration:reliability",
     "statistics": "evaluation.statistics",
 }

@@ -45,15 +45,7 @@ class ResidualBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The way down: an image read at ever coarser scales.
-
-    Args:
-        ndim: 2 for slices, 3 for volumes.
-        width: Channels at the finest scale; doubled at each coarser one.
-        depth: Number of scales.
-        fold: Voxels on each side of a block that is read as one voxel with a channel for each of its parts (space to
-            depth), one number an axis. Nothing is lost and nothing averaged; the finest scale is just coarser.
-        block: What reads each scale: ``block(ndim, channels_in, channels_out)``.
+    """The way down: an image read at ever coarser scales. Arguments as :class:`EncoderDecoder`.
 
     Shape:
         ``(N, 1, *S)`` -> a list of ``depth`` feature maps, from fine to coarse. Sides must be multiples of
@@ -85,14 +77,13 @@ class EncoderDecoder(nn.Module):
         ndim: 2 for slices, 3 for volumes.
         width: Channels at the finest scale; doubled at each coarser one.
         depth: Number of scales.
-        fold: See :class:`Encoder`. Each channel of the last layer is then the logit of one voxel of a block.
+        fold: Voxels on each side of a block that is read as one voxel with a channel for each of its parts (space to
+            depth), one number an axis. Each channel of the last layer is then the logit of one voxel of a block.
         block: What reads each scale, on the way down and up: :class:`Block` or :class:`ResidualBlock`.
-        skips: Pass the fine detail of the way down across to the way up. Without, all that the way up knows has come
-            through the coarsest scale.
+        skips: Pass the fine detail of the way down across to the way up.
 
     Shape:
-        ``(N, 1, *S) -> (N, 1, *S)`` logits. Any ``S``: sides that the scales do not divide are padded inside and
-        cropped again.
+        ``(N, 1, *S) -> (N, 1, *S)`` logits; any ``S``, padded inside and cropped again.
     """
 
     def __init__(
@@ -149,8 +140,8 @@ def unfolded(features: Tensor, fold: Sequence[int]) -> Tensor:
 def pad_to_multiple(image: Tensor, multiple: Sequence[int], least: int = 3) -> Tensor:
     """Repeat the far edges until every side is a multiple: outside an image there is more of what is at its edge.
 
-    Each side becomes at least ``least`` multiples long: where the coarsest scale is narrower than its kernels, they see
-    little but padding. (And oneDNN, as of PyTorch 2.13, gives wrong bfloat16 gradients for volumes two voxels deep.)
+    Each side becomes at least ``least`` multiples long: kernels wider than the coarsest scale see little but padding.
+    (And oneDNN, as of PyTorch 2.13, gives wrong bfloat16 gradients for volumes two voxels deep.)
     """
     pad: list[int] = []
     for n, m in zip(reversed(image.shape[2:]), reversed(multiple), strict=True):
@@ -170,20 +161,14 @@ BACKBONES: dict[str, Callable[[int, int], nn.Module]] = {
     "unet": _builder(),
     "resunet": _builder(block=ResidualBlock),
 }
-"""Builders by name, as in ``BACKBONES[name](ndim, width)``. Any module with the same shapes
-can stand in their place."""
+"""Builders by name, as in ``BACKBONES[name](ndim, width)``. Any module with the same shapes will do as well."""
 
 
 def build(backbone: str | nn.Module, ndim: int, width: int) -> nn.Module:
-    """A backbone by name, or the given module as it is.
-
-    Raises:
-        ValueError: No backbone of that name.
-    """
+    """A backbone by name, or the given module as it is."""
     if isinstance(backbone, nn.Module):
         return backbone
     if backbone not in BACKBONES:
-        raise ValueError(
-            f"no backbone is called {backbone!r}: choose one of {', '.join(BACKBONES)}, or pass an nn.Module."
-        )
+        known = ", ".join(BACKBONES)
+        raise ValueError(f"no backbone is called {backbone!r}: choose one of {known}, or pass an nn.Module.")
     return BACKBONES[backbone](ndim, width)

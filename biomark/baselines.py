@@ -60,15 +60,12 @@ class DirectRegressor(Model):
         self.register_buffer("voxel", torch.zeros(()))
 
     def forward(self, images_hu: Tensor, weights: Tensor | None = None) -> Localization:
-        """Predict.
+        """Predict values ``(N,)``, float32, not negative; there is no map.
 
         Args:
             images_hu: Hounsfield units, ``(N, 1, *S)``.
             weights: From ``task.weigh``, ``(N, *S)``: only the largest of each case is read, and that where all
                 candidates of a case weigh the same. Without, voxels are taken to be of the training set's size.
-
-        Returns:
-            Values ``(N,)``, float32, not negative. There is no map.
         """
         image = pad_to_multiple(self.normalised(images_hu), self.encoder.multiple)
         features = self.encoder(image)[-1].flatten(2)
@@ -146,9 +143,9 @@ class Segmenter(Localizer):
 
     own_loss = MaskLoss()
 
-    def aggregate(self, map: Tensor, weights: Tensor) -> Tensor:
+    def aggregate(self, maps: Tensor, weights: Tensor) -> Tensor:
         """The values of the masks that the maps become at one half."""
-        return aggregate(map > 0.5, weights)
+        return aggregate(maps > 0.5, weights)
 
 
 @dataclass(frozen=True)
@@ -200,22 +197,11 @@ class SizeConstrained(Localizer):
                 "value: take a Localizer or a Segmenter."
             )
 
-    def aggregate(self, map: Tensor, weights: Tensor) -> Tensor:
-        """The map's area in cm2 over all pixels of the image."""
-        return aggregate(map, everywhere(weights))
+    def aggregate(self, maps: Tensor, weights: Tensor) -> Tensor:
+        """The map's area in cm2 over all pixels of the image, candidate or not; 0 in a case without a candidate."""
+        # The weights of an area are the pixel's area at candidates and 0 elsewhere.
+        return aggregate(maps, weights.amax((1, 2), keepdim=True).expand_as(weights))
 
     def max_value(self, weights: NDArray) -> float:
         """The area of a map of ones: the whole image."""
         return float(weights.max() * weights.size)
-
-
-def everywhere(weights: Tensor) -> Tensor:
-    """The area of a pixel at every pixel, candidate or not.
-
-    The weights of an area are the pixel's area at candidates and 0 elsewhere, so that their maximum over a case is
-    that area. A case without a single candidate stays at 0: its area is 0 whatever its map.
-
-    Args:
-        weights: From the ``weigh`` of a task that measures an area, ``(N, H, W)``.
-    """
-    return weights.amax((1, 2), keepdim=True).expand_as(weights)

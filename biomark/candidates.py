@@ -29,61 +29,32 @@ def window(image_hu: NDArray, window_hu: tuple[float, float]) -> NDArray[np.bool
     Args:
         image_hu: Hounsfield units, any shape.
         window_hu: Lowest and highest value that count.
-
-    Returns:
-        Boolean array of the same shape.
     """
     low, high = window_hu
     return (image_hu >= low) & (image_hu <= high)
 
 
-def small_components(
-    mask: NDArray, spacing_mm: Sequence[float], largest_mm3: float = LARGEST_CALCIUM_MM3
-) -> NDArray[np.bool_]:
-    """The parts of a mask that are no larger than a volume: bones drop out, plaques stay.
+def calcium(image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.bool_]:
+    """Voxels of at least :data:`CALCIUM_HU` in parts no larger than :data:`LARGEST_CALCIUM_MM3`: bones drop out.
 
     Parts hang together where voxels share a face: bones do so along all their length, while a plaque is not joined to
-    a bone by a corner.
-
-    Args:
-        mask: Boolean, (D, H, W).
-        spacing_mm: (dz, dy, dx).
-        largest_mm3: Volume of the largest part that stays.
-
-    Returns:
-        Boolean array of the same shape.
-    """
-    labels, _ = ndimage.label(mask)
-    # Volumes are products of rounded spacings: exactly the largest one must count.
-    most = np.floor(largest_mm3 / np.prod(np.asarray(spacing_mm, float)) * (1 + 1e-9))
-    small = np.bincount(labels.ravel()) <= most
-    small[0] = False
-    return small[labels]
-
-
-def calcium(image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.bool_]:
-    """Voxels of at least :data:`CALCIUM_HU` in parts no larger than :data:`LARGEST_CALCIUM_MM3`.
-
-    Without the second rule spine and ribs are candidates with a hundred times the weight of the calcium, and a network
-    can write any score into them with tiny map values. The rule has a price: very heavy calcium in one piece, and
-    calcium that touches a bone, cannot be found.
+    a bone by a corner. With the bones, a hundred times the weight of the calcium, a network could write any score in
+    tiny map values. The price: very heavy calcium in one piece, or touching a bone, cannot be found.
 
     Args:
         image_hu: Hounsfield units, (D, H, W).
         spacing_mm: (dz, dy, dx).
-
-    Returns:
-        Boolean array of the same shape.
     """
-    return small_components(np.asarray(image_hu) >= CALCIUM_HU, spacing_mm)
+    labels, _ = ndimage.label(np.asarray(image_hu) >= CALCIUM_HU)
+    # Volumes are products of rounded spacings: exactly the largest one must count.
+    largest = np.floor(LARGEST_CALCIUM_MM3 / np.prod(np.asarray(spacing_mm, float)) * (1 + 1e-9))
+    small = np.bincount(labels.ravel()) <= largest
+    small[0] = False
+    return small[labels]
 
 
 def body(
-    image_hu: NDArray,
-    spacing_mm: Sequence[float],
-    *,
-    thinnest_mm: float = 5.0,
-    smallest_share: float = 0.1,
+    image_hu: NDArray, spacing_mm: Sequence[float], *, thinnest_mm: float = 5.0, smallest_share: float = 0.1
 ) -> NDArray[np.bool_]:
     """The patient without table, clothes and the air around: lungs are inside; arms stay unless they are small pieces.
 

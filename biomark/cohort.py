@@ -92,9 +92,7 @@ class Cohort:
                 raise ValueError(f"case {name!r} has a voxel spacing that is no length: give millimetres above 0.")
         for name, value in zip(self.ids, self.values, strict=True):
             if not (np.isfinite(value) and value >= 0):
-                raise ValueError(
-                    f"case {name!r} has the value {value:g}, and a sum of weights is 0 or more: leave it out."
-                )
+                raise ValueError(f"case {name!r} has the value {value:g}, and no sum of weights is that: leave it out.")
 
     def __len__(self) -> int:
         return len(self.values)
@@ -144,7 +142,7 @@ class Cohort:
 
         Args:
             fraction: Share of the cases in the first part, above 0 and below 1; with groups, as nearly as they allow.
-            seed: Same seed, same split.
+            seed: Of the split.
 
         Raises:
             ValueError: One part would be empty, or a case has no group where others have.
@@ -168,9 +166,7 @@ class Cohort:
         return self[in_first], self[~in_first]
 
     def within(self, regions: NDArray[np.bool_]) -> Cohort:
-        """The same cases with the candidates narrowed to a region of each, such as an organ that another tool drew.
-
-        Values and masks stay: a region must hold what the number counts.
+        """The same cases with the candidates narrowed to a region of each, such as an organ; values and masks stay.
 
         Args:
             regions: Booleans or labels from 0, ``(N, *S)``; what is above 0 is inside.
@@ -185,8 +181,7 @@ class Cohort:
     def save(self, path: str | os.PathLike) -> None:
         """Write the cases as one safetensors file: to train where the scans are not, such as in Colab.
 
-        It holds all that training and evaluation read, ids and the table ``about`` included, with groups as the sheet
-        names them; not the scans, nor what was set aside. A cohort on disk is read into memory for it.
+        It holds all that training and evaluation read, ids and the table ``about`` included; not what was set aside.
 
         Args:
             path: File to write, whole or not at all.
@@ -219,11 +214,7 @@ class Cohort:
 
 
 def refuse_broken(cases: Iterable[Case]) -> None:
-    """Name the first case with voxels that are no numbers. It reads every voxel: for when a result is no number.
-
-    Raises:
-        ValueError: There is one.
-    """
+    """Name the first case with voxels that are no numbers. It reads every voxel: for when a result is no number."""
     for case in cases:
         for what, voxels in (("image", case.image), ("weights", case.weights)):
             if not np.isfinite(voxels).all():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Self
 
 import numpy as np
@@ -20,8 +19,7 @@ from biomark.losses import aggregate, prior_logit
 from biomark.machine import devices, tensor_files
 from biomark.machine.layout import channels_last
 from biomark.machine.windows import blended
-from biomark.tasks import TASKS, Task, task_of
-from biomark.version import __version__
+from biomark.tasks import TASKS, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +44,11 @@ class Model(nn.Module):
     own_loss: Any = None
     """What it is trained by where :func:`biomark.fit` gets no loss; None takes that of the task's settings."""
 
-    _kinds: dict[str, type[Model]] = {}
+    kinds: dict[str, type[Model]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        Model._kinds[cls.__name__] = cls  # for load
+        Model.kinds[cls.__name__] = cls
 
     def __init__(
         self,
@@ -103,11 +101,20 @@ class Model(nn.Module):
             "width": self.width,
             "kind": type(self).__name__,
             "rules": self.task.rules(),
-            "settings": _settings(self),
+            "settings": self.own_settings(),
         }
         # Copied, because the format does not know that two names may share their values.
         weights = {name: v.clone(memory_format=torch.contiguous_format) for name, v in self.state_dict().items()}
         tensor_files.write(path, weights, header)
+
+    def own_settings(self) -> dict[str, str]:
+        """Plain attributes of a class or backbone that biomark does not build by itself, by their place."""
+        own = [] if type(self).__module__.startswith(__package__ + ".") else [("", self)]
+        if self.backbone_name not in BACKBONES:
+            own += [(f"{name}.", part) for name, part in self.named_modules() if name]
+        found = [(place, key, value) for place, part in own for key, value in vars(part).items() if key[0] != "_"]
+        plain, skipped = (bool, int, float, str, tuple, list, type(None)), ("training", "prior")
+        return {place + key: repr(v) for place, key, v in found if isinstance(v, plain) and key not in skipped}
 
     def restore(self, state: Mapping[str, Tensor]) -> Self:
         """Take weights that were saved. A trained model then predicts the same bits as before."""
@@ -143,22 +150,20 @@ class Localizer(Model):
         Returns:
             Values ``(N,)`` and maps ``(N, *S)``, float32. A value is exactly the weighted sum of its map.
         """
-        map = torch.sigmoid(self.logits(images_hu))
-        return Localization(self.aggregate(map, weights), map)
+        maps = torch.sigmoid(self.logits(images_hu))
+        return Localization(self.aggregate(maps, weights), maps)
 
     def logits(self, images_hu: Tensor) -> Tensor:
         """The map before its sigmoid, float32: ``(N, 1, *S) -> (N, *S)``."""
         found = self.backbone(self.normalised(images_hu))
         if found.shape != images_hu.shape:
-            raise ValueError(
-                f"the backbone gives {tuple(found.shape)} for images {tuple(images_hu.shape)}: one logit a voxel is "
-                "needed."
-            )
+            shapes = f"{tuple(found.shape)} for images {tuple(images_hu.shape)}"
+            raise ValueError(f"the backbone gives {shapes}: one logit a voxel is needed.")
         return found[:, 0].float() + self.bias
 
-    def aggregate(self, map: Tensor, weights: Tensor) -> Tensor:
+    def aggregate(self, maps: Tensor, weights: Tensor) -> Tensor:
         """The values ``(N,)`` of maps ``(N, *S)``: here the weighted sum. A rival may measure otherwise."""
-        return aggregate(map, weights)
+        return aggregate(maps, weights)
 
     def prepare(self, cohort: Cohort) -> None:
         """Take from the training numbers what the network starts with: the prior, the typical value and the spacing.
@@ -209,100 +214,16 @@ class Localizer(Model):
         training = self.training
         self.eval()
         try:
-            map = blended(
+            membership = blended(
                 lambda part: self(part.to(device), torch.zeros_like(part[:, 0], device=device)).map, image, window
             )
         finally:
             self.train(training)
-        map = onto(map[0].cpu().numpy(), zoom, case.image.shape)
-        value = self.aggregate(tensor(map)[None], tensor(case.weights)[None]).item()
+        membership = onto(membership[0].cpu().numpy(), zoom, case.image.shape)
+        value = self.aggregate(tensor(membership)[None], tensor(case.weights)[None]).item()
         if not np.isfinite(value):
             refuse_broken([case])
-        return Localization(value, map)
-
-
-def load(path: str | os.PathLike, *, task: Task | None = None, backbone: nn.Module | None = None) -> Model:
-    """Read what :meth:`Model.save` wrote, of whatever class. Nothing in the file is executed.
-
-    Args:
-        path: The file.
-        task: The task that it was trained for, where it is not one of ``TASKS``.
-        backbone: A module of the saved shapes, where the backbone was not one of ``BACKBONES``.
-
-    Raises:
-        ValueError: The file is no model, was made by another version or for other rules, needs a class, task or
-            backbone that is not given, or is of a class or backbone of your own that was built with other settings.
-        FileNotFoundError: There is no such file.
-    """
-    about, state = tensor_files.read(path, "model")
-    kind = Model._kinds.get(about.get("kind"))
-    if kind is None:
-        raise ValueError(f"{path} is of class {about.get('kind')!r}, which is not defined here: define it, then load.")
-    if backbone is None and about["backbone"] not in BACKBONES:
-        raise ValueError(
-            f"{path} was trained with a backbone of its own, {about['backbone']}: pass such a module as backbone=."
-        )
-    task = task_of(path, about, task)
-    advice = "build it yourself and give its restore what safetensors.torch.load_file reads"
-    try:
-        model = kind(task, backbone or about["backbone"], about["width"])
-    except TypeError as error:
-        raise ValueError(
-            f"a {kind.__name__} is not built from task, backbone and width ({error}): {advice}."
-        ) from error
-    here = _settings(model)
-    for name, was in about.get("settings", {}).items():
-        if here.get(name, was) != was:
-            raise ValueError(
-                f"{path} was saved with {name} = {was}, and a {kind.__name__} built from task, backbone and width has "
-                f"{here[name]}: {advice}."
-            )
-    try:
-        return model.restore(state)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{path} does not fit the {about['backbone']} of biomark {__version__} or the module given: read it with "
-            "the biomark that wrote it, or train again."
-        ) from error
-
-
-@torch.no_grad()
-def predict(
-    model: nn.Module, cohort: Cohort, batch_size: int = 32, *, maps: bool = True
-) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
-    """Values ``(N,)`` and maps ``(N, *S)`` of a cohort; no maps from a model that has none, or when not asked for.
-
-    Args:
-        model: A localizer or a rival, or a module of your own that gives a :class:`Localization`.
-        cohort: The cases, each looked at on its own grid, as in training; of quite other spacings ask
-            :meth:`Localizer.locate`.
-        batch_size: Cases at a time.
-        maps: Whether maps are wanted.
-
-    Raises:
-        ValueError: The cohort has no cases, is of another task, or holds voxels that are no numbers.
-    """
-    refuse_other_task(model, cohort)
-    if not len(cohort):
-        raise ValueError("a cohort without cases gives nothing to predict: see what selected them.")
-    # A rule in the form of a module has neither.
-    device = next(chain(model.parameters(), model.buffers()), torch.empty(0)).device
-    training, values, kept = model.training, [], []
-    model.eval()
-    try:
-        for start in range(0, len(cohort), batch_size):
-            rows = slice(start, start + batch_size)
-            images, weights = (tensor(a[rows]).to(device) for a in (cohort.images, cohort.weights))
-            out = model(images[:, None], weights)
-            values.append(out.value.cpu().double().numpy())
-            if maps and out.map is not None:
-                kept.append(out.map.cpu().numpy())
-    finally:
-        model.train(training)
-    found = np.concatenate(values)
-    if not np.isfinite(found).all():
-        refuse_broken(cohort)
-    return found, np.concatenate(kept) if kept else None
+        return Localization(value, membership)
 
 
 def tensor(array: NDArray) -> Tensor:
@@ -311,26 +232,7 @@ def tensor(array: NDArray) -> Tensor:
 
 
 def refuse_other_task(model: nn.Module, cohort: Cohort) -> None:
-    """Stop before a model reads the cases of another task; a module that knows no task may read any.
-
-    Raises:
-        ValueError: They are of two tasks.
-    """
+    """Stop before a model reads the cases of another task; a module that knows no task may read any."""
     task = getattr(model, "task", cohort.task)
     if task.key != cohort.task.key:
         raise ValueError(f"the model measures {task.key!r} and the cohort {cohort.task.key!r}: give one task.")
-
-
-def _settings(model: Model) -> dict[str, str]:
-    """Plain attributes of a class or backbone that biomark does not build by itself, by their place in the model."""
-    ours = type(model).__module__.startswith(__package__ + ".")
-    own = [("", model)] if not ours else []
-    if model.backbone_name not in BACKBONES:
-        own += [(f"{name}.", part) for name, part in model.named_modules() if name]
-    plain = (bool, int, float, str, tuple, list, type(None))
-    return {
-        place + key: repr(value)
-        for place, part in own
-        for key, value in vars(part).items()
-        if isinstance(value, plain) and key not in ("training", "prior") and not key.startswith("_")
-    }

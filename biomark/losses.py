@@ -9,36 +9,34 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def aggregate(map: Tensor, weights: Tensor) -> Tensor:
+def aggregate(maps: Tensor, weights: Tensor) -> Tensor:
     """The value that a map stands for: the weighted sum over voxels.
 
     Args:
-        map: Membership of each voxel in [0, 1], ``(N, *S)``.
+        maps: Membership of each voxel in [0, 1], ``(N, *S)``.
         weights: What each voxel would add, in the biomarker's unit, ``(N, *S)``.
 
     Returns:
         Values ``(N,)``, summed in float32: half precision would lose the last digits or overflow.
     """
-    if map.shape != weights.shape:
-        raise ValueError(f"map {tuple(map.shape)} and weights {tuple(weights.shape)} must have one shape.")
-    return (map.float() * weights.float()).flatten(1).sum(1)
+    if maps.shape != weights.shape:
+        raise ValueError(f"maps {tuple(maps.shape)} and weights {tuple(weights.shape)} must have one shape.")
+    return (maps.float() * weights.float()).flatten(1).sum(1)
 
 
 @dataclass(frozen=True)
 class SumLoss:
     """What training minimises when only numbers are known: the distance from sum to number, and three terms on the map.
 
-    A loss is anything called like this one, for :func:`biomark.fit`. To add a term here, write one function of the map
-    and one field with its weight.
+    For :func:`biomark.fit` a loss is anything called like this one. A new term is one function and one field here.
 
     Attributes:
         scale: Where sums and numbers are compared: ``"linear"``, ``"squared"``, ``"sqrt"``, ``"log"``, or several
             joined by ``+``, as in ``"linear+log"`` for a biomarker from 0 to thousands (:func:`value_loss`).
         binarity: Weight of :func:`binarity`, which grows from 0 at the start: first find the place, then decide.
-        edges: Weight of :func:`edges`, reached half way. The first sixth of training goes without it: an outline that
-            costs from the start freezes the first guess.
-        shares: Weight of :func:`shares`, for a cohort in which all candidates together already tell the number. It
-            compares the cases of a batch; give it eight or more.
+        edges: Weight of :func:`edges`, from the first sixth on, reached half way: earlier it freezes the first guess.
+        shares: Weight of :func:`shares`, where all candidates together already tell the number. It compares the cases
+            of a batch; give it eight or more.
 
     Raises:
         ValueError: There is no such scale.
@@ -55,8 +53,7 @@ class SumLoss:
                 raise ValueError(f"values cannot be compared on a scale {name!r}: choose from {', '.join(SCALES)}.")
 
     @property
-    def compares_cases(self) -> bool:
-        """Whether it needs two cases or more at a time."""
+    def compares_cases(self) -> bool:  # and so needs two or more at a time
         return self.shares > 0
 
     def __call__(
@@ -85,12 +82,12 @@ class SumLoss:
 
 
 SOFTENING = 0.02
-"""Values well below a fiftieth of the typical one count as alike on the scales ``"sqrt"`` and ``"log"`` of
-:func:`value_loss`; without it, the step from 0 to the smallest lesion would outweigh all others. Ours."""
+"""Values well below a fiftieth of the typical one count as alike on the scales ``"sqrt"`` and ``"log"``; else the step
+from 0 to the smallest lesion would outweigh all others. Ours."""
 
 FAR = 5.0
-"""Difference, in typical values, beyond which ``"squared"`` of :func:`value_loss` goes on as a straight line; one giant
-tumour must not outweigh all other images of a batch. Ours."""
+"""Difference, in typical values, beyond which ``"squared"`` goes on as a straight line; one giant tumour must not
+outweigh all other images of a batch. Ours."""
 
 _ON_SCALE = {
     "linear": lambda value: value,
@@ -124,56 +121,54 @@ def value_loss(predicted: Tensor, known: Tensor, typical: Tensor | float, scale:
     return total
 
 
-def binarity(map: Tensor, weights: Tensor, typical: Tensor | float) -> Tensor:
+def binarity(maps: Tensor, weights: Tensor, typical: Tensor | float) -> Tensor:
     """How much candidate weight is left undecided, in units of ``typical``: the mean over cases of sum w m (1 - m).
 
     A number fixes only the total, so a faint map spread over all candidates can carry a part of it. This term is 0 for
     a map of zeros and ones. Our addition.
 
     Args:
-        map: ``(N, *S)`` in [0, 1].
+        maps: ``(N, *S)`` in [0, 1].
         weights: ``(N, *S)``.
         typical: A typical value of the biomarker.
     """
-    return aggregate(map * (1 - map), weights).mean() / typical
+    return aggregate(maps * (1 - maps), weights).mean() / typical
 
 
 ALIKE_HU = 40.0
-"""Difference in HU at which two neighbours stop counting as alike in :func:`edges`, above the noise between two
-pixels (10 to 25 HU in the scans that this book looked at), far below the step from fat to muscle (150 HU)."""
+"""Difference at which two neighbours stop counting as alike in :func:`edges`: above the noise between two pixels (10 to
+25 HU in the scans that this book looked at), far below the step from fat to muscle (150 HU). Ours."""
 
 
-def edges(map: Tensor, weights: Tensor, images_hu: Tensor, typical: Tensor | float) -> Tensor:
+def edges(maps: Tensor, weights: Tensor, images_hu: Tensor, typical: Tensor | float) -> Tensor:
     """How long the map's outline is where nothing is to be seen, by area in units of ``typical``.
 
     It is the mean over cases of ``sum min(w_p, w_q) exp(-(h_p - h_q)^2 / 2 s^2) abs(m_p - m_q)`` over neighbouring
-    voxels p and q, with h in HU and s = :data:`ALIKE_HU`: of an area, that of a band one pixel wide along the outline.
-    An outline through like tissue costs something, one along a step in HU next to nothing: the contrast-sensitive
-    Potts energy of graph cuts (Boykov and Jolly 2001), relaxed as by Tang et al. 2018. Our addition.
+    voxels p and q, with h in HU and s = :data:`ALIKE_HU`: the contrast-sensitive Potts energy of graph cuts (Boykov and
+    Jolly 2001), relaxed as by Tang et al. 2018. Our addition.
 
     Args:
-        map: ``(N, *S)`` in [0, 1].
+        maps: ``(N, *S)`` in [0, 1].
         weights: ``(N, *S)``.
         images_hu: Hounsfield units, ``(N, *S)``.
         typical: A typical value of the biomarker.
     """
-    total = torch.zeros((), device=map.device)
-    for axis in range(1, map.ndim):
-        n = map.shape[axis] - 1
+    total = torch.zeros((), device=maps.device)
+    for axis in range(1, maps.ndim):
+        n = maps.shape[axis] - 1
         (m, w, h), (m_next, w_next, h_next) = (
-            [a.narrow(axis, start, n) for a in (map, weights, images_hu)] for start in (0, 1)
+            [a.narrow(axis, start, n) for a in (maps, weights, images_hu)] for start in (0, 1)
         )
         alike = torch.minimum(w, w_next) * torch.exp(-((h - h_next) / ALIKE_HU).square() / 2)
         total = total + (alike * (m - m_next).abs()).sum()
-    return total / len(map) / typical
+    return total / len(maps) / typical
 
 
 def shares(predicted: Tensor, known: Tensor, weights: Tensor) -> Tensor:
     """How badly the map's share of the candidates goes with the known share: 1 - Pearson's r over the cases of a batch.
 
-    Where the tissue beside grows with the target, a map that gives every candidate the same small value has nearly the
-    right sum in every patient. But it takes the *same share* of everybody's candidates, and that earns nothing here.
-    Our addition.
+    Where the tissue beside grows with the target, the same small value everywhere has nearly the right sum in every
+    patient. But it takes the *same share* of everybody's candidates, which earns nothing here. Our addition.
 
     Args:
         predicted: Values, ``(N,)``.
@@ -191,15 +186,12 @@ def shares(predicted: Tensor, known: Tensor, weights: Tensor) -> Tensor:
 def prior_logit(values: Tensor, weights: Tensor) -> Tensor:
     """The bias from which training starts: the logit of the share of candidate weight that belongs, over all cases.
 
-    With it the first, uniform map already sums to the right total. From a zero bias (a map of one half) the network
-    first spends its time on size, often by a uniformly small map that it never leaves.
+    With it the first, uniform map already sums to the right total. From a map of one half the network first spends its
+    time on size, often by a uniformly small map that it never leaves.
 
     Args:
         values: Known values, ``(N,)``.
         weights: ``(N, *S)``, or their sum in each case, ``(N,)``.
-
-    Raises:
-        ValueError: No case has a candidate.
     """
     total = weights.double().sum()
     if total <= 0:

@@ -28,8 +28,7 @@ def area_cm2(image_hu: NDArray, spacing_mm: Sequence[float]) -> np.float32:
 def agatston_dz3(image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.float32]:
     """What a voxel adds to the Agatston score, by the rules ``dz3`` of :mod:`biomark.agatston`.
 
-    Its area in mm2, times the density factor (1 to 4) of the lesion in its slice that it is a part of, times the
-    distance between slices over 3 mm; 0 in lesions of less than 1 mm2.
+    Its area in mm2, times the density factor (1 to 4) of its lesion, times the distance of slices over 3 mm.
     """
     return agatston.weights(image_hu, spacing_mm, "dz3")
 
@@ -73,10 +72,9 @@ class Task:
         negligible: What is below this counts as nothing where cases are put into groups; a sum of map values is never
             exactly 0.
         lesions: Whether the region is a number of separate lesions, which evaluation counts one by one.
-        mirrored: Whether training may show the mirror image of a patient as if it were another; not where an organ
-            lies on one side.
-        plausible: Lowest and highest value that a patient can have. A value in a spreadsheet that lies outside is taken
-            for a slip, such as mm2 for cm2; the range must therefore be generous.
+        mirrored: Whether a mirror image may stand for another patient; not where an organ lies on one side.
+        plausible: Lowest and highest value that a patient can have, generously: a value in a spreadsheet that lies
+            outside is taken for a slip, such as mm2 for cm2.
         settings: How its models are built and trained by default.
     """
 
@@ -96,28 +94,14 @@ class Task:
     settings: Settings = Settings()
 
     def __post_init__(self) -> None:
+        of_volumes = f"task {self.key!r} is of volumes, and the default"
         if self.ndim == 3 and self.voxel_weight is area_cm2:
-            raise ValueError(
-                f"task {self.key!r} is of volumes, and the default weight is an area: give a voxel_weight."
-            )
+            raise ValueError(f"{of_volumes} weight is an area: give a voxel_weight.")
         if self.ndim == 3 and self.region is candidates.body:
-            raise ValueError(
-                f"task {self.key!r} is of volumes, and the default region, the body, is found in slices: give a region."
-            )
+            raise ValueError(f"{of_volumes} region, the body, is found in slices: give a region.")
 
     def candidates(self, image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.bool_]:
-        """Voxels that could belong: those that would add something.
-
-        Args:
-            image_hu: Hounsfield units, shape ``S``.
-            spacing_mm: Voxel spacing in the order of the array's axes.
-
-        Returns:
-            Boolean array of shape ``S``.
-
-        Raises:
-            ValueError: The image or spacing does not fit the task.
-        """
+        """Voxels that could belong, those that :meth:`weigh` something: boolean, shape ``S``."""
         return self.weigh(image_hu, spacing_mm) > 0
 
     def weigh(self, image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.float32]:
@@ -131,23 +115,19 @@ class Task:
             float32 array of shape ``S``.
 
         Raises:
-            ValueError: The image or spacing does not fit the task, or a rule of its own answers what no rule may.
+            ValueError: Image or spacing do not fit the task, or a rule of its own answers what no rule may.
 
         >>> body_hu = np.full((40, 40), -1000.0)
-        >>> body_hu[10:30, 10:30] = 50  # muscle, in air
+        >>> body_hu[10:30, 10:30] = 50  # muscle, in air; a pixel of 5 x 5 mm is 0.25 cm2
         >>> weights = TASKS["pma"].weigh(body_hu, (5.0, 5.0))
-        >>> weights[0, 0], weights[20, 20]  # a pixel of 5 x 5 mm is 0.25 cm2
-        (np.float32(0.0), np.float32(0.25))
-        >>> float(weights.sum())
-        100.0
+        >>> float(weights[20, 20]), float(weights.sum())
+        (0.25, 100.0)
         """
         image_hu, spacing_mm = self._checked(image_hu, spacing_mm)
         region = np.asarray(self.region(image_hu, spacing_mm))
         if region.shape != image_hu.shape:
-            raise ValueError(
-                f"the region of task {self.key!r} has shape {region.shape} on an image of {image_hu.shape}: one answer "
-                "a voxel is needed."
-            )
+            shapes = f"{region.shape} on an image of {image_hu.shape}"
+            raise ValueError(f"the region of task {self.key!r} has shape {shapes}: one answer a voxel is needed.")
         # Labels of parts, 1 and 2 and so on, are all inside.
         inside = candidates.window(image_hu, self.hu_window) & (region > 0)
         weights = np.where(inside, self.voxel_weight(image_hu, spacing_mm), 0).astype(np.float32, copy=False)
@@ -164,25 +144,15 @@ class Task:
             spacing_mm: Voxel spacing in the order of the array's axes.
 
         Raises:
-            ValueError: The mask does not fit the image or holds probabilities, or image or spacing do not fit the task.
-
-        >>> body_hu = np.full((40, 40), -1000.0)
-        >>> body_hu[10:30, 10:30] = 50
-        >>> left_half = np.zeros((40, 40), bool)
-        >>> left_half[:, :20] = True
-        >>> TASKS["pma"].measure(body_hu, left_half, (5.0, 5.0))
-        50.0
+            ValueError: As :meth:`weigh`; or the mask does not fit the image, or holds probabilities.
         """
         if np.shape(mask) != np.shape(image_hu):
-            raise ValueError(
-                f"mask has shape {np.shape(mask)}, but the image has {np.shape(image_hu)}: give them one shape."
-            )
+            shapes = f"mask has shape {np.shape(mask)}, but the image has {np.shape(image_hu)}"
+            raise ValueError(f"{shapes}: give them one shape.")
         return float(np.sum(self.weigh(image_hu, spacing_mm), where=marked(mask, "the mask"), dtype=float))
 
     def group(self, values: ArrayLike) -> NDArray:
         """The number of each value's risk group, from 0; the upper bound of a group belongs to it.
-
-        What is below ``negligible`` counts as nothing.
 
         Raises:
             ValueError: A value is no number.
@@ -211,8 +181,7 @@ def task_of(path: object, header: Mapping[str, Any], given: Task | None = None) 
     Args:
         path: The file.
         header: What it says of itself: ``task``, a key, and ``rules``, as :meth:`Task.rules`.
-        given: The task, where it is not one of ``TASKS``. (Warns where its rules differ: a rule of one's own has
-            another fingerprint in another Python.)
+        given: The task, where it is not one of ``TASKS``. Warns of other rules: another Python knows a rule otherwise.
 
     Raises:
         ValueError: It is another task, unknown or of other rules, or the file is of an older version.

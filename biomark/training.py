@@ -6,6 +6,7 @@ import math
 import os
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,9 +40,8 @@ class History:
     def __str__(self) -> str:
         if not self.loss:
             return "nothing trained"
-        total = sum(self.seconds)
-        where = f"on {self.device} ({self.precision})"
-        return f"{len(self.loss)} epochs in {total:.0f} s {where}: loss {self.loss[0]:.3f} -> {self.loss[-1]:.3f}"
+        took = f"{len(self.loss)} epochs in {sum(self.seconds):.0f} s on {self.device} ({self.precision})"
+        return f"{took}: loss {self.loss[0]:.3f} -> {self.loss[-1]:.3f}"
 
 
 class _Objective(nn.Module):
@@ -73,28 +73,24 @@ def fit(
 ) -> History:
     """Train a model on the numbers of a cohort, by AdamW with a one-cycle learning rate.
 
-    What is None is taken from ``task.settings``. Every epoch sees every case once, in an order drawn from
-    ``(seed, epoch)``. A model that was trained before is trained on from where it is. A script that ``torchrun``
-    starts trains one model on all its processes; chapter 16 of the book says what that changes.
+    What is None is taken from ``task.settings``. A model that was trained before is trained on from where it is. A
+    script that ``torchrun`` starts trains one model on all its processes; chapter 16 says what that changes.
 
     Args:
         model: A :class:`~biomark.Localizer`, a rival, or a module ``(images_hu, weights) -> Localization`` of yours.
         cohort: Training cases. Masks are read only for a loss that says ``needs_masks``, as the segmenter's.
         loss: A :class:`~biomark.SumLoss`, or anything called like one.
-        epochs: Passes over the cohort.
+        epochs: Passes over the cohort, each in an order drawn from ``(seed, epoch)``.
         batch_size: Cases a step, over all processes.
-        accumulate: Parts in which a step's cases are taken, one after the other, their gradients added: less memory,
-            the same mean loss. What looks at several cases at once then sees a part at a time.
+        accumulate: Parts in which a step's cases are taken, one after the other: less memory, the same mean loss.
         lr: Highest learning rate.
         seed: Of the order of cases, mirroring and dropout. (Initial weights are made before: seed those yourself.)
         augment: Mirror each case left to right or not, at random, where the task allows it.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
-        precision: ``"auto"`` (bfloat16 where the hardware multiplies it fast, else float32), ``"32"``, ``"bf16"`` or
-            ``"16"``.
+        precision: ``"auto"`` (bfloat16 where the hardware multiplies it fast), ``"32"``, ``"bf16"`` or ``"16"``.
         progress: Show a bar.
-        checkpoint: File in which each finished epoch is kept. When it exists and belongs to the same call, training
-            goes on from there, to the same bits (on a CPU) as without the interruption; also on another number of
-            processes or of parts. Every process must be able to read it.
+        checkpoint: File in which each finished epoch is kept, for all processes to read. When it exists and belongs to
+            the same call, training goes on from there, to the same bits (on a CPU) as without the interruption.
 
     Returns:
         Loss and time by epoch. The model is left trained, in evaluation mode, on the device.
@@ -102,11 +98,16 @@ def fit(
     Raises:
         ValueError: An argument cannot be used, masks are needed and missing, or the checkpoint belongs to another run.
     """
-    loss, epochs, batch_size, lr = chosen(model, cohort, loss, epochs, batch_size, lr, accumulate)
+    loss, epochs, batch_size, lr = chosen(model, cohort, loss, epochs, batch_size, lr)
+    if min(epochs, batch_size, accumulate, len(cohort)) < 1:
+        given = f"{epochs}, {batch_size}, {accumulate} and {len(cohort)}"
+        raise ValueError(f"training needs epochs, batch_size, accumulate and cases >= 1, got {given}.")
     arrays, device = read_arrays(loss, cohort), devices.available(device)
     precision = devices.resolve_precision(precision, device)
     fabric = devices.start(device, precision)
-    _refuse_few_cases(loss, batch_size, accumulate, fabric.world_size)
+    if getattr(loss, "compares_cases", False) and batch_size < 2 * accumulate * fabric.world_size:
+        given = f"{batch_size} a step in {accumulate} parts on {fabric.world_size} processes"
+        raise ValueError(f"shares compares cases, and {given} are fewer than 2 at a time: take a larger batch_size.")
     began = (fingerprints.of_model(model), fingerprints.of_weights(model)) if checkpoint else ("", "")
     if hasattr(model, "prepare"):
         model.prepare(cohort)
@@ -115,9 +116,9 @@ def fit(
     history = History(device=devices.name(fabric.device), precision=precision)
     state = {"model": objective, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
     call = (epochs, batch_size, lr, seed, augment, precision, began[0])
-    kept = checkpoints.opened(
-        checkpoint, fabric, state, lambda: fingerprints.of_arrays(arrays, *call, *map(fingerprints.of_rule, (loss, cohort.task))), began[1], epochs
-    )
+    call += tuple(map(fingerprints.of_rule, (loss, cohort.task)))
+    mark = partial(fingerprints.of_arrays, arrays, *call)
+    kept = checkpoints.opened(checkpoint, fabric, state, mark, began[1], epochs)
     data, done = [on_device(array, fabric.device) for array in arrays], len(history.loss)
     quiet = not (progress and fabric.is_global_zero)
     bar = tqdm(total=last, initial=done * n_steps, disable=quiet, desc="training", unit="step")
@@ -173,25 +174,15 @@ def _set_up(fabric: Any, model: nn.Module, loss: Any, lr: float, steps: int) -> 
     return objective, optimizer, schedule
 
 
-def chosen(
-    model: nn.Module,
-    cohort: Cohort,
-    loss: Any,
-    epochs: int | None,
-    batch_size: int | None,
-    lr: float | None,
-    accumulate: int,
-) -> tuple[Any, int, int, float]:
+def chosen(model: nn.Module, cohort: Cohort, loss: Any, *numbers: float | None) -> tuple[Any, int, int, float]:
     """Loss, epochs, batch size and learning rate: as asked for, or the task's own."""
     refuse_other_task(model, cohort)
-    loss, usual = loss or getattr(model, "own_loss", None), cohort.task.settings
-    asked = {"loss": loss, "epochs": epochs, "batch_size": batch_size, "lr": lr}
-    loss, epochs, batch_size, lr = (getattr(usual, k) if v is None else v for k, v in asked.items())
+    usual = cohort.task.settings
+    loss = loss or getattr(model, "own_loss", None) or usual.loss
+    names = ("epochs", "batch_size", "lr")
+    epochs, batch_size, lr = (getattr(usual, k) if v is None else v for k, v in zip(names, numbers, strict=True))
     if epochs is None:
         raise ValueError(f"task {cohort.task.key!r} has no settings of its own: say how many epochs to train.")
-    if min(epochs, batch_size, accumulate, len(cohort)) < 1:
-        given = f"{epochs}, {batch_size}, {accumulate} and {len(cohort)}"
-        raise ValueError(f"training needs epochs, batch_size, accumulate and cases >= 1, got {given}.")
     return loss, epochs, batch_size, lr
 
 
@@ -203,12 +194,6 @@ def read_arrays(loss: Any, cohort: Cohort) -> list[NDArray | DiskArray]:
     if cohort.masks is None:
         raise ValueError(f"{type(loss).__name__} needs masks, and this cohort has none: give one with masks.")
     return [*arrays, cohort.masks]
-
-
-def _refuse_few_cases(loss: Any, batch_size: int, accumulate: int, processes: int) -> None:
-    if getattr(loss, "compares_cases", False) and batch_size < 2 * accumulate * processes:
-        given = f"{batch_size} a step in {accumulate} parts on {processes} processes"
-        raise ValueError(f"shares compares cases, and {given} are fewer than 2 at a time: take a larger batch_size.")
 
 
 def _refuse_infinite(model: nn.Module, cohort: Cohort, mean: float, epoch: int, lr: float) -> None:

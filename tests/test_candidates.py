@@ -66,14 +66,15 @@ def test_flips_and_air_change_nothing_for_calcium():
     np.testing.assert_array_equal(task.weigh(padded, case.spacing_mm), np.pad(w, pad))
 
 
-def test_small_components_stay_and_large_ones_go():
+def test_small_components_stay_and_large_ones_go(monkeypatch):
     """Parts of 6 and of 7 voxels of 2 mm3, the second over three slices; a voxel that touches by a corner is apart."""
     mask = np.zeros((3, 6, 9), bool)
     mask[1, 1:3, 1:4] = True
     mask[0, 4, 5:7] = mask[1, 4, 5:8] = mask[2, 4, 6:8] = True
     mask[2, 5, 8] = True
     for largest, kept in ((14.0, 14), (13.9, 7), (11.9, 1), (1.9, 0)):
-        found = candidates.small_components(mask, (2.0, 1.0, 1.0), largest)
+        monkeypatch.setattr(candidates, "LARGEST_CALCIUM_MM3", largest)
+        found = candidates.calcium(200 * mask, (2.0, 1.0, 1.0))
         assert found.sum() == kept
         assert not (found & ~mask).any()
 

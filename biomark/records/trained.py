@@ -1,4 +1,4 @@
-"""Nothing is trained twice: models kept by a fingerprint of all that decides them."""
+"""Trained models: read from their files, and nothing trained twice."""
 
 from __future__ import annotations
 
@@ -11,10 +11,60 @@ from typing import Any
 
 from torch import nn
 
+from biomark.backbones import BACKBONES
 from biomark.cohort import Cohort
+from biomark.localizer import Model
 from biomark.machine import devices, fingerprints, tensor_files
 from biomark.machine.files import atomic_write, runs_folder
+from biomark.tasks import Task, task_of
 from biomark.training import History, chosen, fit, read_arrays
+from biomark.version import __version__
+
+
+def load(path: str | os.PathLike, *, task: Task | None = None, backbone: nn.Module | None = None) -> Model:
+    """Read what :meth:`Model.save` wrote, of whatever class. Nothing in the file is executed.
+
+    Args:
+        path: The file.
+        task: The task that it was trained for, where it is not one of ``TASKS``.
+        backbone: A module of the saved shapes, where the backbone was not one of ``BACKBONES``.
+
+    Raises:
+        ValueError: The file is no model, was made by another version or for other rules, needs a class, task or
+            backbone that is not given, or is of a class or backbone of your own that was built with other settings.
+        FileNotFoundError: There is no such file.
+    """
+    about, state = tensor_files.read(path, "model")
+    kind = Model.kinds.get(about.get("kind"))
+    if kind is None:
+        raise ValueError(f"{path} is of class {about.get('kind')!r}, which is not defined here: define it, then load.")
+    if backbone is None and about["backbone"] not in BACKBONES:
+        raise ValueError(
+            f"{path} was trained with a backbone of its own, {about['backbone']}: pass such a module as backbone=."
+        )
+    task = task_of(path, about, task)
+    advice = "build it yourself and give its restore what safetensors.torch.load_file reads"
+    try:
+        model = kind(task, backbone or about["backbone"], about["width"])
+    except TypeError as error:
+        raise ValueError(
+            f"a {kind.__name__} is not built from task, backbone and width ({error}): {advice}."
+        ) from error
+    here = model.own_settings()
+    for name, was in about.get("settings", {}).items():
+        if here.get(name, was) != was:
+            raise ValueError(
+                f"{path} was saved with {name} = {was}, and a {kind.__name__} built from task, backbone and width has "
+                f"{here[name]}: {advice}."
+            )
+    try:
+        return model.restore(state)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} does not fit the {about['backbone']} of biomark {__version__} or the module given: read it with "
+            "the biomark that wrote it, or train again."
+        ) from error
+
 
 _DEFAULTS = {name: p.default for name, p in signature(fit).parameters.items() if p.default is not p.empty}
 
@@ -36,14 +86,12 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
     if not (hasattr(model, "save") and hasattr(model, "restore")):
         raise ValueError(f"a {type(model).__name__} has no save and restore, as a biomark model has: train it by fit.")
     asked = (settings.get(name) for name in ("loss", "epochs", "batch_size", "lr"))
-    loss, *numbers = chosen(model, cohort, *asked, settings.get("accumulate", 1))
+    loss, *numbers = chosen(model, cohort, *asked)
     meant = _DEFAULTS | settings | dict.fromkeys(("progress", "loss", "epochs", "batch_size", "lr"))
     # The printed model tells apart networks of like weights, such as two dilations.
     parts = [fingerprints.of_code(*fingerprints.METHOD), repr(model), *map(fingerprints.of_rule, (loss, cohort.task))]
     parts += [fingerprints.of_model(model), fingerprints.of_weights(model)]
-    parts += [
-        fingerprints.of_arrays(read_arrays(loss, cohort), numbers, sorted(meant.items()))
-    ]
+    parts += [fingerprints.of_arrays(read_arrays(loss, cohort), numbers, sorted(meant.items()))]
     place = (
         Path(folder or runs_folder()).expanduser()
         / "trained"
