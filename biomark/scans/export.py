@@ -1,10 +1,11 @@
-"""Write what was found in a scan as NIfTI, and Hounsfield units as a DICOM series."""
+"""Write maps and masks over a scan as NIfTI, and Hounsfield units as a DICOM series."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -16,6 +17,18 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from biomark.machine.files import atomic_write
 from biomark.scans.scan import Scan
 
+# The entries that are the same for every volume, with all that the standard wants of a CT image.
+_COMMON = {
+    "SOPClassUID": CTImageStorage,
+    **{"Modality": "CT", "Manufacturer": "biomark", "ImageType": ["DERIVED", "PRIMARY", "AXIAL"], "KVP": "120"},
+    **{"PatientName": "PHANTOM", "PatientID": "PHANTOM", "PatientPosition": "HFS"},
+    **dict.fromkeys(("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID", "AccessionNumber"), ""),
+    **dict.fromkeys(("ReferringPhysicianName", "PositionReferenceIndicator"), ""),
+    **{"SeriesNumber": 1, "AcquisitionNumber": 1, "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]},
+    **{"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "RescaleType": "HU"},
+    **{"BitsAllocated": 16, "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 1},
+}
+
 
 def write_nifti(path: str | Path, volume: ArrayLike, scan: Scan) -> Path:
     """Write a map or a mask that lies on a scan's voxels, in the order and place of the file that the scan came from.
@@ -24,8 +37,8 @@ def write_nifti(path: str | Path, volume: ArrayLike, scan: Scan) -> Path:
     slices. Nothing of the scan but its place is written.
 
     Args:
-        path: A `.nii` or `.nii.gz` file to write, whole or not at all.
-        volume: Shape of ``scan.hu``. What is boolean is written as 8-bit whole numbers, all else as 32-bit floats.
+        path: A `.nii` or `.nii.gz` file, written atomically.
+        volume: Shape of ``scan.hu``. Boolean arrays are written as 8-bit integers, all others as 32-bit floats.
         scan: The scan.
 
     Returns:
@@ -57,13 +70,13 @@ def write_dicom(
     origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
     thickness_mm: float | None = None,
 ) -> Path:
-    """Write a volume as an uncompressed CT series, one file a slice, for `read` and any other DICOM reader.
+    """Write a volume as an uncompressed CT series of the patient 'PHANTOM', one file a slice.
 
     Stored values are 16-bit integers, so a value is kept to half a `slope`: 0.5 HU by default. The same
-    arguments give the same files, byte for byte. The patient is 'PHANTOM'.
+    arguments give the same files, byte for byte.
 
     Args:
-        folder: Folder to write to, whole or not at all; made if missing, and empty if not.
+        folder: Folder to write to, atomically; made if missing, and must be empty.
         hu: Hounsfield units, shape (D, H, W), in the orientation of `Scan.hu`; (H, W) is one slice.
         spacing_mm: Spacing (dz, dy, dx).
         slope: RescaleSlope, one number or one a slice.
@@ -105,46 +118,27 @@ def write_dicom(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        thickness_mm = spacing_mm[0] if thickness_mm is None else thickness_mm
-        _write(partial, stored, slopes, intercepts, spacing_mm, origin_mm, thickness_mm)
+        # UIDs follow from the content, so that files are the same from run to run.
+        digest = hashlib.sha256(repr((spacing_mm, origin_mm, slopes.tolist(), intercepts.tolist())).encode())
+        digest.update(stored.tobytes())
+        for k, plane in enumerate(stored.astype("<i2")):
+            data = _slice(digest.hexdigest(), k, plane, spacing_mm, origin_mm)
+            data.SliceThickness = _decimal(spacing_mm[0] if thickness_mm is None else thickness_mm)
+            data.RescaleSlope, data.RescaleIntercept = _decimal(slopes[k]), _decimal(intercepts[k])
+            data.save_as(partial / f"{k:04d}.dcm", enforce_file_format=True)
         if target.exists():
             shutil.copymode(target, partial)
-            target.rmdir()  # Windows renames over no folder, not even an empty one
+            target.rmdir()  # Windows does not rename over a folder, not even an empty one
         os.replace(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Path(folder)
 
 
-def _write(
-    folder: Path,
-    stored: NDArray[np.float64],
-    slopes: NDArray[np.float64],
-    intercepts: NDArray[np.float64],
-    spacing_mm: tuple[float, float, float],
-    origin_mm: tuple[float, float, float],
-    thickness_mm: float,
-) -> None:
-    """Write the files of a series."""
-
-    # UIDs made from the content keep the files the same from run to run.
-    digest = hashlib.sha256(repr((spacing_mm, origin_mm, slopes.tolist(), intercepts.tolist())).encode())
-    digest.update(stored.tobytes())
-    for k, plane in enumerate(stored.astype("<i2")):
-        data = _slice(digest.hexdigest(), k)
-        data.SliceThickness = _decimal(thickness_mm)
-        data.PixelSpacing = [_decimal(mm) for mm in spacing_mm[1:]]
-        data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        right, front, head = origin_mm
-        data.ImagePositionPatient = [_decimal(v) for v in (-right, -front, head + k * spacing_mm[0])]
-        data.Rows, data.Columns = plane.shape
-        data.RescaleSlope, data.RescaleIntercept = _decimal(slopes[k]), _decimal(intercepts[k])
-        data.PixelData = plane.tobytes()
-        data.save_as(folder / f"{k:04d}.dcm", enforce_file_format=True)
-
-
-def _slice(seed: str, k: int) -> FileDataset:
-    """A CT image with all that its standard wants and that is the same for every volume."""
+def _slice(
+    seed: str, k: int, plane: NDArray[np.int16], spacing_mm: Sequence[float], origin_mm: Sequence[float]
+) -> FileDataset:
+    """Slice ``k`` of a CT series, without thickness and rescale."""
 
     def uid(what: str) -> str:
         return generate_uid(entropy_srcs=[seed, what])
@@ -154,26 +148,21 @@ def _slice(seed: str, k: int) -> FileDataset:
     meta.MediaStorageSOPInstanceUID = uid(f"slice {k}")
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+    for keyword, value in _COMMON.items():
+        setattr(data, keyword, value)
+    data.SOPInstanceUID, data.InstanceNumber = meta.MediaStorageSOPInstanceUID, k + 1
     data.StudyInstanceUID, data.SeriesInstanceUID = uid("study"), uid("series")
     data.FrameOfReferenceUID = uid("frame")
-    data.PatientName, data.PatientID = "PHANTOM", "PHANTOM"
-    data.PatientBirthDate = data.PatientSex = data.StudyDate = data.StudyTime = ""
-    data.AccessionNumber = data.ReferringPhysicianName = data.StudyID = data.PositionReferenceIndicator = ""
-    data.Modality, data.Manufacturer = "CT", "biomark"
-    data.ImageType = ["DERIVED", "PRIMARY", "AXIAL"]
-    data.SeriesNumber, data.AcquisitionNumber, data.InstanceNumber = 1, 1, k + 1
-    data.PatientPosition = "HFS"
-    data.KVP = "120"
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated = data.BitsStored = 16
-    data.HighBit, data.PixelRepresentation = 15, 1
-    data.RescaleType = "HU"
+    right, front, head = origin_mm
+    data.ImagePositionPatient = [_decimal(v) for v in (-right, -front, head + k * spacing_mm[0])]
+    data.PixelSpacing = [_decimal(mm) for mm in spacing_mm[1:]]
+    data.Rows, data.Columns = plane.shape
+    data.PixelData = plane.tobytes()
     return data
 
 
 def _decimal(value: float) -> str:
-    """A number as a DICOM decimal string, which may be 16 characters long."""
+    """A number as a DICOM decimal string of at most 16 characters."""
     for digits in range(17, 0, -1):
         if len(text := f"{float(value):.{digits}g}") <= 16:
             # The shortest text of that precision: 0.1, not 0.10000000000000.

@@ -52,7 +52,7 @@ class HeartBox:
 
 
 def heart_box(scan: Scan) -> HeartBox:
-    """Find the box around the heart in a chest CT.
+    """Find the box around the heart in a chest CT that covers the lungs' middle to the liver.
 
     The rule, on a grid of about 5 x 3 x 3 mm:
 
@@ -63,14 +63,8 @@ def heart_box(scan: Scan) -> HeartBox:
        height (below, the liver counts as heart), in 95 % of the rows, and ``MARGIN_MM`` more.
     4. It begins ``MARGIN_MM`` before the lungs' front edge and is as deep as it is wide.
 
-    It knows no heart that lies on the right of the body any better than one on the left, and it has not been measured
-    on patients with effusions, masses or a removed lung: look at the box before believing a score in it.
-
-    Args:
-        scan: A chest CT with air around the patient or cut by the field of view, from the lungs' middle to the liver.
-
-    Returns:
-        The box, cut to the scan, with findings where it was cut.
+    It was not measured on patients with effusions, masses, a removed lung or a heart on the right: look at the box
+    before believing a score in it. The box is cut to the scan, with findings where it was cut.
 
     Raises:
         ScanError: The scan is one slice or too short, or no lungs are found.
@@ -91,16 +85,13 @@ def heart_box(scan: Scan) -> HeartBox:
     upper = slice(bottom + round(HEIGHT_MM / 3 / spacing[0]), bottom + max(round(HEIGHT_MM / spacing[0]), 1))
     right, left = (edge * spacing[2] for edge in _between(lungs[upper] if lungs[upper].any() else lungs))
     side = float(np.clip(left - right + 2 * MARGIN_MM, *_SIDE_MM))
-    rows = np.flatnonzero(lungs.any((0, 2)))
-    front = rows[0] * spacing[1] - MARGIN_MM
-    middle = (left + right) / 2
-    starts, sizes = (low, front, middle - side / 2), (HEIGHT_MM, side, side)
+    front = np.flatnonzero(lungs.any((0, 2)))[0] * spacing[1] - MARGIN_MM
+    starts, sizes = (low, front, (left + right) / 2 - side / 2), (HEIGHT_MM, side, side)
 
     slices, findings = [], []
-    for start, size, s, count, what in zip(
-        starts, sizes, scan.spacing_mm, scan.hu.shape, ("height", "depth", "width"), strict=True
-    ):
-        first, last = round(start / s), round((start + size) / s)
+    for axis, what in enumerate(("height", "depth", "width")):
+        s, count = scan.spacing_mm[axis], scan.hu.shape[axis]
+        first, last = round(starts[axis] / s), round((starts[axis] + sizes[axis]) / s)
         slices.append(slice(max(first, 0), min(last, count)))
         missing = (max(-first, 0) + max(last - count, 0)) * s
         if missing > 5:
@@ -112,11 +103,7 @@ def heart_box(scan: Scan) -> HeartBox:
 
 
 def _lungs(hu: NDArray, spacing_mm: tuple[float, ...]) -> NDArray[np.bool_]:
-    """Both lungs, (D, H, W).
-
-    Raises:
-        ScanError: There are none.
-    """
+    """Both lungs, (D, H, W); a ScanError where there are none."""
     air = hu < LUNG_HU
     inside = np.stack([candidates.body(image, spacing_mm[1:]) for image in hu])
     # In a narrow field of view the lungs are open to the sides: air that a body encloses in front and behind.

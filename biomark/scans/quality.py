@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 # Outside the reconstruction circle GE writes -3024 HU (-2000 stored) and Canon -2048 HU; no tissue and no
-# noise in air comes near, so that whatever lies below this limit is padding.
+# noise in air comes near, so all values below this limit are padding.
 _PADDING_BELOW_HU = -1500
 # 12 bits hold 4096 values: with intercepts of -1024 and -1000 HU they end at 3071 and 3095 HU. 1023 HU is
 # where 3D-IRCADb and others were clipped (11 bits).
@@ -20,9 +20,10 @@ _METAL_HU = 3000
 _AIR_HU, _AIR_TOLERANCE_HU = -1000, 50
 # 5 mm slices are known to lower calcium scores; 3 mm is what the Agatston score was defined on.
 _THICK_MM = 3.0
-_SLICES_LOOKED_AT = 7
+_SLICES_EXAMINED = 7
 _COARSE_MM = 4.0
-# What ndimage.label takes by itself, made once: the four that share a side.
+_SILENT = "A NIfTI file names no contrast agent, kernel, tube voltage or slice thickness, so none was checked."
+# The default of ndimage.label, made once: pixels that share a side.
 _NEIGHBOURS = ndimage.generate_binary_structure(2, 1)
 
 
@@ -43,11 +44,7 @@ def examine(
         padding_hu: What the header calls padding, in HU, or None.
     """
     notes = _header(spacing_mm, meta) if meta["source"] == "DICOM" else [_SILENT]
-    notes += _values(hu, extremes_hu, padding_hu)
-    return notes + _body(hu, spacing_mm, padding_hu)
-
-
-_SILENT = "A NIfTI file names no contrast agent, kernel, tube voltage or slice thickness, so none was checked."
+    return notes + _values(hu, extremes_hu, padding_hu) + _body(hu, spacing_mm, padding_hu)
 
 
 def _header(spacing_mm: tuple[float, ...], meta: dict[str, Any]) -> list[str]:
@@ -64,8 +61,9 @@ def _header(spacing_mm: tuple[float, ...], meta: dict[str, Any]) -> list[str]:
         notes.append(f"The kernel is {kernel}; whether it is a sharp one is not known here.")
     if meta["kVp"] is not None and meta["kVp"] != 120:
         notes.append(f"The tube voltage is {meta['kVp']:g} kV; published HU limits are for 120 kV.")
-
-    thickness, step = meta["slice_thickness_mm"], _step(spacing_mm, meta)
+    thickness = meta["slice_thickness_mm"]
+    # Between source slices, whichever axis of the turned volume that is now.
+    step = spacing_mm[("axial", "coronal", "sagittal").index(meta["orientation"])]
     if thickness and abs(thickness - step) > max(0.05, 0.01 * step):
         relation = "overlap by" if thickness > step else "leave gaps of"
         notes.append(
@@ -75,11 +73,6 @@ def _header(spacing_mm: tuple[float, ...], meta: dict[str, Any]) -> list[str]:
     if thickness and thickness > _THICK_MM:
         notes.append(f"The slices are {thickness:g} mm thick, which blurs small calcifications and thin layers.")
     return notes
-
-
-def _step(spacing_mm: tuple[float, ...], meta: dict[str, Any]) -> float:
-    """The distance between source slices, whichever axis of the turned volume it became."""
-    return spacing_mm[("axial", "coronal", "sagittal").index(meta["orientation"])]
 
 
 def is_sharp(kernel: str | None) -> bool | None:
@@ -106,31 +99,29 @@ def _values(hu: NDArray[np.float32], extremes_hu: tuple[float, float], padding_h
     low, high = extremes_hu
     notes = []
     if low < _PADDING_BELOW_HU or padding_hu is not None:
-        padding = is_padding(hu, padding_hu)
-        count = np.count_nonzero(padding)
-        if count:
-            usual = low if count == np.count_nonzero(hu == np.float32(low)) else _usual(hu[padding])
-            share = 100 * count / hu.size
+        padding = _is_padding(hu, padding_hu)
+        if count := np.count_nonzero(padding):
+            usual = low if count == np.count_nonzero(hu == np.float32(low)) else _most_frequent(hu[padding])
             notes.append(
-                f"{share:.2g} % of the voxels are padding ({usual:g} HU), kept as they are: they lie below "
-                "every window that a task measures in."
+                f"{100 * count / hu.size:.2g} % of the voxels are padding ({usual:g} HU), kept as they are: they lie "
+                "below every window that a task measures in."
             )
     if high > _METAL_HU:
         count = np.count_nonzero(hu > _METAL_HU)
         notes.append(f"{count} voxel{'s' if count > 1 else ''} above {_METAL_HU} HU: metal, which casts streaks.")
-    # Clipping piles values up on the limit; one voxel that happens to lie there is none.
+    # Clipped values pile up at the limit; a single voxel there is chance.
     if high in _CLIPPED_AT_HU and (count := np.count_nonzero(hu == high)) >= 10:
         notes.append(f"The values are clipped at {high:g} HU ({count} voxels), so denser matter is not told apart.")
     return notes
 
 
-def _usual(values: NDArray[np.float32]) -> float:
-    """The most frequent value: a thousand of them tell it, and sorting them all would take longer than reading."""
-    found, counts = np.unique(values[:: max(1, len(values) // 1000)], return_counts=True)
-    return found[counts.argmax()]
+def _most_frequent(values: NDArray[np.float32]) -> float:
+    """The most frequent of about a thousand of the values; sorting all would take longer than reading."""
+    unique, counts = np.unique(values[:: max(1, len(values) // 1000)], return_counts=True)
+    return unique[counts.argmax()]
 
 
-def is_padding(hu: NDArray[np.float32], padding_hu: float | None) -> NDArray[np.bool_]:
+def _is_padding(hu: NDArray[np.float32], padding_hu: float | None) -> NDArray[np.bool_]:
     """Where the scanner wrote a filling value instead of a measurement; same shape as `hu`."""
     padding = hu < _PADDING_BELOW_HU
     return padding if padding_hu is None or padding_hu < _PADDING_BELOW_HU else padding | (hu == np.float32(padding_hu))
@@ -138,7 +129,7 @@ def is_padding(hu: NDArray[np.float32], padding_hu: float | None) -> NDArray[np.
 
 def _body(hu: NDArray[np.float32], spacing_mm: tuple[float, ...], padding_hu: float | None) -> list[str]:
     """Findings on a few coarse slices: does the image cut the body, and is the air outside -1000 HU?"""
-    planes = _spread(len(hu), min(_SLICES_LOOKED_AT, len(hu)))
+    planes = _spread(len(hu), min(_SLICES_EXAMINED, len(hu)))
     rows, columns = (
         _spread(n, 1 if np.isnan(mm) else max(1, round(n * mm / _COARSE_MM)))
         for n, mm in zip(hu.shape[1:], spacing_mm[1:], strict=True)
@@ -148,15 +139,15 @@ def _body(hu: NDArray[np.float32], spacing_mm: tuple[float, ...], padding_hu: fl
     cut, air = 0, []
     for plane in planes:
         coarse = hu[plane].take(rows, axis=0).take(columns, axis=1)
-        padding = is_padding(coarse, padding_hu)
+        padding = _is_padding(coarse, padding_hu)
         inside = ~padding
-        rim = inside & ~_eroded(inside, beyond=False) if padding.any() else _frame(*coarse.shape)
-        # Eroding takes the table's thin shell away; what lies beyond the edge counts as body, so that a body
-        # which reaches the edge is not eroded there.
-        solid = _eroded(_eroded((coarse > -300) | padding, beyond=True), beyond=True) & inside
+        rim = inside & ~_erode(inside, beyond=False) if padding.any() else _frame(*coarse.shape)
+        # Two erosions remove the table's thin shell; beyond the edge counts as body, so that a body which reaches the
+        # edge is not eroded there.
+        solid = _erode(_erode((coarse > -300) | padding, beyond=True), beyond=True) & inside
         if not solid.any():
             continue
-        # Which part is the body, the largest, matters only where some part reaches the rim: 12 mm of it.
+        # The largest part is the body; labelled only where some part reaches the rim, over 12 mm of it.
         if np.count_nonzero(solid & rim) >= 3 and np.count_nonzero(_largest(solid) & rim) >= 3:
             cut += 1
             continue  # lung may be open to the edge: the air would not be outside air
@@ -177,7 +168,7 @@ def _body(hu: NDArray[np.float32], spacing_mm: tuple[float, ...], padding_hu: fl
 
 @lru_cache(64)
 def _spread(n: int, count: int) -> NDArray[np.intp]:
-    """So many indices below n, evenly spread. Both ends are included, for the edge is what this is about."""
+    """``count`` indices below n, evenly spread, with both ends."""
     return np.linspace(0, n - 1, count).round().astype(int)
 
 
@@ -196,19 +187,17 @@ def _largest(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _median_is_off(outside: NDArray[np.float32]) -> bool:
-    """Whether the median of values is not that of air; told by counting where it is, in a tenth of the time."""
-    ends = _AIR_HU - _AIR_TOLERANCE_HU, _AIR_HU + _AIR_TOLERANCE_HU
-    beyond = np.count_nonzero(outside < ends[0]), np.count_nonzero(outside > ends[1])
-    # Where fewer than half lie beyond each end, the middle one or two lie between the ends.
-    return 2 * max(beyond) >= len(outside) and abs(float(np.median(outside)) - _AIR_HU) > _AIR_TOLERANCE_HU
+    """Whether the median of values is not that of air; counting spares the median of nearly every scan."""
+    low, high = _AIR_HU - _AIR_TOLERANCE_HU, _AIR_HU + _AIR_TOLERANCE_HU
+    beyond = max(np.count_nonzero(outside < low), np.count_nonzero(outside > high))
+    # Where fewer than half lie beyond each end, the median lies between the ends.
+    return 2 * beyond >= len(outside) and abs(float(np.median(outside)) - _AIR_HU) > _AIR_TOLERANCE_HU
 
 
-def _eroded(region: NDArray[np.bool_], beyond: bool) -> NDArray[np.bool_]:
-    """A region without the pixels that have one of their four neighbours outside it; ndimage's, in a tenth of the time.
+def _erode(region: NDArray[np.bool_], beyond: bool) -> NDArray[np.bool_]:
+    """A region (H, W) without pixels that have a neighbour outside it; ``beyond`` the edge is inside or not.
 
-    Args:
-        region: Boolean, shape (H, W).
-        beyond: Whether what lies beyond the edge counts as inside.
+    As `ndimage.binary_erosion`, in a tenth of the time.
     """
     wide = np.full((region.shape[0] + 2, region.shape[1] + 2), beyond)
     wide[1:-1, 1:-1] = region
