@@ -61,5 +61,5 @@ def test_what_another_program_left_out_stays_open(record, name):
 
 
 def test_no_record():
-    with pytest.raises(ValueError, match="no run's record, for it has no metrics, parameters"):
+    with pytest.raises(ValueError, match="not a run's record, it has no metrics, parameters"):
         bm.records.claim.table({"training": {}, "versions": {}})

@@ -25,14 +25,6 @@ def test_by_hand():
     assert scaled.distances == (4.5,) and scaled.interval(100.0, difficulty=4.0) == (82, 118)
 
 
-def test_one_side_by_hand():
-    known, off = np.full(9, 50.0), np.arange(-4.0, 5)
-    upper = Conformal.calibrate(known - off, known, side="upper")  # known lies up to 4 above what was predicted
-    assert [float(v) for v in upper.interval(10.0)] == [0, 14]
-    lower = Conformal.calibrate(known - off - 1, known, side="lower")  # ... and at least 3 below
-    assert [float(v) for v in lower.interval(10.0)] == [7, np.inf]
-
-
 @pytest.mark.parametrize(("coverage", "needed"), [(0.5, 1), (0.8, 4), (0.9, 9), (0.95, 19), (0.98, 49), (0.99, 99)])
 def test_too_few_cases_are_refused(coverage, needed):
     assert conformal.quantile(np.arange(needed), coverage) == needed - 1
@@ -40,15 +32,14 @@ def test_too_few_cases_are_refused(coverage, needed):
         conformal.quantile(np.arange(needed - 1), coverage)
 
 
-@pytest.mark.parametrize("side", conformal.SIDES)
-def test_coverage_is_what_was_asked_for(side):
+def test_coverage_is_what_was_asked_for():
     """Skewed, biased errors that grow with the value; 1500 calibrations and one new case each: 90 % within 3 SE."""
     rng = np.random.default_rng(0)
     inside = []
     for _ in range(1500):
         known = rng.gamma(2, 50, 60)
         predicted = np.maximum(known * rng.lognormal(0.1, 0.2, 60) - 3, 0)
-        of = Conformal.calibrate(predicted[:59], known[:59], side=side)  # 0.9 x 60 places: 54, exactly 90 %
+        of = Conformal.calibrate(predicted[:59], known[:59])  # 0.9 x 60 places: 54, exactly 90 %
         low, high = of.interval(predicted[59])
         inside.append(low <= known[59] <= high)
     assert np.mean(inside) == pytest.approx(0.9, abs=0.024)
@@ -118,7 +109,6 @@ def test_what_cannot_be_used():
     predicted, known = np.arange(20.0), np.arange(20.0)
     for wrong, words in (
         ({"coverage": 1.0}, "between 0 and 1"),
-        ({"side": "left"}, "no interval has a side 'left'"),
         ({"strata": 0}, "0 strata"),
         ({"strata": 3}, "at least 9, in each stratum"),
         ({"difficulty": np.zeros(20)}, "one number above 0 for each value"),

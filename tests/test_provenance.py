@@ -19,8 +19,8 @@ def test_the_commit_is_that_of_the_library(tmp_path, monkeypatch):
 
     package = tmp_path / ".venv" / "biomark"
     package.mkdir(parents=True)
-    (package / "provenance.py").write_text("")
-    monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))
+    (package / "__init__.py").write_text("")
+    monkeypatch.setattr(provenance.fingerprints, "PACKAGE", package)
     git("init", "-q")
     (tmp_path / "his.py").write_text("")
     git("add", "his.py")
@@ -29,7 +29,7 @@ def test_the_commit_is_that_of_the_library(tmp_path, monkeypatch):
     git("add", "-f", ".venv")
     git("commit", "-qm", "ours")
     assert len(provenance.git_commit()) == 40
-    (package / "provenance.py").write_text("changed")
+    (package / "__init__.py").write_text("changed")
     assert provenance.git_commit().endswith("-dirty")
 
 

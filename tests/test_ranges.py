@@ -8,6 +8,7 @@ from scipy import ndimage
 
 import biomark as bm
 from biomark.uncertainty import ranges
+from biomark.uncertainty.ranges import RangeDetector
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +22,8 @@ def looked_at(case, image=None, spacing_mm=None):
     spacing_mm = spacing_mm or case.spacing_mm
     weights = bm.TASKS["sfa"].weigh(image, spacing_mm)
     changed = bm.Case(case.id, image, weights, None, None, spacing_mm)
-    map = np.zeros(image.shape, np.float32) if case.mask.shape != image.shape else case.mask.astype(np.float32)
-    return ranges.traits(changed, bm.Localization(float((map * weights).sum()), map))
+    found = np.zeros(image.shape, np.float32) if case.mask.shape != image.shape else case.mask.astype(np.float32)
+    return ranges.traits(changed, bm.Localization(float((found * weights).sum()), found))
 
 
 def test_traits_of_a_known_image():
@@ -32,9 +33,9 @@ def test_traits_of_a_known_image():
     image[10:70, 10:30] = -100
     noisy = image + rng.normal(0, 12, image.shape)
     weights = np.where(noisy > -20, 0.04, 0) * (image > 0)
-    map = np.where(image > 0, 0.5, 0)
+    half = np.where(image > 0, 0.5, 0)
     case = bm.Case("a", noisy, weights, None, None, (2.0, 2.0))
-    found = ranges.traits(case, bm.Localization(7.0, map))
+    found = ranges.traits(case, bm.Localization(7.0, half))
     assert found["value"] == 7 and found["candidate weight"] == pytest.approx(weights.sum())
     assert found["undecided share of the value"] == pytest.approx(0.5)
     assert found["tissue [mm2]"] == 60 * 80 * 4 and found["tissue at the image's edge"] == 0
@@ -54,7 +55,7 @@ def test_a_volume_and_an_empty_image_have_traits_too():
 
 
 def test_what_was_done_to_an_image_is_named(cohort):
-    usual = ranges.Usual.learn([looked_at(case) for case in cohort], alarm=0.1)
+    detector = RangeDetector.fit([looked_at(case) for case in cohort], alarm=0.1)
     rng = np.random.default_rng(0)
     for name, change in {
         "noise [HU]": lambda x: x + rng.normal(0, 60, x.shape),
@@ -62,11 +63,11 @@ def test_what_was_done_to_an_image_is_named(cohort):
         "fat [HU]": lambda x: x + 60,
         "tissue at the image's edge": lambda x: x[30:66, 30:66],
     }.items():
-        named = [usual.strange(looked_at(case, change(case.image))) for case in cohort]
+        named = [detector.outliers(looked_at(case, change(case.image))) for case in cohort]
         assert np.mean([name in s for s in named]) > 0.8, name
-    named = [usual.strange(looked_at(c, spacing_mm=tuple(2 * s for s in c.spacing_mm))) for c in cohort]
+    named = [detector.outliers(looked_at(c, spacing_mm=tuple(2 * s for s in c.spacing_mm))) for c in cohort]
     assert np.mean(["pixel [mm]" in s for s in named]) > 0.8
-    assert np.mean([bool(usual.strange(looked_at(case))) for case in cohort]) <= 0.12
+    assert np.mean([bool(detector.outliers(looked_at(case))) for case in cohort]) <= 0.12
 
 
 def test_false_alarms_are_as_many_as_allowed():
@@ -81,20 +82,20 @@ def test_false_alarms_are_as_many_as_allowed():
 
     alarms = []
     for _ in range(20):
-        usual = ranges.Usual.learn(draw(150), alarm=0.05)
-        alarms += [bool(usual.strange(case)) for case in draw(200)]
+        detector = RangeDetector.fit(draw(150), alarm=0.05)
+        alarms += [bool(detector.outliers(case)) for case in draw(200)]
     assert np.mean(alarms) == pytest.approx(0.05, abs=0.015)
 
 
 def test_a_number_that_never_varied_still_counts():
-    usual = ranges.Usual.learn([{"pixel [mm]": 0.7, "value": float(i)} for i in range(60)])
-    assert not usual.strange({"pixel [mm]": 0.701, "value": 30.0})
-    assert usual.strange({"pixel [mm]": 0.9, "value": 30.0}) == {"pixel [mm]": 0.9}
-    assert not usual.strange({"grain": 0.5})  # what had no range is not judged
+    detector = RangeDetector.fit([{"pixel [mm]": 0.7, "value": float(i)} for i in range(60)])
+    assert not detector.outliers({"pixel [mm]": 0.701, "value": 30.0})
+    assert detector.outliers({"pixel [mm]": 0.9, "value": 30.0}) == {"pixel [mm]": 0.9}
+    assert not detector.outliers({"grain": 0.5})  # what had no range is not judged
 
 
 def test_few_cases_cannot_say_what_is_usual():
-    with pytest.raises(ValueError, match="19 cases cannot say"):
-        ranges.Usual.learn([{"value": 1.0}] * 19)
+    with pytest.raises(ValueError, match="19 cases are too few"):
+        RangeDetector.fit([{"value": 1.0}] * 19)
     with pytest.raises(ValueError, match="at least 49"):
-        ranges.Usual.learn([{"value": float(i)} for i in range(48)], alarm=0.02)
+        RangeDetector.fit([{"value": float(i)} for i in range(48)], alarm=0.02)

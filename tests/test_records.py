@@ -55,7 +55,7 @@ def test_predictions_belong_to_their_run(tmp_path):
         records.write(tmp_path / name, parameters={}, report=FakeReport())
     (tmp_path / "b" / "predictions.csv").write_text("id,known\nNA,2.0\n")
     assert records.predictions(tmp_path / "a").id.tolist() == ["a"]
-    with pytest.raises(ValueError, match="is not of the run.json beside it"):
+    with pytest.raises(ValueError, match="does not belong to the run.json beside it"):
         records.predictions(tmp_path / "b")
 
 
@@ -64,7 +64,7 @@ def test_a_run_that_is_stopped_while_it_replaces_another_is_no_run(tmp_path, mon
     with pytest.raises(TypeError):
         records.write(tmp_path, parameters={"seed": {2}}, report=FakeReport(), overwrite=True)
     assert records.read(tmp_path)["parameters"] == {"seed": 1}, "nothing to replace it with"
-    monkeypatch.setattr(run, "whole", lambda path: 1 / 0)
+    monkeypatch.setattr(records.run, "atomic_write", lambda path: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         records.write(tmp_path, parameters={"seed": 2}, report=FakeReport(), overwrite=True)
     with pytest.raises(FileNotFoundError):
@@ -105,6 +105,8 @@ def test_parameters_as_declared():
     ("extra", "words"),
     [
         ({"epoch": 3}, "no parameter 'epoch': did you mean 'epochs'"),
+        ({"decide": 0.1}, "'decide' is called 'binarity' now"),
+        ({"smooth": 0.1}, "'smooth' is called 'edges' now"),
         ({"zebra": 3}, "the parameters are epochs, lr, scan"),
         ({"epochs": "many"}, "'epochs' must be of type int, but is 'many'"),
         ({"epochs": True}, "must be of type int"),
@@ -126,9 +128,9 @@ def test_a_folder_with_a_run_is_refused_before_the_training(tmp_path):
 
 def test_runs_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("BIOMARK_RUNS", str(tmp_path))
-    assert run.runs_folder() == tmp_path
+    assert records.runs_folder() == tmp_path
     monkeypatch.delenv("BIOMARK_RUNS")
-    assert run.runs_folder().parts[-2:] == ("biomark", "runs")
+    assert records.runs_folder().parts[-2:] == ("biomark", "runs")
 
 
 def test_reference_records_come_along():

@@ -73,8 +73,8 @@ def test_without_ipywidgets_too(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("sliders", "start"), [({}, None), ({"a": []}, None), ({"a": [1], "b": [1], "c": [1]}, None), ({"a": [1]}, [1])]
+    ("asked", "start"), [({}, None), ({"a": []}, None), ({"a": [1], "b": [1], "c": [1]}, None), ({"a": [1]}, [1])]
 )
-def test_what_cannot_be_shown_is_refused(sliders, start):
+def test_what_cannot_be_shown_is_refused(asked, start):
     with pytest.raises(ValueError, match="slider"):
-        sliders.frames(grey, sliders, alt="field", start=start)
+        sliders.frames(grey, asked, alt="field", start=start)

@@ -251,6 +251,6 @@ def _measured(
 
 def _digest(model: nn.Module | Inspector) -> str:
     """Fingerprint of a model's weights, and of what an inspector learned."""
-    of = (model.intervals, model.usual) if isinstance(model, Inspector) else ()
+    of = (model.intervals, model.detector) if isinstance(model, Inspector) else ()
     network = model.model if isinstance(model, Inspector) else model
     return repr(of) + fingerprints.of_model(network) + fingerprints.of_weights(network)

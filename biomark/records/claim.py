@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 AUTHORS = "to be written by the authors"
-"""Answer to an item of which a record knows nothing."""
+"""Answer to an item on which a record has nothing."""
 
 ITEMS = {
     1: ("title", "names AI and its kind, such as deep learning"),
@@ -56,26 +56,17 @@ ITEMS = {
     43: ("other", "availability of software, model and data"),
     44: ("other", "funding"),
 }
-"""Section and matter of each item of the 2024 update, in our words (the checklist's own are in Tejani et al., Radiol.
-Artif. Intell. 6 (2024) e240300)."""
+"""Section and content of each item of the 2024 update (Tejani et al., Radiol. Artif. Intell. 6 (2024) e240300), reworded."""
 
-_TRAINING = (
-    *("epochs", "batch_size", "accumulate", "lr", "prior"),
-    *("value_scale", "binarity", "edges", "shares"),
-)
+_TRAINING = ("epochs", "batch_size", "accumulate", "lr", "prior", "value_scale", "binarity", "edges", "shares")
 
 
 def table(record: Mapping[str, Any]) -> pd.DataFrame:
-    """What a run's record can say to each item of CLAIM 2024, and what remains to be written.
-
-    A record knows numbers, not reasons: an item that also asks why, by whom or how well stays open in part.
-
-    Args:
-        record: From :func:`biomark.records.read`.
+    """What a run's record, from :func:`biomark.records.read`, answers to CLAIM 2024, and what remains to be written.
 
     Returns:
         One row an item, with ``section``, ``asks``, ``answer`` and ``source``, which is ``"record"``,
-        ``"record, in part"`` or :data:`AUTHORS`.
+        ``"record, in part"`` (it has no reasons) or :data:`AUTHORS`.
 
     Raises:
         ValueError: It is no run's record.
@@ -83,7 +74,7 @@ def table(record: Mapping[str, Any]) -> pd.DataFrame:
     missing = {"parameters", "metrics", "training", "versions"} - set(record)
     if missing:
         raise ValueError(
-            f"this is no run's record, for it has no {', '.join(sorted(missing))}: give records.read(folder)."
+            f"this is not a run's record, it has no {', '.join(sorted(missing))}: give records.read(folder)."
         )
     whole, part = _whole(record), _part(record)
     rows = {}

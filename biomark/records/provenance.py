@@ -19,20 +19,14 @@ _PACKAGES = ("biomark", "torch", "numpy", "scipy", "lightning-fabric", "pydicom"
 
 
 def code_digest() -> str:
-    """Fingerprint of the code that makes a run: another code may give other phantoms, another model, another judgement."""
+    """Fingerprint of the code that decides a run: phantoms, method and evaluation."""
     return fingerprints.of_code(*fingerprints.METHOD, "grids.py", "phantoms", "evaluation")
 
 
 def data_digest(*cohorts: Any) -> str:
-    """Fingerprint of images and values, in their order: the same for methods that do and do not learn from masks.
+    """Fingerprint of images and values of cohorts, in their order, read case by case: 16 hexadecimal digits.
 
-    Masks, candidates and spacings are left out; other candidates come from another code or another task.
-
-    Args:
-        *cohorts: Cohorts, in memory or on disk; each is read case by case.
-
-    Returns:
-        16 hexadecimal digits; without a cohort, nothing.
+    Masks and weights are left out: it is the same for methods that do and do not learn from masks.
     """
     digest = hashlib.sha256()
     for cohort in cohorts:
@@ -43,7 +37,7 @@ def data_digest(*cohorts: Any) -> str:
 
 
 def git_commit() -> str | None:
-    """The commit of this library's clone; ``-dirty`` says that its code was changed since."""
+    """The commit of this library's clone, with ``-dirty`` if its code was changed since; None outside of a clone."""
     # An installed biomark may lie within a repository of its user's, which does not know its files.
     known = _git("ls-files", "--error-unmatch", "__init__.py")
     commit = known and _git("rev-parse", "HEAD")
@@ -56,7 +50,7 @@ def versions() -> dict[str, str | None]:
 
 
 def machine() -> dict[str, Any]:
-    """The platform, its processors, and the most memory this process has held so far, on the GPU too if it used one."""
+    """The platform, its processors, and the peak memory of this process, on the GPU too if it used one."""
     gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else None
     return {
         "platform": platform.platform(),

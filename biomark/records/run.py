@@ -20,23 +20,19 @@ from biomark.records import provenance
 
 SCHEMA = 1
 
+_RENAMED = {"decide": "binarity", "smooth": "edges"}
+"""Parameters by their old names, in which older notes and scripts may still ask for them."""
+
 
 def parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
-    """The notebook's parameters, checked: call it right after the parameters cell with ``globals()``.
+    """Name and value of the notebook's parameters, checked: call it right after the parameters cell with ``globals()``.
 
-    papermill runs a notebook whose parameter was misspelt as if nothing had been said. Here the annotations of the
-    parameters cell (``epochs: int = 8``) are the list of what may be set, and of which type.
-
-    Args:
-        namespace: The notebook's ``globals()``.
-
-    Returns:
-        Name and value of each parameter.
+    papermill ignores a misspelt parameter. Here the annotations of the parameters cell (``epochs: int = 8``) are the
+    list of what may be set, and of which type.
 
     Raises:
         ValueError: A name that is not declared, or a value of another type, with the nearest declared name.
-        FileExistsError: The folder ``out``, where the chapter has one, already holds a run: better said now than after
-            the training.
+        FileExistsError: The folder ``out``, where the chapter has one, already holds a run.
     """
     declared = {k: v for k, v in namespace.get("__annotations__", {}).items() if k in namespace}
     plain = (bool, int, float, str, list, dict, type(None))
@@ -44,6 +40,8 @@ def parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
         # IPython's own names (In, Out, exit ...) are excluded; what papermill injects is a plain literal.
         if name.startswith("_") or name in declared or name in ("In", "Out") or type(value) not in plain:
             continue
+        if name in _RENAMED:
+            raise ValueError(f"parameter {name!r} is called {_RENAMED[name]!r} now: use that name.")
         close = difflib.get_close_matches(name, declared, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"the parameters are {', '.join(declared)}."
         raise ValueError(f"this chapter has no parameter {name!r}: {hint}")
@@ -53,7 +51,7 @@ def parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
         if not fits and not (kind is float and type(value) is int):
             raise ValueError(f"parameter {name!r} must be of type {getattr(kind, '__name__', kind)}, but is {value!r}.")
     if "out" in declared and namespace["out"]:
-        _refuse_a_second_run(Path(namespace["out"]))
+        _refuse_second_run(Path(namespace["out"]))
     return {name: namespace[name] for name in declared}
 
 
@@ -67,7 +65,7 @@ def write(
     extra: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write ``run.json`` and, with a report, ``predictions.csv``; each whole or not at all.
+    """Write ``run.json``, whose path is returned, and with a report ``predictions.csv``, each whole or not at all.
 
     Args:
         folder: Made if missing.
@@ -75,11 +73,8 @@ def write(
         report: A :class:`~biomark.evaluation.report.Report`.
         history: A :class:`~biomark.training.History`.
         data: The cohorts that it was trained and tested on; their fingerprint is kept.
-        extra: What else came out, such as the scores of post hoc maps: numbers, texts, lists, arrays and mappings.
+        extra: Other results: numbers, texts, lists, arrays and mappings.
         overwrite: Replace another run in that folder, its predictions too.
-
-    Returns:
-        Path of ``run.json``.
 
     Raises:
         FileExistsError: The folder already holds a run.
@@ -89,7 +84,7 @@ def write(
         raise TypeError(f"data is a {type(data).__name__}: give a list of cohorts, data=(train, test).")
     target = Path(folder).expanduser() / "run.json"
     if not overwrite:
-        _refuse_a_second_run(target.parent)
+        _refuse_second_run(target.parent)
     target.parent.mkdir(parents=True, exist_ok=True)
     record = {
         "schema": SCHEMA,
@@ -108,14 +103,14 @@ def write(
     if report is not None:
         predictions = report.to_frame().to_csv(index=False)
         record["predictions_digest"] = _digest(predictions.encode())
-    told = json.dumps(_finite(record), indent=2, allow_nan=False)
-    for stale in (target, target.with_name("predictions.csv")):  # so that what is stopped half way is no run
+    text = json.dumps(_plain(record), indent=2, allow_nan=False)
+    for stale in (target, target.with_name("predictions.csv")):  # an interrupted write leaves no run
         stale.unlink(missing_ok=True)
     if report is not None:
         with atomic_write(target.with_name("predictions.csv")) as partial:
             partial.write_text(predictions, encoding="utf-8")
     with atomic_write(target) as partial:
-        partial.write_text(told + "\n", encoding="utf-8")
+        partial.write_text(text + "\n", encoding="utf-8")
     return target
 
 
@@ -124,7 +119,7 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: No run there.
-        ValueError: The file is damaged or of a later schema.
+        ValueError: The file is damaged or of another schema.
     """
     path = Path(folder).expanduser() / "run.json"
     if not path.is_file():
@@ -150,27 +145,21 @@ def predictions(folder: str | os.PathLike) -> pd.DataFrame:
         ValueError: The file is not the one that the run wrote.
     """
     path = Path(folder).expanduser() / "predictions.csv"
-    kept = read(folder).get("predictions_digest")
+    expected = read(folder).get("predictions_digest")
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds a run without predictions.csv: give a run that wrote a report.")
     text = path.read_bytes()
-    if kept and kept != _digest(text):
-        raise ValueError(f"{path} is not of the run.json beside it: run it again.")
+    if expected and expected != _digest(text):
+        raise ValueError(f"{path} does not belong to the run.json beside it: run it again.")
     # "NA" and "None" are names of cases; only an empty cell is missing.
     return pd.read_csv(io.BytesIO(text), dtype={"id": str}, keep_default_na=False, na_values=[""])
 
 
 def reference(name: str) -> Path:
-    """Folder of run records that the book draws, so that what took hours need not be run again to be looked at.
-
-    Args:
-        name: A folder of ``book/reference``.
-
-    Returns:
-        The folder in a clone of the repository, or what an installed biomark brought of it.
+    """Folder of the book's reference runs, in a clone (``book/reference``) or in an installed biomark.
 
     Raises:
-        FileNotFoundError: There is no such folder.
+        FileNotFoundError: There is no folder of that name.
     """
     here = Path(__file__).parents[1]
     roots = (here.parent / "book" / "reference", here / "reference")
@@ -185,19 +174,19 @@ def reference(name: str) -> Path:
     )
 
 
-def _refuse_a_second_run(folder: Path) -> None:
+def _refuse_second_run(folder: Path) -> None:
     if (folder / "run.json").exists():
         raise FileExistsError(f"{folder / 'run.json'} already holds a run: choose another folder, or remove it.")
 
 
-def _finite(value: Any, place: str = "the record") -> Any:
-    """JSON has no nan: what is not known becomes null."""
+def _plain(value: Any, place: str = "the record") -> Any:
+    """As JSON can hold it; nan becomes null."""
     if isinstance(value, Mapping):
-        return {str(k): _finite(v, f"{place}, {k!r}") for k, v in value.items()}
+        return {str(k): _plain(v, f"{place}, {k!r}") for k, v in value.items()}
     if hasattr(value, "tolist"):  # arrays, tensors and columns, and the numbers in them
         value = value.tolist()
     if isinstance(value, (list, tuple)):
-        return [_finite(v, place) for v in value]
+        return [_plain(v, place) for v in value]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if not isinstance(value, (str, int, float, type(None))):

@@ -30,10 +30,8 @@ class Consensus(Localization):
 class Ensemble(nn.Module):
     """Models that were trained alike from different seeds, asked together (Lakshminarayanan et al., NeurIPS 2017).
 
-    Its map is the mean of theirs and its value is measured on that map as theirs is on their own; for localizers it is
-    the weighted sum of the mean map, and so the mean of the values. It has what :func:`biomark.evaluate` and
-    :class:`biomark.Inspector` need. The spread says what the seed decided, and not how far off the value is: on chest
-    phantoms it told next to nothing of the error (r 0.1 to 0.2 with three members).
+    Its map is the mean of theirs, and its value is measured on that map as each member does on its own. The spread says
+    how much depends on the seed, not how far off the value is (on chest phantoms r with the error was 0.1 to 0.2).
 
     Args:
         models: Two or more trained localizers, or rivals with a map, of one kind and task.
@@ -58,33 +56,18 @@ class Ensemble(nn.Module):
         self.eval()
 
     def forward(self, images_hu: Tensor, weights: Tensor) -> Consensus:
-        """Locate and measure.
-
-        Args:
-            images_hu: Hounsfield units, ``(N, 1, *S)``.
-            weights: From ``task.weigh``, ``(N, *S)``.
-        """
-        return self._together([model(images_hu, weights) for model in self.models], weights)
+        """Locate and measure in images ``(N, 1, *S)`` in HU with their weights ``(N, *S)``."""
+        return self._consensus([model(images_hu, weights) for model in self.models], weights)
 
     @torch.no_grad()
     def locate(self, case: Case, *, window: Sequence[int] | None = None) -> Consensus:
-        """Locate in one case, at any voxel spacing: each member as it does by itself.
-
-        Args:
-            case: The case; its value and mask are not read.
-            window: What a member looks at at a time, as for :meth:`biomark.Localizer.locate`.
-
-        Returns:
-            Floats and numpy arrays of the case's shape.
-        """
+        """Floats and numpy arrays of one case at any voxel spacing, as :meth:`biomark.Localizer.locate` gives them."""
         members = [model.locate(case, window=window) for model in self.models]
         found = [Localization(torch.tensor([m.value]), tensor(m.map)[None]) for m in members]
-        whole = self._together(found, tensor(case.weights)[None])
-        return Consensus(
-            whole.value.item(), whole.map[0].numpy(), whole.value_spread.item(), whole.map_spread[0].numpy()
-        )
+        both = self._consensus(found, tensor(case.weights)[None])
+        return Consensus(both.value.item(), both.map[0].numpy(), both.value_spread.item(), both.map_spread[0].numpy())
 
-    def _together(self, found: list[Localization], weights: Tensor) -> Consensus:
+    def _consensus(self, found: list[Localization], weights: Tensor) -> Consensus:
         values, maps = torch.stack([f.value for f in found]), torch.stack([f.map for f in found])
-        map = maps.mean(0)
-        return Consensus(self.models[0].aggregate(map, weights), map, values.std(0), maps.std(0))
+        mean = maps.mean(0)
+        return Consensus(self.models[0].aggregate(mean, weights), mean, values.std(0), maps.std(0))

@@ -26,7 +26,7 @@ from biomark.uncertainty.ensemble import Ensemble
 from biomark.version import __version__
 
 STRATA = 3
-"""Small, middling and large values have their intervals calibrated apart. Ours, see :mod:`biomark.uncertainty.conformal`."""
+"""Small, middling and large values have their intervals calibrated apart. Ours."""
 
 _FILE = "inspector.json"
 _SCHEMA = 2
@@ -46,9 +46,9 @@ class Inspection:
         coverage: Share of like cases whose true value lies within such intervals.
         map: Membership in [0, 1], of the case's shape.
         spread: SD over the members of an ensemble; None for a single model.
-        findings: What was handed over of the scan.
-        traits: The numbers of the case that were compared (:func:`biomark.uncertainty.ranges.traits`).
-        unusual: A sentence for each of them that lies outside what is usual; with any, the interval promises nothing.
+        findings: What is known of the scan, as given to :meth:`Inspector.inspect`.
+        traits: The numbers that were compared (:func:`biomark.uncertainty.ranges.traits`).
+        unusual: A sentence for each trait outside its usual range; with any, the interval promises nothing.
     """
 
     id: str
@@ -82,22 +82,17 @@ class Inspection:
 
 
 class Inspector:
-    """A trained model with what is known of its errors, so that it can be handed on.
+    """A trained model with what is known of its errors, so that it can be passed on.
 
-    The intervals are split conformal (:class:`biomark.uncertainty.conformal.Conformal`), scaled by the square root of the value
-    and calibrated apart for small, middling and large ones. A case is unlike the training data when one of its
-    :func:`~biomark.uncertainty.ranges.traits` lies outside the range that all but 5 % of like cases keep in all traits together
-    (:class:`biomark.uncertainty.ranges.RangeDetector`). The calibration cases stand for the training data in this: they must come from
-    where the training cases came from, and training must not have seen them.
-
-    What the calibration cases vary in by themselves is not strange. With 300 chest phantoms to learn from, about 5 % of
-    others were called unlike; with noise of 20 HU added 99 % or more, blurred by a pixel 99 %, shifted by 30 HU 70 to
-    95 %, with edges sharpened 60 %, cropped 43 %, and with a pixel size that is wrong by 15 % only 22 %.
+    The intervals are split conformal (:class:`~biomark.uncertainty.conformal.Conformal`), scaled by the square root of
+    the value and calibrated apart for small, middling and large ones. A case is unlike the training data when one of
+    its :func:`~biomark.uncertainty.ranges.traits` is outside the range that all but 5 % of like cases keep in all
+    traits together (:class:`~biomark.uncertainty.ranges.RangeDetector`).
 
     Args:
         model: A trained localizer, a rival with a map, or an :class:`~biomark.Ensemble`.
-        cohort: Cases with known values that neither training nor the choice of the model has seen; 100 or more, better
-            300. Masks are not read.
+        cohort: Cases with known values from where the training cases came from, which neither training nor the choice
+            of the model has seen; 100 or more, better 300. Masks are not read.
         coverage: Share of like cases whose true value shall lie within the interval.
         alarm: Share of like cases that may be called unlike.
 
@@ -111,7 +106,7 @@ class Inspector:
                 f"a {type(model).__name__} has no map to inspect: give a localizer or an ensemble of some."
             )
         refuse_other_task(model, cohort)
-        # Case by case, as new cases will be: a promise for one way of looking does not hold for another.
+        # Case by case, as new cases will be: in a batch the last digits differ.
         found = [model.locate(case) for case in cohort]
         predicted = np.array([f.value for f in found])
         self.model = model
@@ -120,7 +115,7 @@ class Inspector:
             predicted, cohort.values, difficulty=self._difficulty(predicted), coverage=coverage, strata=STRATA
         )
         traits = [ranges.traits(case, f) for case, f in zip(cohort, found, strict=True)]
-        self.usual = ranges.RangeDetector.fit(traits, alarm=alarm)
+        self.detector = ranges.RangeDetector.fit(traits, alarm=alarm)
 
     def inspect(self, case: Case, *, findings: Sequence[str] = (), window: Sequence[int] | None = None) -> Inspection:
         """Answer for one case.
@@ -128,9 +123,8 @@ class Inspector:
         Args:
             case: Such as ``cohort[i]``, ``scan.case(task, slice)`` or ``heart_box(scan).case(task)``; its value and
                 mask are not read.
-            findings: What is known of the scan, such as ``scan.findings``: handed on with the answer.
-            window: For images that are too large for the memory, as for :meth:`biomark.Localizer.locate`. The
-                intervals were calibrated on whole images.
+            findings: What is known of the scan, such as ``scan.findings``: passed on with the answer.
+            window: For images too large for the memory, as for :meth:`biomark.Localizer.locate`.
         """
         found = self.model.locate(case, window=window)
         low, high = self.intervals.interval(found.value, difficulty=self._difficulty(found.value))
@@ -147,15 +141,11 @@ class Inspector:
             spread=getattr(found, "value_spread", None),
             findings=tuple(findings),
             traits=traits,
-            unusual=tuple(self._sentence(name, value) for name, value in self.usual.outliers(traits).items()),
+            unusual=tuple(self._sentence(name, value) for name, value in self.detector.outliers(traits).items()),
         )
 
     def save(self, folder: str | os.PathLike) -> None:
-        """Write the model's weights (safetensors) and ``inspector.json``; nothing in them is code.
-
-        Args:
-            folder: Made if missing.
-        """
+        """Write the model's weights (safetensors) and ``inspector.json`` to a folder, made if missing; no code."""
         folder = Path(folder).expanduser()
         members = list(self.model.models) if isinstance(self.model, Ensemble) else [self.model]
         files = {f"model-{i}.safetensors": model for i, model in enumerate(members)}
@@ -168,18 +158,14 @@ class Inspector:
             "models": {name: _digest(folder / name) for name in files},
             "softening": self.softening,
             "intervals": dataclasses.asdict(self.intervals),
-            "usual": dataclasses.asdict(self.usual),
+            "detector": dataclasses.asdict(self.detector),
         }
         with atomic_write(folder / _FILE) as partial:
             partial.write_text(json.dumps(about, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
     @classmethod
     def load(
-        cls,
-        folder: str | os.PathLike,
-        *,
-        task: Task | None = None,
-        backbone: nn.Module | None = None,
+        cls, folder: str | os.PathLike, *, task: Task | None = None, backbone: nn.Module | None = None
     ) -> Inspector:
         """Read what :meth:`save` wrote. Nothing in the files is executed.
 
@@ -190,7 +176,7 @@ class Inspector:
 
         Raises:
             FileNotFoundError: There is no inspector.
-            ValueError: It is damaged, of a later schema, or its models are not those it was calibrated for.
+            ValueError: It is damaged, of another version, or its models are not those it was calibrated for.
         """
         path = Path(folder).expanduser() / _FILE
         if not path.is_file():
@@ -216,15 +202,15 @@ class Inspector:
         of = about["intervals"]
         listed = {key: tuple(of[key]) for key in ("bounds", "distances")}
         inspector.intervals = conformal.Conformal(**of | listed)
-        limits = {name: tuple(ends) for name, ends in about["usual"]["ranges"].items()}
-        inspector.usual = ranges.RangeDetector(**about["usual"] | {"ranges": limits})
+        limits = {name: tuple(ends) for name, ends in about["detector"]["ranges"].items()}
+        inspector.detector = ranges.RangeDetector(**about["detector"] | {"ranges": limits})
         return inspector
 
     def _difficulty(self, value: NDArray | float) -> NDArray[np.float64]:
         return conformal.by_size(value, self.softening)
 
     def _sentence(self, name: str, value: float) -> str:
-        low, high = self.usual.ranges[name]
+        low, high = self.detector.ranges[name]
         return f"{name} {value:.4g}: usual is {low:.4g} to {high:.4g}"
 
 

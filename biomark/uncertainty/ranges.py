@@ -1,4 +1,4 @@
-"""Is a case like those that a model is known to measure well: a few plain numbers of it, and their usual ranges."""
+"""Is a case like those that a model measures well: a few plain numbers of it, and their usual ranges."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TRAITS = {
     "slice distance [mm]": 0.01,
     "field of view [mm]": 1.0,
 }
-"""What is looked at, and the smallest difference in it that means anything. Ours."""
+"""The numbers of a case, and the smallest difference that matters in each. Ours."""
 
 _FAT_HU = (-200.0, -20.0)
 _SOFT_TISSUE_HU = (-20.0, 200.0)
@@ -46,11 +46,10 @@ _PARTS = 10
 def traits(case: Case, found: Localization) -> dict[str, float]:
     """The numbers of a case by the names in :data:`TRAITS`; one that it does not have is left out.
 
-    Value and candidate weight are in the task's unit. The undecided share is ``sum w m (1 - m)`` over ``sum w m``: near
-    0 where the map knows its mind. Fat and soft tissue are where the histogram of the image peaks from -200 to -20
-    and from -20 to 200 HU. Noise is 1.48 times the median absolute difference of neighbours in a row, over the square
-    root of 2, among fat and soft tissue; grain is how like these differences are from one row to the next: near 0 for
-    sharp noise, towards 1 for smooth.
+    Value and candidate weight are in the task's unit. The undecided share is ``sum w m (1 - m)`` over ``sum w m``. Fat
+    and soft tissue are where the histogram of the image peaks from -200 to -20 and from -20 to 200 HU. Noise is 1.48
+    times the median absolute difference of neighbours in a row, over the square root of 2, among fat and soft tissue;
+    grain is their correlation from one row to the next: near 0 for sharp noise, towards 1 for smooth.
 
     Args:
         case: The case; its value and mask are not read.
@@ -76,7 +75,7 @@ def traits(case: Case, found: Localization) -> dict[str, float]:
         numbers["undecided share of the value"] = (weights * m * (1 - m)).sum() / total
     if image.ndim == 3:
         numbers["slice distance [mm]"] = spacing[0]
-    for name, window in {"fat [HU]": _FAT_HU, "soft tissue [HU]": _SOFT_TISSUE_HU}.items():
+    for name, window in (("fat [HU]", _FAT_HU), ("soft tissue [HU]", _SOFT_TISSUE_HU)):
         counts, edges = np.histogram(image, np.arange(*window, _BIN_HU))
         if counts.sum() >= _FEWEST:
             numbers[name] = edges[ndimage.gaussian_filter1d(counts.astype(float), 2).argmax()] + _BIN_HU / 2
@@ -98,18 +97,18 @@ def _noise(image: NDArray) -> dict[str, float]:
 
 
 def _spread(differences: NDArray) -> float:
-    """Their SD, were they normal; a few steps between tissues do not change it."""
+    """A robust SD; a few steps between tissues do not change it."""
     return 1.4826 * float(np.median(np.abs(differences)))
 
 
 @dataclass(frozen=True)
 class RangeDetector:
-    """Ranges of traits outside which a case is unlike those that they were learned from; made by :meth:`fit`.
+    """Ranges of traits outside which a case is unlike those that it was fitted to; made by :meth:`fit`.
 
     Attributes:
         ranges: Lowest and highest usual number of each trait.
         alarm: Share of like cases that may be called unlike.
-        n: Cases that they were learned from.
+        n: Cases that it was fitted to.
     """
 
     ranges: Mapping[str, tuple[float, float]]
@@ -120,24 +119,26 @@ class RangeDetector:
     def fit(cls, cases: Sequence[Mapping[str, float]], *, alarm: float = 0.05) -> RangeDetector:
         """Take the ranges from cases.
 
-        A trait's distance is measured from its median, in units of the way to the end of the middle 95 % on that
-        side. A case is as strange as its strangest trait, and all ranges end at the one distance that leaves
-        the share ``alarm`` of like cases outside (:func:`biomark.uncertainty.conformal.quantile`), however many traits there are
-        and whatever they have to do with each other. A trait that fewer than half of the cases have gets no range.
+        A trait's distance is measured from its median, in units of the distance to the end of the middle 95 % on that
+        side. All ranges end at the one distance within which the farthest trait of a like case stays but for the share
+        ``alarm`` (:func:`biomark.uncertainty.conformal.quantile`), however many traits there are and however they
+        depend on each other. A trait that fewer than half of the cases have gets no range.
 
         Args:
             cases: From :func:`traits`.
             alarm: Share of like cases that may be called unlike.
 
         Raises:
-            ValueError: So few cases cannot tell.
+            ValueError: Too few cases.
         """
         if len(cases) < 2 * _PARTS:
-            raise ValueError(f"{len(cases)} cases cannot say what is usual: give at least {2 * _PARTS}, better 300.")
+            raise ValueError(
+                f"{len(cases)} cases are too few to learn what is usual: give at least {2 * _PARTS}, better 300."
+            )
         names = [name for name in TRAITS if sum(name in case for case in cases) > len(cases) / 2]
         table = np.array([[case.get(name, np.nan) for name in names] for case in cases])
         least = np.array([max(TRAITS[name], 1e-9) for name in names])
-        # A case that helped to say what is usual looks more so than a new one: each is judged by the others' numbers.
+        # Cross-validation: a case is nearer to ranges that it was fitted to than a new case is.
         distances, part = np.empty(len(table)), np.arange(len(table)) % _PARTS
         for left_out in range(_PARTS):
             others = _typical(table[part != left_out], least)
@@ -155,12 +156,12 @@ class RangeDetector:
 
 
 def _typical(table: NDArray, least: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-    """Median of each trait, and from there the way to its lowest and to its highest usual number."""
+    """Median of each trait, and the distances from it to its lowest and to its highest usual number."""
     low, middle, high = np.nanquantile(table, _USUAL, axis=0)
     least = np.maximum(least, _NEGLIGIBLE * np.abs(middle))
     return middle, np.maximum(middle - low, least), np.maximum(high - middle, least)
 
 
 def _distance(table: NDArray, middle: NDArray, below: NDArray, above: NDArray) -> NDArray[np.float64]:
-    """How far each case's strangest trait is from the median, in units of the usual way."""
+    """How far each case's farthest trait is from the median, in units of the usual distance."""
     return np.nanmax(np.where(table < middle, (middle - table) / below, (table - middle) / above), axis=1)
