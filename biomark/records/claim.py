@@ -56,7 +56,7 @@ ITEMS = {
     43: ("other", "availability of software, model and data"),
     44: ("other", "funding"),
 }
-"""Section and content of each item of the 2024 update (Tejani et al., Radiol. Artif. Intell. 6 (2024) e240300), reworded."""
+"""Section and content of the 2024 update's items, reworded (Tejani et al., Radiol. Artif. Intell. 6 (2024) e240300)."""
 
 _TRAINING = ("epochs", "batch_size", "accumulate", "lr", "prior", "value_scale", "binarity", "edges", "shares")
 

@@ -16,22 +16,14 @@ from biomark.viz.style import COLOURS, METHODS, pretty
 
 
 def confusion(ax: Axes, known: NDArray, predicted: NDArray, names: Sequence[str]) -> Axes:
-    """How many cases of each known group were predicted in which.
-
-    Args:
-        ax: Where to draw.
-        known: Number of each case's group, ``(N,)``.
-        predicted: The same as predicted, ``(N,)``.
-        names: Names of the groups.
-    """
+    """How many cases of each known group were predicted in which: numbers of groups, ``(N,)`` each, and their names."""
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, (known, predicted), 1)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
-        ax.text(
-            column, row, count or "", ha="center", va="center", color="white" if share[row, column] > 0.6 else "black"
-        )
+        color = "white" if share[row, column] > 0.6 else "black"
+        ax.text(column, row, count or "", ha="center", va="center", color=color)
     ticks = range(len(names))
     ax.set(xticks=ticks, yticks=ticks, xticklabels=names, yticklabels=names, xlabel="predicted", ylabel="known")
     ax.spines[:].set_visible(False)
@@ -94,14 +86,7 @@ def curves(
 
 
 def method_rows(runs: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Name of every method and backbone in a table of runs, in the order in which figures show them.
-
-    Args:
-        runs: Columns ``method`` and ``backbone``, as in ``results.csv`` of a sweep.
-
-    Returns:
-        Localizers first, then their rivals, then methods of one's own, each with its name.
-    """
+    """Name of every method and backbone in a sweep's ``results.csv``: localizers first, then rivals, then others."""
     there = list(dict.fromkeys(zip(runs.method, runs.backbone, strict=True)))
     known = [("localizer", backbone) for backbone in BACKBONES] + [(method, "unet") for method in METHODS]
     there.sort(key=lambda row: known.index(row) if row in known else len(known))
@@ -128,19 +113,7 @@ def methods(
     shown = [*runs.r_high] + ([] if mine is None else [mine.r.value])
     best = 0.8 * min([1e-3, *(1 - r for r in shown if r < 1)])  # a perfect r has no place on a logarithmic axis
     for y, (method, backbone) in enumerate(rows):
-        same = runs[(runs.method == method) & (runs.backbone == backbone)]
-        _, marker, kind = METHODS.get(method, (method, "v", "ink"))
-        for j, run in enumerate(same.itertuples()):
-            at, look = y + 0.2 * (j - (len(same) - 1) / 2), {"color": COLOURS[kind], "lw": 1}
-            axes[0].plot([1 - run.r_high, 1 - run.r_low], [at, at], **look)
-            axes[0].plot(1 - run.r, at, marker, ms=4.5, **look)
-            axes[1].plot([run.dice_low, run.dice_high], [at, at], **look)
-            axes[1].plot(run.dice, at, marker, ms=4.5, **look)
-        for ax, empty in ((axes[0], not len(same)), (axes[1], same.dice.isna().all())):
-            if empty:
-                where = {"transform": ax.get_yaxis_transform(), "ha": "center", "va": "center", "color": "0.5"}
-                where["bbox"] = {"color": "white", "pad": 1}
-                ax.text(0.5, y, "no map" if len(same) else "not run", **where)
+        _method_row(axes, y, method, runs[(runs.method == method) & (runs.backbone == backbone)])
     axes[1].axvline(runs.dice_candidates.mean(), color=COLOURS["candidates"], lw=1, ls="--")
     if mine is not None:
         for ax, value in zip(axes, (max(1 - mine.r.value, best), mine.dice.value), strict=True):
@@ -155,3 +128,19 @@ def methods(
     for ax in axes:
         ax.set(yticks=range(len(rows)), yticklabels=rows.values(), ylim=(len(rows) - 0.4, -0.6))
     return axes
+
+
+def _method_row(axes: Sequence[Axes], y: int, method: str, runs: pd.DataFrame) -> None:
+    """A mark a seed, with its interval, or why there is none."""
+    _, marker, kind = METHODS.get(method, (method, "v", "ink"))
+    look = {"color": COLOURS[kind], "lw": 1}
+    for j, run in enumerate(runs.itertuples()):
+        at = y + 0.2 * (j - (len(runs) - 1) / 2)
+        axes[0].plot([1 - run.r_high, 1 - run.r_low], [at, at], **look)
+        axes[0].plot(1 - run.r, at, marker, ms=4.5, **look)
+        axes[1].plot([run.dice_low, run.dice_high], [at, at], **look)
+        axes[1].plot(run.dice, at, marker, ms=4.5, **look)
+    for ax, empty in ((axes[0], not len(runs)), (axes[1], runs.dice.isna().all())):
+        if empty:
+            where = {"transform": ax.get_yaxis_transform(), "ha": "center", "va": "center", "color": "0.5"}
+            ax.text(0.5, y, "no map" if len(runs) else "not run", bbox={"color": "white", "pad": 1}, **where)

@@ -1,4 +1,4 @@
-"""Slices and projections in millimetres, with what is coloured and outlined on them."""
+"""Slices and projections in millimetres, and regions coloured or outlined on them."""
 
 from __future__ import annotations
 
@@ -55,14 +55,9 @@ def _scale_bar(ax: Axes, length_cm: float, x_mm: float, y_mm: float, gap_mm: flo
 
 
 def frame(ax: Axes, image: NDArray, spacing_mm: Sequence[float], side_mm: float, bar_cm: float = 0.0) -> Axes:
-    """A picture in the middle of a black square: pictures in squares of one side can be compared in size.
+    """A picture ``(H, W)`` in the middle of a black square of ``side_mm``, so that several can be compared in size.
 
-    Args:
-        ax: Where the picture has been drawn.
-        image: The picture, ``(H, W)``.
-        spacing_mm: Its ``(dy, dx)``.
-        side_mm: Of the square; :func:`widest_mm` of all that are to be compared.
-        bar_cm: Length of a scale bar in the square's corner; 0 for none.
+    The side is :func:`widest_mm` of all of them. With ``bar_cm``, a scale bar of that length is drawn in the corner.
     """
     (y, x), half = np.multiply(image.shape, spacing_mm) / 2, side_mm / 2
     ax.axis("on")
@@ -79,12 +74,7 @@ def widest_mm(cases: Sequence[Case]) -> float:
 
 
 def body_box(case: Case, pad_mm: float = 10.0) -> tuple[slice, ...]:
-    """The part of a case that holds its candidates, and so the body without the air around it, for cropping arrays.
-
-    Args:
-        case: A slice or a volume.
-        pad_mm: Kept around the candidates.
-    """
+    """The part of a slice or volume that holds the candidates, and so the body, with ``pad_mm`` around them."""
     box = []
     for axis, spacing in enumerate(case.spacing_mm):
         some = np.flatnonzero((case.weights > 0).any(tuple(i for i in range(case.weights.ndim) if i != axis)))
@@ -101,17 +91,9 @@ def cropped(case: Case) -> Case:
 
 
 def outline(ax: Axes, mask: NDArray, spacing_mm: Sequence[float], kind: str = "truth", linewidth: float = 1.0) -> Axes:
-    """The contour of a region over a picture, along the edges of its pixels.
-
-    Args:
-        ax: Where the picture has been drawn.
-        mask: The region, ``(H, W)``.
-        spacing_mm: ``(dy, dx)``.
-        kind: A name in :data:`COLOURS`.
-        linewidth: In points.
-    """
+    """The contour of a region ``(H, W)`` along the edges of its pixels, in the colour that :data:`COLOURS` has for ``kind``."""
     if np.any(mask) and not np.all(mask):
-        # Each pixel is cut into six by six, with a rim of none around all, so that the line also closes at the edge.
+        # Each pixel is cut into six by six, with a margin around all, so that the line also closes at the edge.
         fine = np.pad(np.kron(np.asarray(mask, float), np.ones((6, 6))), 1)
         y, x = ((np.arange(-1, 6 * n + 1) + 0.5) * s / 6 for n, s in zip(mask.shape, spacing_mm, strict=True))
         limits = ax.axis()
@@ -133,10 +115,7 @@ def shade(ax: Axes, amount: NDArray, spacing_mm: Sequence[float], kind: str = "f
 def localization(
     axes: Sequence[Axes], case: Case, found: Localization, unit: str, window_hu: tuple[float, float] = SOFT_TISSUE_HU
 ) -> Sequence[Axes]:
-    """One case in three pictures: slice, candidates, and the map with the truth's outline where it is known.
-
-    The air around the body is cropped.
-    """
+    """One case in three pictures, cropped to the body: slice, candidates, and map with the outline of a known truth."""
     known = case.id if case.value is None else f"known {case.value:.1f} {pretty(unit)}"
     titles = known, "candidates", f"found {found.value:.1f} {pretty(unit)}"
     box = body_box(case)
@@ -174,15 +153,9 @@ def gallery(
 def show_projection(
     ax: Axes, volume_hu: NDArray, spacing_mm: Sequence[float], *, axis: int = 0, window_hu=(0.0, 500.0), title: str = ""
 ) -> Axes:
-    """The brightest voxel along every ray (maximum-intensity projection), with a scale bar.
+    """Maximum-intensity projection of a volume ``(D, H, W)``, slices from feet to head, with a scale bar.
 
-    Args:
-        ax: Where to draw.
-        volume_hu: ``(D, H, W)``, slices from feet to head.
-        spacing_mm: ``(dz, dy, dx)``.
-        axis: Along which to look: 0 from below, as at a slice; 1 from the front, head up; 2 from the side, head up.
-        window_hu: Values shown black and white.
-        title: Written above.
+    Along axis 0 one looks from below, as at a slice, along 1 from the front and along 2 from the side, head up.
     """
     return show_slice(ax, *projected(volume_hu, spacing_mm, axis), window_hu=window_hu, title=title)
 
@@ -190,17 +163,14 @@ def show_projection(
 def projected(volume: NDArray, spacing_mm: Sequence[float], axis: int) -> tuple[NDArray, tuple[float, float]]:
     """The largest values along an axis as a picture, head up where it has one, and the picture's spacing."""
     picture = np.max(volume, axis=axis)
-    left = tuple(s for i, s in enumerate(spacing_mm) if i != axis)
-    return (picture if axis == 0 else picture[::-1]), left
+    spacing = tuple(s for i, s in enumerate(spacing_mm) if i != axis)
+    return (picture if axis == 0 else picture[::-1]), spacing
 
 
 def lesions_3d(ax: Axes, case: Case, found: Localization) -> Axes:
-    """Candidate voxels in space: true and found, missed, and found in error; the larger, the more a voxel adds.
+    """Candidates of a volume with a mask: true and found, missed, found in error; the larger, the more a voxel adds.
 
-    Args:
-        ax: Made with ``projection="3d"``.
-        case: A volume with a mask.
-        found: Its localization.
+    The axes are made with ``projection="3d"``.
     """
     marked, true = (found.map > 0.5) & (case.weights > 0), case.mask
     dz, dy, dx = case.spacing_mm
@@ -215,9 +185,8 @@ def lesions_3d(ax: Axes, case: Case, found: Localization) -> Axes:
             ax.scatter(x * dx, y * dy, z * dz, s=size, marker=mark, color=COLOURS[kind], depthshade=False)
         ax.plot([], [], [], mark, color=COLOURS[kind], ms=6, label=f"{name} ({which.sum()})")
     depth, height, width = np.multiply(case.image.shape, case.spacing_mm)
-    ax.set(
-        xlim=(0, width), ylim=(height, 0), zlim=(0, depth), xticks=(0, 50, 100), yticks=(50, 100), zticks=(0, 50, 100)
-    )
+    ax.set(xlim=(0, width), ylim=(height, 0), zlim=(0, depth))
+    ax.set(xticks=(0, 50, 100), yticks=(50, 100), zticks=(0, 50, 100))
     ax.set_xlabel("left [mm]", labelpad=-1)
     ax.set_ylabel("back [mm]", labelpad=0)
     ax.set_zlabel("head [mm]", labelpad=-4)

@@ -1,7 +1,7 @@
-"""Sliders over pictures drawn beforehand, which move on a page that has no kernel (``from biomark import widgets``).
+"""Sliders over pictures drawn beforehand, which move on a page without a kernel (``from biomark.viz import sliders``).
 
-Where ipywidgets knows ``Stack`` (8 and later), a slider is linked to a stack of pictures in the browser; where it does
-not, as in Colab, or is missing, the same pictures come as plain HTML. The pictures are WebP, a few kB each.
+With ipywidgets 8, which has ``Stack``, a slider is linked to a stack of pictures in the browser; with an older one, as
+in Colab, or without, the same pictures come as plain HTML. The pictures are WebP, a few kB each.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ except ImportError:
     ipywidgets = None
 
 QUALITY = 80
-"""Of WebP, 0 to 100. Ours; letters stay sharp, and a slice with its map takes about 10 kB."""
+"""Of WebP, 0 to 100. Ours: letters stay sharp, and a slice with its map takes about 10 kB."""
 
 
 def frames(
@@ -35,9 +35,7 @@ def frames(
     start: Sequence[int] | None = None,
     dpi: float = 100,
 ) -> Any:
-    """One or two sliders; every position shows its own picture.
-
-    All pictures are drawn now, one for each combination of values, so keep these to a hundred or two.
+    """One or two sliders, a widget or HTML; all pictures are drawn now, so keep them to a hundred or two.
 
     Args:
         draw: Gets one value of each slider and returns a figure, which is closed here.
@@ -45,9 +43,6 @@ def frames(
         alt: What is seen, for readers who do not see it; the sliders' values are added for each picture.
         start: Position of each slider at first, counted from 0; the first values by default.
         dpi: Pixels per inch of the figures.
-
-    Returns:
-        What a notebook displays, a widget or HTML.
 
     Raises:
         ValueError: No slider or more than two, one without values, or a start that is no position.
@@ -84,14 +79,9 @@ def _picture(figure: Figure, alt: str, dpi: float) -> str:
 
 def _stacked(pictures: list[str], labels: Mapping[str, list[str]], start: list[int]) -> Any:
     """Sliders linked to stacks in the browser; for two sliders a stack of stacks, whose inner ones move together."""
+    look = {"style": {"description_width": "initial"}, "layout": {"width": "min(28rem, 95%)"}}
     bars = [
-        ipywidgets.SelectionSlider(
-            options=options,
-            index=k,
-            description=name,
-            style={"description_width": "initial"},
-            layout={"width": "min(28rem, 95%)"},
-        )
+        ipywidgets.SelectionSlider(options=options, index=k, description=name, **look)
         for (name, options), k in zip(labels.items(), start, strict=True)
     ]
     stack: Any = [ipywidgets.HTML(picture) for picture in pictures]

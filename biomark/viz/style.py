@@ -6,7 +6,7 @@ import re
 
 import matplotlib.pyplot as plt
 
-# Okabe and Ito's palette: told apart by readers of every kind of colour vision.
+# Okabe and Ito's palette, distinct for every kind of colour vision.
 COLOURS = {
     "found": "#E69F00",
     "truth": "#56B4E9",
