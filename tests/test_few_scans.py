@@ -12,7 +12,7 @@ import pytest
 
 import biomark as bm
 from biomark.scans import Grid
-from biomark.scans.mask import read_mask
+from biomark.scans.nifti import read_mask
 
 REAL = Path(os.environ.get("BIOMARK_SCANS", "/nonexistent"))
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from biomark import scans
 from biomark.scans.grid import Grid
-from biomark.scans.mask import read_mask
+from biomark.scans.nifti import read_mask
 
 # --- NIfTI ----------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from biomark import scans
 from biomark.manifests.preparation import prepare
 from biomark.scans import Grid, ScanError
 from biomark.scans.grid import PADDING_HU
-from biomark.scans.mask import read_mask
+from biomark.scans.nifti import read_mask
 from biomark.scans.preview import preview
 
 WHOLE = (slice(0, 4), slice(0, 6))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biomark.datasets.table import relative
-from biomark.scans.mask import SAME_PLACE
+from biomark.scans.nifti import SAME_PLACE
 from biomark.scans.orientation import reorient
 from biomark.scans.scan import ScanError
 

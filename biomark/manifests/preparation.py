@@ -12,7 +12,7 @@ from scipy import ndimage
 from biomark.cohort import Case
 from biomark.scans.grid import PADDING_HU, Grid, Placed
 from biomark.scans.heart import heart_box
-from biomark.scans.mask import read_mask
+from biomark.scans.nifti import read_mask
 from biomark.scans.reader import read
 from biomark.scans.scan import Scan, check_slice
 from biomark.tasks import Task

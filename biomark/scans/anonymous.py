@@ -10,10 +10,7 @@ from pathlib import Path
 def anonymous(reason: str, image: Path | None, mask: Path | None = None) -> str:
     """The reason why a scan cannot be used, without any of its paths; files get numbers: "file 3 of the image".
 
-    Args:
-        reason: A sentence that may hold paths.
-        image: The scan, a file or a folder. None where the sheet gives no path that could be opened.
-        mask: Its mask, if it has one.
+    ``image`` is a file or a folder, None where the sheet gives no path that could be opened; ``mask`` its mask, if any.
     """
     if image is None:
         return "The row cannot be used: bm.manifests.check says why."

@@ -16,34 +16,23 @@ from biomark.scans.stack import stack
 
 
 def read_file(path: Path) -> Scan:
-    """Read one DICOM file as a scan of one slice.
-
-    Raises:
-        ScanError: The file is no CT image in Hounsfield units, or is damaged.
-    """
+    """Read one DICOM file as a scan of one slice; a ScanError where it is no CT image in HU, or is damaged."""
     return _read(str(path), [_single(path, pixels=True)], [])
 
 
 def read_folder(folder: Path, series: str | None = None, index: int | None = None) -> Scan:
-    """Read the DICOM series in a folder; its subfolders are not entered.
+    """Read the DICOM series in a folder, without subfolders; a ScanError where it is no complete CT volume.
 
     Args:
         folder: The folder.
         series: The SeriesInstanceUID to read when there are several.
-        index: The slice to read alone, from 0 at the feet. Of axial series only this one's pixels are unpacked.
-
-    Raises:
-        ScanError: The folder holds no series, several, or one that is no complete CT volume.
+        index: The slice to read alone, from 0 at the feet. Of axial series only its pixels are unpacked.
     """
     return _read(str(folder), *_select(folder, series), index)
 
 
 def in_order(path: Path) -> list[Header]:
-    """The headers of a file or of the one series in a folder, in the order in which a scan's array holds the slices.
-
-    Raises:
-        ScanError: As for :func:`read_file` and :func:`read_folder`.
-    """
+    """The headers of a file or of the one series in a folder, in the order in which a scan's array holds the slices."""
     headers = _select(path, None)[0] if path.is_dir() else [_single(path)]
     for header in headers:
         check(header)

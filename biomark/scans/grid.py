@@ -56,12 +56,8 @@ class Grid:
     def place(self, shape: Sequence[int], spacing_mm: Sequence[float], part: Sequence[slice]) -> Placed:
         """Lay the grid over an image, from one of its voxels' corners on.
 
-        It is centred on a part of the image, but shifted so that it leaves the image as little as possible.
-
-        Args:
-            shape: The image's size in voxels.
-            spacing_mm: The image's spacing.
-            part: What must lie on the grid, from first to last voxel along each axis.
+        It is centred on ``part`` of the image, which must lie on it, but shifted so that it leaves the image as little
+        as possible. ``shape`` and ``spacing_mm`` are the image's.
 
         Raises:
             ValueError: The part is larger than the grid.
@@ -85,19 +81,12 @@ class Grid:
 
 @dataclass(frozen=True)
 class Placed:
-    """A grid laid over one image.
-
-    Attributes:
-        shape: Voxels of the grid.
-        spacing_mm: Their spacing.
-        starts: Voxel of the image at whose corner the grid begins, along each axis; below 0 where it begins outside.
-        voxels: Size of a grid voxel in voxels of the image.
-    """
+    """A grid laid over one image."""
 
     shape: tuple[int, ...]
     spacing_mm: tuple[float, ...]
-    starts: tuple[int, ...]
-    voxels: tuple[float, ...]
+    starts: tuple[int, ...]  # voxel of the image at whose corner the grid begins; below 0 where it begins outside
+    voxels: tuple[float, ...]  # size of a grid voxel in voxels of the image
 
     def means(self, image: NDArray, outside: float) -> NDArray[np.float32]:
         """The mean of an image over each voxel of the grid, with ``outside`` beyond the image's edge."""

@@ -30,16 +30,14 @@ _LARGEST_PIXELS = 4096 * 4096
 # A slice of that size, twice over: what a deflated file may hold.
 _LARGEST_BYTES = 4 * _LARGEST_PIXELS
 # All that is read. The rest, such as who the patient is, never enters memory; and skipping it is faster than parsing.
-_OF_IMAGE = (
-    *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "ImageType", "Modality", "Manufacturer"),
-    *("ManufacturerModelName", "KVP", "SliceThickness", "ConvolutionKernel", "ContrastBolusAgent", "RescaleType"),
-    *("GantryDetectorTilt", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "FrameOfReferenceUID"),
-    *("PatientID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "PixelPaddingValue"),
-    *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "SamplesPerPixel", "PhotometricInterpretation"),
-    *("PlanarConfiguration", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
-    *("PixelRepresentation", "PixelData", "FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTable"),
-    "ExtendedOffsetTableLengths",
-)
+_OF_IMAGE = """
+SpecificCharacterSet SOPClassUID SOPInstanceUID ImageType Modality Manufacturer ManufacturerModelName KVP SliceThickness
+ConvolutionKernel ContrastBolusAgent RescaleType GantryDetectorTilt StudyInstanceUID SeriesInstanceUID SeriesNumber
+FrameOfReferenceUID PatientID ImagePositionPatient ImageOrientationPatient PixelSpacing PixelPaddingValue
+ModalityLUTSequence RescaleSlope RescaleIntercept SamplesPerPixel PhotometricInterpretation PlanarConfiguration
+NumberOfFrames Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation PixelData FloatPixelData
+DoubleFloatPixelData ExtendedOffsetTable ExtendedOffsetTableLengths
+""".split()
 _TAG_OF = {keyword: BaseTag(tag_for_keyword(keyword)) for keyword in _OF_IMAGE}
 TAGS = list(_TAG_OF.values())
 _KIND_OF = {tag: dictionary_VR(tag) for tag in TAGS}
@@ -148,9 +146,7 @@ def files_of(folder: Path) -> list[Path]:
 def open_header(path: Path, *, pixels: bool = False) -> Header | None:
     """The header of a DICOM file; None when the file is no DICOM and does not claim to be.
 
-    Args:
-        path: The file.
-        pixels: Keep the stored pixels with it, so that a file that is read alone is opened once.
+    With ``pixels`` the stored pixels are kept with it, so that a file that is read alone is opened once.
 
     Raises:
         ScanError: The file is damaged or may not be read.

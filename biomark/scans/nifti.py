@@ -1,20 +1,36 @@
-"""Read a CT volume from a NIfTI file."""
+"""Read a CT volume, or a region drawn on one, from a NIfTI file."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from nibabel.openers import ImageOpener
+from numpy.typing import NDArray
 
 from biomark.scans.header import short
+from biomark.scans.orientation import reorient
 from biomark.scans.scan import Scan, ScanError, assemble
+
+SAME_PLACE = 0.1
+"""Of a voxel: programs round the corner and the spacing differently."""
 
 
 def is_nifti(path: Path) -> bool:
     """Whether the file's name ends as a NIfTI file's does."""
     return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+@contextmanager
+def nifti_errors(path: Path) -> Iterator[None]:
+    """Turn any error into a ScanError: a damaged file can make the parser raise nearly anything."""
+    try:
+        yield
+    except Exception as error:
+        raise ScanError(f"{path} cannot be read as NIfTI; copy or convert it again ({short(error)}).") from error
 
 
 def read_nifti(path: Path) -> Scan:
@@ -23,7 +39,7 @@ def read_nifti(path: Path) -> Scan:
     Raises:
         ScanError: The file is damaged, is no 3-D volume, does not say where it lies, or holds no HU.
     """
-    try:
+    with nifti_errors(path):
         image = nib.load(path)
         # nibabel replaces a spacing of zero by one; only the header as it stands in the file tells.
         with ImageOpener(path) as file:
@@ -31,9 +47,6 @@ def read_nifti(path: Path) -> Scan:
         units = image.header.get_xyzt_units()[0]
         placed = int(image.header["qform_code"]) > 0 or int(image.header["sform_code"]) > 0
         affine = np.array(image.affine, dtype=np.float64)
-    except Exception as error:  # a damaged header can make the parser raise nearly anything
-        raise ScanError(f"{path} cannot be read as NIfTI; copy or convert it again ({short(error)}).") from error
-
     shape = image.shape
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -81,3 +94,33 @@ def read_nifti(path: Path) -> Scan:
     meta |= {"source": "NIfTI", "photometric": None, "rescale": "by the header" if scaled else "none"}
     axis = lone[0] if lone else 2
     return assemble(str(path), data, affine, tuple(spacing), meta, notes, slice_axis=axis)
+
+
+def read_mask(path: Path, scan: Scan) -> NDArray[np.bool_]:
+    """Read a NIfTI file whose voxels above 0 are the region, as a boolean array of the shape of `scan.hu`.
+
+    The scan is the one on which it was drawn, or a part of it.
+
+    Raises:
+        ScanError: The file is damaged or does not lie on the scan's voxels.
+    """
+    if not is_nifti(path):
+        raise ScanError(f"{path} is no NIfTI file (.nii, .nii.gz); convert the mask to one.")
+    with nifti_errors(path):
+        image = nib.load(path)
+        data, affine = np.asanyarray(image.dataobj), np.asarray(image.affine, float)
+    data = data.reshape(data.shape + (1,) * (3 - data.ndim))
+    if data.ndim != 3 or data.dtype.kind not in "biuf":
+        raise ScanError(f"{path} has the shape {data.shape}; save the mask as one 3-D volume of whole numbers.")
+    turned, there, _ = reorient(data, affine)
+    # Where the scan's first and last voxel lie among the mask's. A lone slice tells no step across.
+    last = np.array(scan.hu.shape) - 1
+    corners = np.array([[0, 0, 0, 1], [0, *last[1:], 1], [*last, 1]], float).T
+    first, *ends = np.linalg.solve(there, scan.affine @ corners).T[:, :3]
+    start = np.rint(first).astype(int)
+    off = np.abs([first - start, *(end - start - corners[:3, i] for i, end in enumerate(ends, start=1))]).max()
+    if off > SAME_PLACE or (start < 0).any() or (start + scan.hu.shape > turned.shape).any():
+        raise ScanError(
+            f"{path} does not lie on the voxels of its image: draw it on that image, or resample it to its grid."
+        )
+    return np.asarray(turned[tuple(slice(s, s + n) for s, n in zip(start, scan.hu.shape, strict=True))] > 0)

@@ -23,14 +23,10 @@ _SPL = axcodes2ornt(("S", "P", "L"))
 def reorient(
     data: NDArray[Any], affine: NDArray[np.float64]
 ) -> tuple[NDArray[Any], NDArray[np.float64], tuple[str, ...]]:
-    """Permute and flip the axes of a volume from the order of its file to (S, P, L); nothing is copied.
-
-    Args:
-        data: 3-D, in the order of the file.
-        affine: From its index to RAS mm, shape (4, 4).
+    """Permute and flip the axes of a 3-D volume from the order of its file to (S, P, L); nothing is copied.
 
     Returns:
-        The volume (D, H, W), its affine, and where the axes of the file point to, such as ``("R", "A", "S")``.
+        The volume (D, H, W), its affine from the index to RAS mm, and the file's axes, such as ``("R", "A", "S")``.
     """
     axes, turn, inverse = _turn(tuple(map(tuple, orientation(affine).tolist())), data.shape)
     return apply_orientation(data, turn), affine @ inverse, axes

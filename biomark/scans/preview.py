@@ -9,24 +9,18 @@ import nibabel as nib
 import numpy as np
 
 from biomark.scans.header import Header, files_of, open_header
-from biomark.scans.nifti import is_nifti
+from biomark.scans.nifti import is_nifti, nifti_errors
 from biomark.scans.orientation import reorient
 from biomark.scans.scan import ScanError
 from biomark.scans.slices import check
 
 
 class Preview(NamedTuple):
-    """The size of a scan, as far as it is known without reading it.
+    """The size of a scan, as far as it is known without reading it."""
 
-    Attributes:
-        slices: Number of slices; of a DICOM folder, in which there may be other files, the most that it can hold.
-        plane: Rows and columns of a slice; None where the axes will be permuted.
-        exact: Whether ``slices`` is exact.
-    """
-
-    slices: int
-    plane: tuple[int, int] | None
-    exact: bool
+    slices: int  # of a DICOM folder, in which there may be other files, the most that it can hold
+    plane: tuple[int, int] | None  # rows and columns; None where the axes will be permuted
+    exact: bool  # whether `slices` is exact
 
     def holds(self, mask: Preview) -> bool:
         """Whether a mask of that size may belong to this scan."""
@@ -68,13 +62,11 @@ def _dicom(header: Header, files: int) -> Preview:
 
 
 def _nifti(path: Path) -> Preview:
-    try:
+    with nifti_errors(path):
         image = nib.load(path)
         shape = image.shape + (1,) * (3 - len(image.shape))
         # A view on one zero: axes are permuted, nothing is read.
         turned = reorient(np.broadcast_to(np.int8(0), shape), np.asarray(image.affine, float))[0]
-    except Exception as error:  # a damaged header can make the parser raise nearly anything
-        raise ScanError(f"{path} cannot be read as NIfTI; copy or convert it again.") from error
     if any(n != 1 for n in shape[3:]) or 0 in shape:
         raise ScanError(f"{path} has the shape {image.shape}; save one 3-D volume of it.")
     slices, rows, columns = turned.shape[:3]

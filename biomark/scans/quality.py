@@ -37,9 +37,7 @@ def examine(
     """Findings on the header and on the values, one sentence each; an empty list when all is usual.
 
     Args:
-        hu: Hounsfield units, shape (D, H, W).
-        spacing_mm: Spacing (dz, dy, dx).
-        meta: What the header says, as in `Scan.meta`.
+        hu, spacing_mm, meta: As of a :class:`~biomark.scans.Scan`.
         extremes_hu: The lowest and the highest value of `hu`.
         padding_hu: What the header calls padding, in HU, or None.
     """

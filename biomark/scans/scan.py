@@ -40,8 +40,7 @@ class Scan:
             step across a lone slice is set to 1 mm.
         meta: What the header says of the acquisition; nothing that identifies the patient.
         findings: One sentence for each thing that a careful reader would want to know.
-        axes: Where the axes of the file's own array point to, such as ``("R", "A", "S")``; of a DICOM series those of
-            slices, rows and columns.
+        axes: Where the axes of the file's array (of a DICOM series: slices, rows, columns) point to.
     """
 
     hu: NDArray[np.float32]
@@ -141,13 +140,12 @@ def assemble(
 
     Args:
         name: Path to name in an error.
-        data: Hounsfield units in the order of the file, 3-D.
-        affine: From the index of `data` to RAS mm, shape (4, 4); finite, orthogonal, with a step of 1 mm
-            where the spacing is unknown.
+        data: Hounsfield units, 3-D.
+        affine: From its index to RAS mm, (4, 4); finite, orthogonal, with a step of 1 mm where the spacing is unknown.
         spacing_mm: Spacing along the axes of `data`; nan where unknown.
         meta: What the header says.
         notes: Findings that reading has already made.
-        slice_axis: The axis of `data` along which the source's slices are stacked.
+        slice_axis: The axis along which the source's slices are stacked.
         padding_hu: What the header calls padding, in HU, or None.
 
     Raises:

@@ -18,27 +18,16 @@ _SHEAR_SHARE = 0.002
 
 
 class Stack(NamedTuple):
-    """How the slices of a series lie in the patient.
+    """How the slices of a series lie in the patient."""
 
-    Attributes:
-        headers: The slices, ascending along the normal of their plane.
-        affine: From (slice, row, column) to RAS mm, float64 (4, 4).
-        spacing_mm: (between slices, between rows, between columns); the first is nan for a lone slice.
-        notes: Findings.
-    """
-
-    headers: list[Header]
-    affine: NDArray[np.float64]
-    spacing_mm: tuple[float, float, float]
-    notes: list[str]
+    headers: list[Header]  # ascending along the normal of their plane
+    affine: NDArray[np.float64]  # from (slice, row, column) to RAS mm, (4, 4)
+    spacing_mm: tuple[float, float, float]  # between slices, rows and columns; the first is nan for a lone slice
+    notes: list[str]  # findings
 
 
 def stack(name: str, headers: list[Header]) -> Stack:
-    """Sort slices by position along their normal and find their common grid.
-
-    Args:
-        name: Path to name in an error that is no single file's.
-        headers: One header for each slice, in any order.
+    """Sort slices by position along their normal and find their common grid; ``name`` is the path in an error.
 
     Raises:
         ScanError: Sizes, pixel spacings or orientations differ; positions repeat, are missing or uneven; the
@@ -73,7 +62,11 @@ def stack(name: str, headers: list[Header]) -> Stack:
     affine[:3, 3] = corners[0]
     # DICOM's axes point to the patient's left and back (LPS), ours to the right and front (RAS).
     affine[:2] *= -1
-    return Stack(headers, affine, (step_mm, *pixel_mm), _tilt(headers))
+    notes = []
+    if tilt := headers[0].number("GantryDetectorTilt"):  # `_straight` has seen that the slices do not show it
+        straight = ", but the slices lie straight: corrected" if len(headers) > 1 else ""
+        notes = [f"The header names a gantry tilt of {tilt:g} degrees{straight}."]
+    return Stack(headers, affine, (step_mm, *pixel_mm), notes)
 
 
 def _cross(a: tuple[float, ...], b: tuple[float, ...]) -> tuple[float, float, float]:
@@ -146,12 +139,3 @@ def _straight(
             f"{name}: the slices are shifted sideways by up to {shift:.3g} mm against one another (a gantry "
             f"tilt of {angle:.1f} degrees or a moved image centre); have it resampled upright."
         )
-
-
-def _tilt(headers: list[Header]) -> list[str]:
-    """A finding where the header names a gantry tilt; `_straight` has seen that the slices do not show it."""
-    tilt = headers[0].number("GantryDetectorTilt")
-    if not tilt:
-        return []
-    straight = ", but the slices lie straight: corrected" if len(headers) > 1 else ""
-    return [f"The header names a gantry tilt of {tilt:g} degrees{straight}."]
