@@ -89,7 +89,7 @@ def test_every_encoder_is_explained_at_every_scale(backbone, ndim):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     last = len(model.encoder.channels) - 1
     maps = [explain(model, cohort, "grad_cam", layer=layer) for layer in range(last + 1)]
-    assert all(map.shape == cohort.images.shape and np.isfinite(map).all() and map.min() >= 0 for map in maps)
+    assert all(m.shape == cohort.images.shape and np.isfinite(m).all() and m.min() >= 0 for m in maps)
     np.testing.assert_array_equal(explain(model, cohort, "grad_cam"), maps[-1])
     assert model.training
     for name, tensor in model.state_dict().items():

@@ -22,9 +22,9 @@ class Told(nn.Module):
         self.at = 0
 
     def forward(self, images, weights):
-        map = self.maps[self.at : self.at + len(images)]
+        found = self.maps[self.at : self.at + len(images)]
         self.at += len(images)
-        return bm.Localization(bm.losses.aggregate(map, weights), map)
+        return bm.Localization(bm.losses.aggregate(found, weights), found)
 
 
 @pytest.fixture(scope="module")
@@ -186,8 +186,8 @@ class Half(nn.Module):
     """The simplest rival: half of all candidates. It has nothing to learn."""
 
     def forward(self, images, weights):
-        map = torch.full(weights.shape, 0.5)
-        return bm.Localization(bm.losses.aggregate(map, weights), map)
+        half = torch.full(weights.shape, 0.5)
+        return bm.Localization(bm.losses.aggregate(half, weights), half)
 
 
 def test_a_rule_without_parameters_is_a_rival_too(cohort):

@@ -70,10 +70,10 @@ def test_projections_show_the_brightest_head_up():
 def test_lesions_in_space_are_sorted():
     """One voxel of each kind; what is marked outside the candidates is not drawn."""
     weights = np.array([[[1.0, 1, 1, 0]]], np.float32)
-    mask, map = np.array([[[True, True, False, False]]]), np.array([[[0.9, 0.1, 0.8, 1.0]]])
+    mask, found = np.array([[[True, True, False, False]]]), np.array([[[0.9, 0.1, 0.8, 1.0]]])
     case = bm.Case("one", weights * 200, weights, 2.0, mask, (3.0, 1.0, 1.0))
     ax = plt.figure().add_subplot(projection="3d")
-    viz.lesions_3d(ax, case, bm.Localization(1.8, map))
+    viz.lesions_3d(ax, case, bm.Localization(1.8, found))
     assert [t.get_text() for t in ax.get_legend().get_texts()] == [
         "true and found (1)",
         "missed (1)",

@@ -91,7 +91,7 @@ def cropped(case: Case) -> Case:
 
 
 def outline(ax: Axes, mask: NDArray, spacing_mm: Sequence[float], kind: str = "truth", linewidth: float = 1.0) -> Axes:
-    """The contour of a region ``(H, W)`` along the edges of its pixels, in the colour that :data:`COLOURS` has for ``kind``."""
+    """The contour of a region ``(H, W)`` along the edges of its pixels, in a colour of :data:`COLOURS`."""
     if np.any(mask) and not np.all(mask):
         # Each pixel is cut into six by six, with a margin around all, so that the line also closes at the edge.
         fine = np.pad(np.kron(np.asarray(mask, float), np.ones((6, 6))), 1)
