@@ -1,10 +1,12 @@
 """Training learns, from numbers alone, and loses nothing when it is stopped."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 import biomark as bm
 from biomark import tasks
@@ -53,9 +55,9 @@ def test_masks_are_read_where_a_model_learns_from_them(cohort, tmp_path):
     drawn, inverted = bm.Segmenter("sfa", width=4), bm.Segmenter("sfa", width=4)
     inverted.load_state_dict(drawn.state_dict())
     other = dataclasses.replace(cohort, masks=~cohort.masks)
-    bm.fit(drawn, cohort, **SETTINGS, checkpoint=tmp_path / "checkpoint.pt")
+    bm.fit(drawn, cohort, **SETTINGS, checkpoint=tmp_path / "checkpoint.safetensors")
     with pytest.raises(ValueError, match="belongs to another model, other data"):
-        bm.fit(inverted, other, **SETTINGS, checkpoint=tmp_path / "checkpoint.pt")
+        bm.fit(inverted, other, **SETTINGS, checkpoint=tmp_path / "checkpoint.safetensors")
     bm.fit(inverted, other, **SETTINGS)
     assert not torch.equal(drawn.bias, inverted.bias)
     for fit in (bm.fit, bm.fit_once):
@@ -139,7 +141,7 @@ def test_stopped_and_resumed_equals_uninterrupted(cohort, tmp_path, monkeypatch,
     whole, halved = new(), new()
     history = bm.fit(whole, cohort, **settings)
 
-    keep, file = Checkpoint.write, tmp_path / "checkpoint.pt"
+    keep, file = Checkpoint.write, tmp_path / "checkpoint.safetensors"
 
     def keep_then_die(self):
         keep(self)
@@ -156,8 +158,24 @@ def test_stopped_and_resumed_equals_uninterrupted(cohort, tmp_path, monkeypatch,
     assert_same(weights_of(whole), weights_of(resumed))
 
 
+def test_a_checkpoint_is_written_where_it_is_asked_for(cohort, tmp_path, monkeypatch):
+    """Whatever its path begins with, through no other folder, and as numbers alone."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("http:/checkpoint", "s3/checkpoint"):
+        Path(name).parent.mkdir()
+        assert len(bm.fit(new(), cohort, **SETTINGS | {"epochs": 1}, checkpoint=name).loss) == 1
+        with safe_open(name, framework="pt") as file:
+            assert "biomark checkpoint" in file.metadata()
+        assert [path.name for path in Path(name).parent.iterdir()] == ["checkpoint"]
+        monkeypatch.setattr(Checkpoint, "write", lambda self: pytest.fail("trained again"))
+        bm.fit(new(), cohort, **SETTINGS | {"epochs": 1}, checkpoint=name)
+        monkeypatch.undo()
+        monkeypatch.chdir(tmp_path)
+
+
 def test_a_checkpoint_of_another_run_is_refused(cohort, tmp_path):
-    file = tmp_path / "checkpoint.pt"
+    file = tmp_path / "checkpoint.safetensors"
     bm.fit(new(), cohort, **SETTINGS | {"epochs": 1}, checkpoint=file)
     with pytest.raises(ValueError, match="belongs to another model, other data or settings"):
         bm.fit(new(), cohort, **SETTINGS | {"epochs": 1, "lr": 1e-4}, checkpoint=file)
@@ -320,7 +338,7 @@ def test_a_network_that_draws_is_resumed_to_the_same_bits(cohort, tmp_path, monk
         assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(5)))
         return weights_of(model)
 
-    whole, kept = trained(), tmp_path / "checkpoint.pt"
+    whole, kept = trained(), tmp_path / "checkpoint.safetensors"
     keep, epochs = Checkpoint.write, []
 
     def keep_and_stop(self):
@@ -441,7 +459,7 @@ def test_a_checkpoint_that_not_all_processes_find_is_refused(tmp_path):
 
 
 def test_a_checkpoint_knows_its_model(cohort, tmp_path):
-    file = tmp_path / "checkpoint.pt"
+    file = tmp_path / "checkpoint.safetensors"
     bm.fit(new(), cohort, **SETTINGS, checkpoint=file)
     torch.manual_seed(0)
     unmirrored = dataclasses.replace(cohort, task=dataclasses.replace(cohort.task, mirrored=False))

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from biomark.machine import tensor_files
+
 if TYPE_CHECKING:
     import lightning_fabric as lf
+
+_STATE = ("model", "optimizer", "schedule")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a training in a file.
+    """The state of a training in a file that holds numbers and names, and nothing that is executed.
 
     Attributes:
         path: The file.
@@ -33,12 +37,12 @@ class Checkpoint:
 
     def write(self) -> None:
         """Write the state, whole or not at all."""
-        target = Path(self.path).expanduser()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")  # one process writes, the first
-        self.fabric.save(partial, self.state | {"call": self.call, "start": self.start})
         if self.fabric.is_global_zero:
-            os.replace(partial, target)
+            states = {name: self.state[name].state_dict() for name in _STATE}
+            tree, tensors = tensor_files.taken_apart(states)
+            history = {name: self.state["history"][name] for name in ("loss", "seconds")}
+            header = {"call": self.call, "start": self.start, "history": history, "state": tree}
+            tensor_files.write(self.path, tensors, header, "biomark checkpoint")
         self.fabric.barrier()
 
     def resume(self) -> bool:
@@ -60,20 +64,21 @@ class Checkpoint:
         if not there:
             return False
         try:
-            kept = self.fabric.load(Path(self.path).expanduser())
-        except Exception as error:
+            header, tensors = tensor_files.read(self.path, "checkpoint", "biomark checkpoint")
+        except ValueError as error:
             raise ValueError(
                 f"the checkpoint {self.path} cannot be read ({error}): remove it to train from the start."
             ) from error
-        if kept.get("call") != self.call:
+        if header["call"] != self.call:
             raise ValueError(
                 f"the checkpoint {self.path} belongs to another model, other data or settings: remove it, or give "
                 "another file."
             )
-        for name in ("model", "optimizer", "schedule"):
-            self.state[name].load_state_dict(kept[name])
-        self.state["history"].update({k: kept["history"][k] for k in ("loss", "seconds")})
-        return kept.get("start", self.start) != self.start
+        states = tensor_files.put_together(header["state"], tensors)
+        for name in _STATE:
+            self.state[name].load_state_dict(states[name])
+        self.state["history"].update(header["history"])
+        return header["start"] != self.start
 
 
 def opened(

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from biomark.machine.files import atomic_write
 
 
@@ -55,3 +57,35 @@ def read(
             return header, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is no {what} that biomark wrote ({error}).") from error
+
+
+def taken_apart(value: Any) -> tuple[Any, dict[str, Any]]:
+    """Nested mappings and sequences, such as the state of an optimizer, as what JSON can hold and tensors by name."""
+    tensors: dict[str, Any] = {}
+
+    def part(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {"mapping": [[key, part(v)] for key, v in value.items()]}
+        if isinstance(value, (list, tuple)):
+            return {"sequence": [part(v) for v in value]}
+        if type(value).__module__ == "torch":
+            name, value = str(len(tensors)), value.detach().cpu().clone()
+            # The format knows neither the order of axes in memory, by which an optimizer reads, nor shared values.
+            tensors[name] = value.contiguous()
+            return {"tensor": [name, value.stride()]}
+        return value
+
+    return part(value), tensors
+
+
+def put_together(tree: Any, tensors: Mapping[str, Any]) -> Any:
+    """The inverse of :func:`taken_apart`; tuples come back as lists."""
+    if not isinstance(tree, dict):
+        return tree
+    ((kind, content),) = tree.items()
+    if kind == "mapping":
+        return {key: put_together(value, tensors) for key, value in content}
+    if kind == "sequence":
+        return [put_together(value, tensors) for value in content]
+    name, stride = content
+    return torch.empty_strided(tensors[name].shape, stride, dtype=tensors[name].dtype).copy_(tensors[name])

@@ -101,11 +101,11 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
     if weights.exists() and story.exists():
         model.restore(tensor_files.read(weights, "model")[1]).to(devices.available(meant["device"]))
         return History(**json.loads(story.read_text()))
-    history = fit(model, cohort, **settings, checkpoint=place / "checkpoint.pt")
+    history = fit(model, cohort, **settings, checkpoint=place / "checkpoint.safetensors")
     if devices.is_main_process():
         model.save(weights)
         with atomic_write(story) as partial:  # last: a folder with a history is complete
             partial.write_text(json.dumps(vars(history)))
-        (place / "checkpoint.pt").unlink(missing_ok=True)  # another process may have been as fast
+        (place / "checkpoint.safetensors").unlink(missing_ok=True)  # another process may have been as fast
     devices.wait()
     return history
