@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import biomark as bm
-from biomark.phantoms.acquisition import smooth_field
-from biomark.phantoms.canvas import Canvas
+from biomark.phantoms import Canvas
 
 
 @pytest.fixture(scope="module")
@@ -13,11 +12,13 @@ def cohorts():
     return {key: bm.phantoms.draw(key, 40, seed=21) for key in ("pma", "sfa")}
 
 
-def test_same_arguments_same_bits(cohorts):
-    again = bm.phantoms.draw("pma", 5, seed=21)
-    np.testing.assert_array_equal(again.images, cohorts["pma"].images[:5])
-    np.testing.assert_array_equal(again.values, cohorts["pma"].values[:5])
-    assert not np.array_equal(bm.phantoms.draw("pma", 1, seed=22).images, again.images[:1])
+@pytest.mark.parametrize("key", bm.phantoms.SIZE)
+def test_same_arguments_same_bits(key):
+    """The first cases of a larger cohort are those of a smaller one; another seed draws others."""
+    large, small = (bm.phantoms.draw(key, n, seed=21, size=48) for n in (4, 2))
+    for name in ("images", "weights", "values", "masks", "spacing_mm"):
+        np.testing.assert_array_equal(getattr(small, name), getattr(large, name)[:2])
+    assert not np.array_equal(bm.phantoms.draw(key, 1, seed=22, size=48).images, small.images[:1])
 
 
 @pytest.mark.parametrize(("key", "n", "size"), [("pma", 5, 64), ("cac", 3, 32)])
@@ -30,6 +31,15 @@ def test_processes_change_no_bit(key, n, size):
 def test_no_process_draws_nothing():
     with pytest.raises(ValueError, match="not 0: give workers=1 or more"):
         bm.phantoms.draw("pma", 2, seed=0, workers=0)
+
+
+@pytest.mark.parametrize("key", ["pma", "sfa", "liver"])
+def test_shares_are_those_of_the_cohort(key):
+    cohort = bm.phantoms.draw(key, 5, seed=21, size=64)
+    shares, pixels_mm = bm.phantoms.coverage(key, 5, seed=21, size=64)
+    np.testing.assert_array_equal(shares > 0.5, cohort.masks)
+    np.testing.assert_array_equal(pixels_mm, cohort.spacing_mm[:, 0])
+    np.testing.assert_allclose(shares.sum((1, 2)) * pixels_mm**2 / 100, cohort.values, rtol=1e-12)
 
 
 def test_two_tasks_are_two_numbers_of_one_image(cohorts):
@@ -84,7 +94,7 @@ def test_window_holds_the_whole_shape():
 
 
 def test_fields_have_their_grain():
-    field = smooth_field(np.random.default_rng(0), (200, 200), 20)
+    field = Canvas(100, 100.0, supersample=2).random_field(np.random.default_rng(0), 20)
     assert abs(field.mean()) < 0.2 and 0.7 < field.std() < 1.3
 
 
@@ -92,13 +102,22 @@ def test_fields_have_their_grain():
     ("key", "n", "words"), [("lung", 1, "choose one of cac, liver, pma, sfa"), ("pma", 0, "at least one")]
 )
 def test_what_cannot_be_drawn(key, n, words):
-    with pytest.raises(ValueError, match=words):
-        bm.phantoms.draw(key, n, seed=0)
+    for draw in (bm.phantoms.draw, bm.phantoms.coverage):
+        with pytest.raises(ValueError, match=words):
+            draw(key, n, seed=0)
+    with pytest.raises(ValueError, match="'cac' is no area"):
+        bm.phantoms.coverage("cac", 1, seed=0)
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
-    [({"n": 2.0}, "n must be"), ({"seed": None}, "seed must be"), ({"size": "64"}, "size must be a whole number")],
+    [
+        ({"n": 2.0}, "n must be"),
+        ({"seed": None}, "seed must be"),
+        ({"size": "64"}, "size must be a whole number"),
+        ({"workers": 1.0}, "workers must be"),
+        ({"slices": 8.0}, "slices must be"),
+    ],
 )
 def test_numbers_are_whole(given, words):
     with pytest.raises(ValueError, match=words):

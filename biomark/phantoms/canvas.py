@@ -1,19 +1,20 @@
-"""A fine grid in body coordinates on which anatomy is painted, one shape over another.
+"""A fine grid in body coordinates on which slices are painted, one shape over another, and the scanner that images it.
 
-Coordinates are millimetres with the origin in the middle of the chest: x grows to the patient's left (the image's
+Coordinates are millimetres with the origin in the middle of the body: x grows to the patient's left (the image's
 right), y grows to the back (the image's bottom). Every sub-pixel carries a Hounsfield value and a part number;
 painting a shape replaces both, so a vessel painted over fat is no longer counted as fat, and the truth follows from
 the picture by construction.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
+
+from biomark.phantoms.volume import HU_RANGE
 
 
 class Canvas:
-    """A square picture, super-sampled, in body coordinates.
+    """A square picture, super-sampled: arrays ``x`` and ``y`` in mm, ``hu`` and ``part`` of its sub-pixels.
 
     Args:
         size: Pixels on a side of the finished image.
@@ -52,13 +53,9 @@ class Canvas:
         return tuple(slice(int(np.clip(m - reach, 0, top)), int(np.clip(m + reach + 1, 0, top))) for m in middle)
 
     def paint(self, where: NDArray, hu: float | NDArray, part: int = 0, window: tuple | None = None) -> None:
-        """Give the chosen sub-pixels a Hounsfield value and a part number.
+        """Give sub-pixels a Hounsfield value, or one each, and a part number: 0 for "not counted".
 
-        Args:
-            where: Boolean array of the window's shape (of the whole grid without a window).
-            hu: One value, or one for each chosen sub-pixel.
-            part: 0 for "not counted", else the number under which :meth:`coverage` counts it.
-            window: Two slices from :meth:`near`.
+        ``where`` is boolean, of the shape of the ``window`` that :meth:`near` gave; of the whole grid without one.
         """
         window = window or (slice(None), slice(None))
         self.hu[window][where] = hu
@@ -101,6 +98,13 @@ class Canvas:
             half_mm = max(half_mm - thickness, 0)
         self.paint(away2 < half_mm**2, hu, part, window)
 
+    def random_field(self, rng: np.random.Generator, cells: int) -> NDArray:
+        """A random field of mean 0 and SD about 1 whose grain is ``1 / cells`` of the picture's side."""
+        coarse = rng.standard_normal((cells + 1, cells + 1))
+        # Linear interpolation along each axis is a product with a matrix of hat functions: far faster than resampling.
+        hats = np.maximum(0, 1 - np.abs(np.linspace(0, cells, len(self.hu))[:, None] - np.arange(cells + 1)))
+        return 1.5 * (hats @ coarse @ hats.T)
+
     def block_mean(self, fine: NDArray) -> NDArray:
         """Average sub-pixels into pixels: partial volume, exactly."""
         s = self.supersample
@@ -109,3 +113,74 @@ class Canvas:
     def coverage(self, part: int) -> NDArray:
         """Share of each pixel that a part covers, ``(size, size)``: its sum times the pixel area is the true area."""
         return self.block_mean((self.part == part).astype(float))
+
+
+def acquire(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    *,
+    noise_hu: float,
+    streak_hu: float,
+    blur_mm: float,
+    sharpen: float,
+    circle: bool,
+) -> tuple[NDArray, NDArray]:
+    """Turn the painted anatomy into a CT image.
+
+    Args:
+        canvas: The painted anatomy.
+        rng: Source of the noise.
+        noise_hu: SD of the noise that is alike in all directions, in the pixels of this image.
+        streak_hu: SD of the noise along the longest X-ray paths (left to right, strongest at the shoulders' height).
+        blur_mm: SD of the point spread function (a Gaussian).
+        sharpen: 0 for a smooth kernel; 0.5 overshoots edges as sharp kernels do.
+        circle: Whether what lies outside the reconstruction circle is padding.
+
+    Returns:
+        Hounsfield units ``(size, size)``, float32, and the pixels that were reconstructed: padding must not be counted.
+    """
+    image = canvas.block_mean(canvas.hu)
+    blurred = ndimage.gaussian_filter(image, blur_mm / (canvas.fov_mm / canvas.size), mode="nearest")
+    image = blurred + sharpen * (blurred - ndimage.gaussian_filter(blurred, 1.0, mode="nearest"))
+
+    # Reconstruction correlates noise over neighbouring pixels; 0.6 pixels leave it grainy, 1.0 blotchy.
+    white = ndimage.gaussian_filter(rng.standard_normal(image.shape), rng.uniform(0.3, 0.9))
+    image = image + noise_hu * white / white.std()
+    streaks = ndimage.gaussian_filter(rng.standard_normal(image.shape), (0.5, 12.0))
+    # Streaks follow rows that cross much tissue; where there is only air there are none.
+    path = (canvas.block_mean((canvas.hu > -500).astype(float))).mean(axis=1, keepdims=True)
+    image = image + streak_hu * streaks / streaks.std() * (path / max(path.max(), 1e-6)) ** 2
+
+    ticks = np.linspace(-1, 1, canvas.size)
+    seen = (ticks[:, None] ** 2 + ticks[None, :] ** 2 <= 1.0) | (not circle)
+    return np.clip(np.where(seen, image, HU_RANGE[0]), *HU_RANGE).astype(np.float32), seen
+
+
+def draw_acquisition(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    *,
+    texture_hu: tuple[float, float],
+    noise_hu: tuple[float, float],
+    streak_hu: float,
+    sharpen: float,
+) -> tuple[NDArray, NDArray]:
+    """Give soft tissue a texture, and :func:`acquire` the canvas with a scanner that is drawn.
+
+    The SD of the texture and of the noise (in pixels of 2 mm) lie between two ends; half of the images have streaks, of
+    ``streak_hu`` at most; ``sharpen`` is the largest overshoot.
+    """
+    texture = canvas.random_field(rng, rng.integers(14, 40))
+    canvas.hu += np.where(np.abs(canvas.hu) < 250, rng.uniform(*texture_hu) * texture, 0)
+    # Noise is correlated, so a pixel of twice the area averages away less than half of its variance: the exponent is
+    # what real slices showed between pixels of 2 and 3 mm.
+    coarser = (2 * canvas.size / canvas.fov_mm) ** 0.75
+    return acquire(
+        canvas,
+        rng,
+        noise_hu=float(np.exp(rng.uniform(*np.log(noise_hu)))) * coarser,
+        streak_hu=float(rng.choice([0.0, rng.uniform(0, streak_hu)])),
+        blur_mm=float(rng.uniform(0.5, 1.3)),
+        sharpen=float(rng.uniform(0, sharpen)),
+        circle=bool(rng.random() < 0.5),
+    )

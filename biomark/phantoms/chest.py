@@ -1,194 +1,294 @@
 """An axial chest slice at the aortic arch, drawn from numbers: a phantom, not a patient.
 
-Organs are layers around the middle of the chest, each a distance that depends on the direction: lungs, rib cage, a
-compartment of muscle and fat, fascia, subcutaneous fat, skin. Muscles live inside the compartment
-(:mod:`.chest_wall`); bones, vessels, airways and lesions are painted over (:mod:`.thorax`). Nothing here is measured
-on patients; the ranges are ours, chosen so that areas, Hounsfield values and noise resemble adult chest CT (the book
-compares them with real slices and says where they differ).
+Muscles live between ribs and fascia; bones, vessels, airways and lesions are painted over.
 """
-
-from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
-from biomark.phantoms import chest_wall, surroundings, thorax
-from biomark.phantoms.acquisition import scan, smooth_field
-from biomark.phantoms.canvas import Canvas
-from biomark.phantoms.directions import STEPS, Directions, ring
-
-SUBCUTANEOUS, PECTORALIS = 1, 2
-"""Part numbers on the canvas of the two structures whose areas are known."""
-
-PARTS = {"sfa": SUBCUTANEOUS, "pma": PECTORALIS}
-
-
-@dataclass
-class Body:
-    """One phantom's skeleton of numbers: layer tables (mm by direction) and tissue values (HU)."""
-
-    female: bool
-    half_width_mm: float
-    half_depth_mm: float
-    muscularity: float
-    pleura: NDArray
-    cage: NDArray
-    deep: NDArray
-    fat_thickness: NDArray
-    skin: NDArray
-    fat_hu: float
-    muscle_hu: float
-    blood_hu: float
-    skin_mm: float
-    fascia_mm: float
-
-
-def draw_body(
-    rng: np.random.Generator,
-    *,
-    female: bool | None = None,
-    half_width_mm: float | None = None,
-    muscularity: float | None = None,
-    adipose_mm: float | None = None,
-) -> Body:
-    """Draw the layers of one phantom.
-
-    What is given is taken instead of what was drawn; the generator goes on as it would have, so that one generator's
-    state gives one person, wider or leaner.
-
-    Args:
-        rng: Source of every random choice.
-        female: Sex; drawn 1 to 1.
-        half_width_mm: Half the width of the chest inside the ribs; drawn from 82 to 118.
-        muscularity: Thickness of muscles, about 1; drawn from 0.5 to 1.7.
-        adipose_mm: Thickness of the subcutaneous fat at the side; drawn from 5 to 45.
-    """
-    uniform = rng.uniform
-    ticks = np.deg2rad(np.arange(STEPS) * 360 / STEPS - 180)
-    drawn = bool(rng.random() < 0.5)
-    female = drawn if female is None else female
-    drawn = uniform(82, 107) if female else uniform(92, 118)
-    half_width = drawn if half_width_mm is None else half_width_mm
-    half_depth = half_width * uniform(0.66, 0.84)
-    power = uniform(2.0, 2.6)
-    pleura = (np.abs(np.sin(ticks) / half_width) ** power + np.abs(np.cos(ticks) / half_depth) ** power) ** (-1 / power)
-    pleura = pleura * (
-        1 + 0.02 * uniform(-1, 1) * np.cos(3 * ticks + uniform(0, 6.3)) + 0.02 * uniform(-1, 1) * np.sin(ticks)
-    )
-    cage = pleura + uniform(8, 12)
-
-    drawn = float(np.clip(rng.normal(0.9 if female else 1.2, 0.18), 0.5, 1.7))
-    muscularity = drawn if muscularity is None else muscularity
-    axilla = float(np.clip(np.exp(rng.normal(0, 0.35)), 0.5, 2.3))
-    layer, fat = {}, {}
-    drawn = float(np.clip(np.exp(rng.normal(np.log(18 if female else 13), 0.45)), 5, 45))
-    adipose = drawn if adipose_mm is None else adipose_mm
-    shared = {d: uniform(0.6, 1.5) for d in (0, 30, 60, 90, 120, 150, 180)}
-    for side in (-1, 1):
-        jitter = lambda low, high: uniform(low, high) * rng.normal(1, 0.05)  # noqa: E731
-        layer |= {
-            side * 1: jitter(3, 7),
-            side * 12: 4 + muscularity * jitter(5, 9),
-            side * 30: 6 + muscularity * jitter(12, 20),
-            side * 50: 8 + muscularity * jitter(16, 26) + 10 * np.clip(axilla - 0.6, 0, 1),
-            side * 68: axilla * jitter(22, 48),
-            side * 92: axilla * jitter(14, 30) + muscularity * jitter(14, 28),
-            side * 120: 10 * axilla + muscularity * jitter(22, 42),
-            side * 148: 10 + muscularity * jitter(16, 28),
-            side * 168: 12 + muscularity * jitter(12, 22),
-            side * 179: 10 + muscularity * jitter(8, 16),
-        }
-        thickness = {0: 0.55, 30: 0.9, 60: 1.0, 90: 1.05, 120: 0.95, 150: 0.9, 180: 0.75}
-        fat |= {side * max(d, 1): adipose * t * shared[d] * jitter(0.8, 1.2) for d, t in thickness.items()}
-    deep = cage + ring(layer)
-
-    thickness = np.maximum(ring(fat, 9), 3)
-    breast = uniform(6, 55) if female else uniform(0, 8)
-    degrees = np.rad2deg(ticks)
-    for side in (-1, 1):
-        centre, spread = side * uniform(28, 46), uniform(11, 20)
-        thickness = thickness + breast * rng.normal(1, 0.08) * np.exp(-(((degrees - centre) / spread) ** 2) / 2)
-
-    skin_mm, fascia_mm = uniform(1.3, 2.6), uniform(0.8, 2.0)
-    skin = deep + fascia_mm + thickness + skin_mm
-    # The back is flattened by the patient's weight: the skin follows a line, but never cuts into muscle.
-    flat = (skin[0] + skin[-1]) / 2 * uniform(0.9, 1.08)
-    behind = np.abs(degrees) > 115
-    line = np.where(behind, flat / np.maximum(np.abs(np.cos(ticks)), 0.2), np.inf)
-    floor = deep + fascia_mm + skin_mm + 2.5
-    skin = gaussian_filter1d(np.maximum(np.minimum(skin, line), floor), 3 * STEPS / 360, mode="wrap")
-
-    contrast = rng.random() < 0.35
-    return Body(
-        female=female,
-        half_width_mm=half_width,
-        half_depth_mm=half_depth,
-        muscularity=muscularity,
-        pleura=pleura,
-        cage=cage,
-        deep=deep,
-        fat_thickness=thickness,
-        skin=skin,
-        fat_hu=float(np.clip(rng.normal(-104, 7), -122, -86)),
-        muscle_hu=float(np.clip(rng.normal(46, 9), 22, 66)) + (8 if contrast else 0),
-        blood_hu=float(uniform(120, 380) if contrast else uniform(32, 50)),
-        skin_mm=skin_mm,
-        fascia_mm=fascia_mm,
-    )
+from biomark.phantoms.body import PARTS, STEPS, Body, Directions, draw_body, point_at, step_at
+from biomark.phantoms.canvas import Canvas, draw_acquisition
+from biomark.phantoms.surroundings import paint_surroundings, paint_vertebra
 
 
 def draw_slice(
-    rng: np.random.Generator, size: int, supersample: int = 3, **body: float
-) -> tuple[NDArray, dict[str, NDArray], float]:
-    """Draw one chest slice.
-
-    Args:
-        rng: Source of every random choice.
-        size: Pixels on a side.
-        supersample: Sub-pixels on a side of a pixel.
-        **body: What of the body is given rather than drawn, as for :func:`draw_body`.
+    rng: np.random.Generator, size: int, **given: float
+) -> tuple[NDArray[np.float32], dict[str, NDArray], float]:
+    """Draw one chest slice of ``size`` pixels on a side; ``given`` is what :func:`draw_body` takes.
 
     Returns:
-        The image in HU ``(size, size)`` float32; the share of each pixel covered by each counted part, by task key;
-        the pixel's side in mm.
+        The image in HU ``(size, size)``; the share of each pixel covered by each counted part, by task key; the
+        pixel's side in mm.
     """
-    body = draw_body(rng, **body)
-    reach = float(body.skin.max())
+    body = draw_body(rng, **given)
     width = 2 * max(np.abs(body.skin * np.sin(np.arange(STEPS) * 2 * np.pi / STEPS)))
     # Most real chest scans cut the body somewhere: the field of view is chosen for the lungs, not for the skin.
     cut = rng.random() < 0.35
     fov = float(np.clip(width * (rng.uniform(0.82, 1.02) if cut else rng.uniform(1.02, 1.3)), 280, 500))
-    shift = (rng.normal(0, 22 if cut else 8), rng.normal(8, 14))
-    canvas = Canvas(size, fov, shift, float(np.clip(rng.normal(0, 5), -14, 14)), supersample)
+    centre = (rng.normal(0, 22 if cut else 8), rng.normal(8, 14))
+    canvas = Canvas(size, fov, centre, float(np.clip(rng.normal(0, 5), -14, 14)))
     at = Directions.of(canvas)
 
-    surroundings.outside(canvas, rng, body, reach)
-    skin = body.skin[at.index]
+    paint_surroundings(canvas, rng, body, at)
+    skin, deep = body.skin[at.index], body.deep[at.index]
     canvas.paint(at.r < skin, 35)
-    thickness = body.fat_thickness[at.index]
     subcutaneous = at.r < skin - body.skin_mm
-    canvas.paint(subcutaneous, body.fat_hu, SUBCUTANEOUS)
-    chest_wall.subcutaneous_strands(canvas, rng, body, at, subcutaneous, thickness)
-    deep = body.deep[at.index]
+    canvas.paint(subcutaneous, body.fat_hu, PARTS["sfa"])
+    paint_strands(canvas, rng, body, at, subcutaneous)
     canvas.paint(at.r < deep + body.fascia_mm, rng.uniform(0, 40))
     canvas.paint(at.r < deep, body.fat_hu + rng.normal(4, 3))
-    chest_wall.muscles(canvas, rng, body, at, PECTORALIS)
-    thorax.inside(canvas, rng, body, at)
+    paint_muscles(canvas, rng, body, at)
+    paint_thorax(canvas, rng, body, at)
 
-    texture = smooth_field(rng, canvas.hu.shape, int(rng.integers(14, 40)))
-    canvas.hu += np.where(np.abs(canvas.hu) < 250, rng.uniform(1, 6) * texture, 0)
-    image, seen = scan(
-        canvas,
-        rng,
-        # At 2 mm a pixel. Noise is correlated, so a pixel of twice the area averages away less than half of its
-        # variance: the exponent is what real slices showed between pixels of 2 and 3 mm.
-        noise_hu=float(np.exp(rng.uniform(np.log(6.5), np.log(17)))) * (2 * size / fov) ** 0.75,
-        streak_hu=float(rng.choice([0.0, rng.uniform(0, 9)])),
-        blur_mm=float(rng.uniform(0.5, 1.3)),
-        sharpen=float(rng.uniform(0, 0.5)),
-        circle=bool(rng.random() < 0.5),
-    )
-    return image, {key: canvas.coverage(part) * seen for key, part in PARTS.items()}, fov / size
+    image, seen = draw_acquisition(canvas, rng, texture_hu=(1, 6), noise_hu=(6.5, 17), streak_hu=9, sharpen=0.5)
+    return image, {key: canvas.coverage(PARTS[key]) * seen for key in ("sfa", "pma")}, fov / size
+
+
+def paint_strands(canvas: Canvas, rng: np.random.Generator, body: Body, at: Directions, where: NDArray) -> None:
+    """Fibrous strands, vessels and, in women, gland: soft tissue within the subcutaneous fat, not counted as fat."""
+    field = canvas.random_field(rng, rng.integers(16, 36))
+    # A thin band around the field's zero level is a web of lines.
+    strands = where & (np.abs(field) < rng.uniform(0.0, 0.05))
+    canvas.paint(strands, body.fat_hu + rng.uniform(20, 80))
+    if body.female and rng.random() < 0.8:
+        thickness = body.fat_thickness[at.index]
+        front = np.exp(-(((np.abs(at.degrees) - 36) / 16) ** 2) / 2) * np.clip(thickness / 25, 0, 1)
+        depth = (body.skin[at.index] - at.r) / np.maximum(thickness, 1)
+        gland = where & (depth > 0.2) & (depth < 0.95)
+        gland &= canvas.random_field(rng, rng.integers(12, 30)) + 2.2 * front > rng.uniform(2.0, 4.2)
+        canvas.paint(gland, rng.uniform(-10, 45))
+    to_fascia = body.skin - body.deep
+    for _ in range(rng.integers(0, 6)):
+        degrees = rng.uniform(-180, 180)
+        i = step_at(degrees)
+        r = body.skin[i] - rng.uniform(0.3, 0.7) * to_fascia[i]
+        canvas.ellipse(*point_at(r, degrees), *rng.uniform(0.8, 2.5, 2), min(body.blood_hu, 120))
+    if rng.random() < 0.06:  # a port or pacemaker under the skin of the upper chest
+        degrees = rng.choice([-1, 1]) * rng.uniform(25, 50)
+        i = step_at(degrees)
+        x, y = point_at(body.skin[i] - body.skin_mm - 0.5 * to_fascia[i], degrees)
+        canvas.ellipse(x, y, rng.uniform(4, 16), rng.uniform(2, 5), rng.uniform(400, 3000), turn_deg=degrees)
+
+
+class Side:
+    """The compartment between ribs and fascia on one side of the body, as flat arrays of its sub-pixels.
+
+    ``d`` is the direction in degrees from the front, ``r`` the distance from the middle, ``above`` that from the ribs
+    and ``below`` the depth under the fascia, in mm; ``f`` is the share of the way from ribs (0) to fascia (1).
+    """
+
+    def __init__(self, canvas: Canvas, body: Body, at: Directions, pick: NDArray) -> None:
+        self.canvas, self.pick = canvas, pick
+        cage, deep = body.cage[at.index[pick]], body.deep[at.index[pick]]
+        self.d, self.r = np.abs(at.degrees[pick]), at.r[pick]
+        self.above, self.below = self.r - cage, deep - self.r
+        self.layer = np.maximum(deep - cage, 1)
+        self.f = self.above / self.layer
+        self.hu, self.part = canvas.hu[pick], canvas.part[pick]
+
+    def fill(self, where: NDArray, hu: float | NDArray, part: int = 0) -> None:
+        """Give the chosen sub-pixels a value and a part number."""
+        self.hu[where], self.part[where] = hu, part
+
+    def write_back(self) -> None:
+        """Put what was filled onto the canvas."""
+        self.canvas.hu[self.pick], self.canvas.part[self.pick] = self.hu, self.part
+
+
+def paint_muscles(canvas: Canvas, rng: np.random.Generator, body: Body, at: Directions) -> None:
+    """Muscles, shoulder blades, planes of fat and the axilla of both sides between rib cage and fascia."""
+    compartment = (at.r >= body.cage[at.index] - 0.5) & (at.r < body.deep[at.index])
+    marbling = canvas.random_field(rng, rng.integers(30, 60))
+    web = canvas.random_field(rng, rng.integers(24, 50))
+    person = {name: rng.uniform(0, 1) for name in ("major", "minor", "lean", "arm")}
+    for sign in (-1, 1):
+        side = Side(canvas, body, at, compartment & (at.degrees * sign > 0))
+        edge = _paint_axilla(side, rng, body, web[side.pick])
+        _paint_back(side, rng, body, edge, person["lean"])
+        _paint_pectorals(side, rng, body, person)
+        # Fat streaks the muscle; in some people much, in most hardly.
+        streaked = (side.hu > 0) & (side.hu < 110) & (marbling[side.pick] > 1.4 + 2.6 * person["lean"])
+        side.fill(streaked, body.fat_hu + 15)
+        side.write_back()
+        for _ in range(rng.integers(4, 14)):  # axillary vessels and nodes
+            degrees, depth = sign * rng.uniform(54, 88), rng.uniform(0.2, 0.85)
+            i = step_at(degrees)
+            r = body.cage[i] + depth * (body.deep[i] - body.cage[i])
+            value = body.blood_hu if rng.random() < 0.5 else rng.uniform(10, 50)
+            canvas.ellipse(*point_at(r, degrees), *rng.uniform(1, 4.5, 2), value, turn_deg=rng.uniform(0, 180))
+
+
+def _hump(u: NDArray, rise: float, fall: float) -> NDArray:
+    """A bump on [0, 1] of height 1: blunt where the exponent is small, tapering where it is large; 0 outside."""
+    v = np.clip(u, 0, 1)
+    peak = rise / (rise + fall)
+    return np.where((u > 0) & (u < 1), v**rise * (1 - v) ** fall / (peak**rise * (1 - peak) ** fall), 0)
+
+
+def _paint_axilla(side: Side, rng: np.random.Generator, body: Body, web: NDArray) -> NDArray:
+    """Loose fat with strands, serratus anterior on the ribs; returns the shoulder muscles' front edge in degrees."""
+    uniform = rng.uniform
+    side.fill(np.abs(web) < uniform(0.02, 0.16), body.fat_hu + uniform(25, 70))
+    start, end = uniform(46, 60), uniform(100, 125)
+    serratus = body.muscularity * uniform(3, 9) * _hump((side.d - start) / (end - start), 0.4, 0.6)
+    side.fill(side.above < serratus, body.muscle_hu)
+    # Latissimus dorsi and teres major reach forward under the skin, so that the armpit's fat is a pocket with a narrow
+    # mouth between them and pectoralis major; nearer the ribs their edge lies further back.
+    pocket = uniform(12, 38) * np.clip(1 - side.f, 0, 1) + uniform(0, 5) * np.clip((side.f - 0.85) / 0.15, 0, 1) ** 2
+    return uniform(60, 82) + pocket + uniform(1, 4) * np.sin(side.f * uniform(4, 9) + uniform(0, 6))
+
+
+def _paint_back(side: Side, rng: np.random.Generator, body: Body, edge: NDArray, lean: float) -> None:
+    """Muscles of shoulder and back, from latissimus to the spinal erectors, divided by planes of fat; the blade."""
+    uniform = rng.uniform
+    behind = (side.d > edge) & (side.below > uniform(0, 1.5)) & (side.above > uniform(0, 2))
+    side.fill(behind, body.muscle_hu + rng.normal(0, 4))
+    widest = 1.2 + 6 * (1 - lean) ** 2
+    blade = rng.random() < 0.88
+    middle, slope = uniform(112, 128), uniform(-0.02, 0.006)
+    level = uniform(0.38, 0.56) + slope * (side.d - middle)
+    for _ in range(rng.integers(2, 5)):  # between layers, along the back
+        centre, half = uniform(100, 170), uniform(12, 40)
+        curve = uniform(0.15, 0.85) + uniform(-0.012, 0.012) * (side.d - centre)
+        plane = (np.abs(side.f - curve) * side.layer < uniform(0.4, widest) / 2) & (np.abs(side.d - centre) < half)
+        side.fill(behind & plane, body.fat_hu + 8)
+    for _ in range(rng.integers(2, 6)):  # between neighbours, from ribs to fascia
+        across = np.abs(side.d - uniform(92, 178) - uniform(-25, 25) * (side.f - 0.5)) * np.deg2rad(side.r)
+        reach = np.abs(side.f - uniform(0.2, 0.9)) < uniform(0.15, 0.5)
+        side.fill(behind & reach & (across < uniform(0.4, widest) / 2), body.fat_hu + 8)
+    # Spinal erectors sit in the groove beside the spine, a lighter texture of muscle and fat around them.
+    groove = side.d > uniform(166, 174)
+    side.fill(groove & (side.below > uniform(3, 8)) & (side.f > 0.5), body.fat_hu + uniform(10, 90))
+    if blade:
+        thick = uniform(1.4, 3.6) / side.layer
+        plate = np.abs(side.d - middle - uniform(-25, 10) * (side.f - 0.5)) < uniform(10, 24)
+        side.fill(plate & (np.abs(side.f - level) < thick), uniform(350, 900))
+        if rng.random() < 0.5:  # the thick lateral border
+            knob = ((side.d - middle + uniform(8, 16)) * np.deg2rad(side.r)) ** 2 + ((side.f - level) * side.layer) ** 2
+            side.fill(knob < uniform(3, 7) ** 2, uniform(250, 700))
+
+
+def _paint_pectorals(side: Side, rng: np.random.Generator, body: Body, person: dict[str, float]) -> None:
+    """Pectoralis minor on the ribs, pectoralis major under the fascia; the pair whose area is known."""
+    uniform, m, d, part = rng.uniform, body.muscularity, side.d, PARTS["pma"]
+    tone = body.muscle_hu + rng.normal(0, 4)
+    start, end = uniform(20, 32), uniform(48, 70)
+    u = (d - start) / (end - start)
+    # A raised arm pulls the outer end of both muscles off the ribs and towards the shoulder.
+    raised = person["arm"] > 0.75
+    lift = uniform(0.5, 4) + uniform(0, 24 if raised else 12) * np.clip(u, 0, 1)
+    minor = (5 + 9 * person["minor"]) * m * uniform(0.8, 1.2) * _hump(u, uniform(0.3, 0.8), uniform(0.3, 0.8))
+    first, last = uniform(3, 11), uniform(44, 62) + uniform(4, 14) * raised
+    v = (d - first) / (last - first)
+    major = (11 + 15 * person["major"]) * m * uniform(0.85, 1.15) * _hump(v, uniform(0.35, 1.1), uniform(0.2, 0.8))
+    sheath = uniform(0, 1.5)
+    plane = side.below > sheath + major + uniform(0.8, 3)
+    side.fill(plane & (side.above > lift) & (side.above < lift + minor), tone + rng.normal(0, 3), part)
+    inside = (side.below > sheath) & (side.below < sheath + major) & (side.above > 1)
+    side.fill(inside, tone, part)
+    if rng.random() < 0.3:  # fat between the two heads of pectoralis major
+        cut = np.abs(v - uniform(0.35, 0.7) - uniform(-0.02, 0.02) * side.below) < uniform(0.006, 0.02)
+        side.fill(inside & cut, body.fat_hu)
+
+
+def paint_thorax(canvas: Canvas, rng: np.random.Generator, body: Body, at: Directions) -> None:
+    """Cage wall, ribs, lungs, mediastinum and spine."""
+    uniform = rng.uniform
+    pleura, cage = body.pleura[at.index], body.cage[at.index]
+    wall = (at.r >= pleura) & (at.r < cage)
+    between = (at.r - pleura) / np.maximum(cage - pleura, 1)
+    muscle = wall & (between > uniform(0.1, 0.3)) & (between < uniform(0.75, 0.95))
+    canvas.paint(wall, body.fat_hu + 15)
+    canvas.paint(muscle, body.muscle_hu - uniform(0, 25))
+    _paint_ribs(canvas, rng, at, wall, between)
+
+    lungs = at.r < pleura
+    level = uniform(-900, -760)
+    lung = level + uniform(0, 0.6) * canvas.y[lungs] + 25 * canvas.random_field(rng, 30)[lungs]
+    canvas.paint(lungs, np.clip(lung, -1000, -500))
+    vessels = lungs & (canvas.random_field(rng, rng.integers(28, 60)) > uniform(2.2, 3.2))
+    canvas.paint(vessels, min(body.blood_hu, 150))
+    # What is painted in the chest must not replace muscle of the wall: what lies outside the lungs is put back.
+    outside = canvas.hu[~lungs]
+    _paint_lesions(canvas, rng, body, lungs)
+    canvas.hu[~lungs] = outside
+    _paint_mediastinum(canvas, rng, body)
+    canvas.hu[~lungs] = outside
+    _paint_sternum(canvas, rng, body)
+    paint_vertebra(canvas, rng, body.pleura[0] - uniform(8, 18))
+
+
+def _paint_ribs(canvas: Canvas, rng: np.random.Generator, at: Directions, wall: NDArray, between: NDArray) -> None:
+    """Cut ribs: short arcs in the cage wall, a bright shell around marrow; cartilage near the sternum."""
+    hu, part, degrees_here, between = canvas.hu[wall], canvas.part[wall], at.degrees[wall], between[wall]
+    for side in (-1, 1):
+        degrees = rng.uniform(18, 30)
+        while degrees < 165:
+            half = rng.uniform(4, 13)
+            along = (degrees_here * side - degrees) / half
+            depth = (between - rng.uniform(0.42, 0.58)) / rng.uniform(0.36, 0.5)
+            cut = along**2 + depth**2
+            hu[cut < 1] = rng.uniform(80, 160) if degrees < 34 and rng.random() < 0.6 else rng.uniform(450, 1000)
+            hu[cut < 0.4] = rng.uniform(80, 400)
+            part[cut < 1] = 0
+            degrees += half + rng.uniform(9, 26)
+    canvas.hu[wall], canvas.part[wall] = hu, part
+
+
+def _paint_lesions(canvas: Canvas, rng: np.random.Generator, body: Body, lungs: NDArray) -> None:
+    """Masses, effusion and consolidation: soft tissue where air is expected."""
+    uniform = rng.uniform
+    if rng.random() < 0.22:
+        for _ in range(rng.integers(1, 3)):
+            side = rng.choice([-1, 1])
+            x, y = side * uniform(0.35, 0.85) * body.half_width_mm, uniform(-0.7, 0.6) * body.half_depth_mm
+            canvas.ellipse(x, y, uniform(8, 48), uniform(8, 42), uniform(10, 60), turn_deg=uniform(0, 180))
+    if rng.random() < 0.15:
+        level = uniform(0.25, 0.75) * body.half_depth_mm
+        canvas.paint(lungs & (canvas.y > level) & (canvas.x * rng.choice([-1, 1]) > 0), uniform(-5, 35))
+    if rng.random() < 0.15:
+        patchy = lungs & (canvas.random_field(rng, rng.integers(5, 14)) > uniform(1.2, 2.5))
+        canvas.paint(patchy, uniform(-500, 40))
+
+
+def _paint_mediastinum(canvas: Canvas, rng: np.random.Generator, body: Body) -> None:
+    """Fat and vessels between the lungs: the aortic arch, veins, airway, gullet, nodes; sometimes the heart's base."""
+    uniform, ellipse, depth = rng.uniform, canvas.ellipse, body.half_depth_mm
+    fat = body.fat_hu + uniform(-2, 25)
+    ellipse(uniform(-4, 8), -0.55 * depth, uniform(14, 42), 0.6 * depth, fat)
+    ellipse(uniform(-4, 8), 0.05 * depth, uniform(32, 46), uniform(34, 48), fat)
+    ellipse(0, 0.75 * depth, uniform(24, 36), uniform(26, 38), fat)
+    blood = body.blood_hu + rng.normal(0, 4)
+    if rng.random() < 0.3:  # a lower level: great arteries and the base of the heart
+        x, y = uniform(5, 22), uniform(-30, -5)
+        ellipse(x, y, uniform(28, 58), uniform(24, 46), blood, turn_deg=uniform(-30, 30))
+        ellipse(uniform(10, 24), uniform(25, 40), 13, 13, blood)
+    else:
+        tilt, x, y = uniform(-35, 10), uniform(8, 24), uniform(-12, 8)
+        ellipse(x, y, uniform(11, 17), uniform(28, 44), blood, turn_deg=tilt)
+        if rng.random() < 0.4:  # calcium in its wall
+            x, y = x + uniform(-8, 8), y + uniform(-26, 26)
+            ellipse(x, y, uniform(1, 5), 1.2, uniform(300, 900), turn_deg=uniform(0, 180))
+    x, y = uniform(-30, -18), uniform(-24, -6)
+    ellipse(x, y, uniform(7, 11), uniform(7, 12), blood + rng.choice([0, uniform(-40, 150)]))
+    ellipse(uniform(-8, 4), uniform(0, 16), uniform(8, 12), uniform(8, 11), -990, rim=(1.6, 30))
+    ellipse(uniform(0, 10), uniform(24, 36), uniform(6, 10), uniform(5, 9), uniform(20, 45))
+    for _ in range(rng.integers(2, 10)):
+        ellipse(uniform(-32, 34), uniform(-40, 34), uniform(2, 7), uniform(2, 6), uniform(10, 60))
+    if rng.random() < 0.35:  # thymus remnant or anterior mass
+        ellipse(uniform(-8, 10), -0.72 * depth, uniform(10, 26), uniform(5, 14), uniform(-60, 45))
+
+
+def _paint_sternum(canvas: Canvas, rng: np.random.Generator, body: Body) -> None:
+    """Manubrium or body of the sternum, with the joints beside it."""
+    uniform = rng.uniform
+    front = -(body.pleura[STEPS // 2] + uniform(3, 8))
+    half, thick, slope = uniform(14, 32), uniform(5, 9), uniform(-6, 6)
+    ends = (-half, front + slope / 2), (half, front - slope / 2)
+    canvas.bar(*ends, thick, uniform(60, 260), rim=(1.8, uniform(350, 800)))
+    if rng.random() < 0.5:
+        for side in (-1, 1):
+            x = side * (half + uniform(6, 16))
+            value = uniform(80, 180) if rng.random() < 0.5 else uniform(200, 500)
+            y, rx, ry = front + uniform(-2, 10), uniform(7, 15), uniform(5, 8)
+            canvas.ellipse(x, y, rx, ry, value, rim=(1.5, value + uniform(0, 350)))

@@ -5,20 +5,15 @@ ventricle, the circumflex between left atrium and ventricle, the anterior and po
 the ventricles. The ranges are ours unless a source is given.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from biomark.phantoms.volume import Cloud
-
-if TYPE_CHECKING:
-    from biomark.phantoms.heart import Heart
+from biomark.phantoms.heart_anatomy import Heart
+from biomark.phantoms.volume import Cloud, Ellipsoid
 
 STEP_MM = 0.6
 """Distance of the points that stand for an artery, a third of a default pixel. Calcium has two thirds of it."""
@@ -29,22 +24,16 @@ SHARE_OF_LESIONS = {"LAD": 0.42, "RCA": 0.26, "LCX": 0.20, "LM": 0.12}
 
 @dataclass(frozen=True)
 class Motion:
-    """How an artery moves while a slice is acquired, and how that differs from slice to slice.
+    """How an artery moves in the axial plane while a slice is acquired.
 
     A scan without ECG gating takes each slice in another phase of the heartbeat: one shows an artery sharp, the next
-    one smeared or twice. Motion is in the axial plane.
-
-    Attributes:
-        way_mm: Displacement (x, y) between the two ends of the movement.
-        beat_mm: Distance along z over which the table moves in one heartbeat.
-        phase: Where in the heartbeat z = 0 was acquired, radians.
-        dwell: Share of the time spent at equally spaced places along the way, (K,), in sum 1.
+    one smeared or twice.
     """
 
-    way_mm: NDArray
-    beat_mm: float
-    phase: float
-    dwell: NDArray
+    way_mm: NDArray  # (x, y) between the two ends of the movement
+    beat_mm: float  # distance along z over which the table moves in one heartbeat
+    phase: float  # where in the heartbeat z = 0 was acquired, radians
+    dwell: NDArray  # share of the time spent at equally spaced places along the way, (K,), in sum 1
 
     def spread(self, points: NDArray, volume_mm3: float) -> tuple[NDArray, NDArray]:
         """Points where they are seen, (K P, 3), and the volume that each still stands for, (K P,)."""
@@ -66,6 +55,11 @@ class Artery:
     radius_mm: NDArray
     motion: Motion
 
+    @property
+    def length_mm(self) -> float:
+        """Length of the centre line."""
+        return (len(self.line) - 1) * STEP_MM
+
     def tube(
         self,
         first_mm: float,
@@ -74,7 +68,7 @@ class Artery:
         radius_mm: NDArray | float,
         beside_mm: tuple[float, float] = (0.0, 0.0),
     ) -> NDArray:
-        """Points on a lattice in a tube along the artery.
+        """Points (P, 3) in a tube along the artery, ``step_mm`` apart: each stands for ``step_mm**3``.
 
         Args:
             first_mm: Where it begins, along the artery.
@@ -82,9 +76,6 @@ class Artery:
             step_mm: Distance of the points.
             radius_mm: One radius, or radii at equally spaced places from first to last.
             beside_mm: How far its middle lies beside the artery's, in two directions across.
-
-        Returns:
-            Body coordinates (P, 3); each point stands for ``step_mm**3``.
         """
         count = max(int(np.ceil((last_mm - first_mm) / step_mm)), 1)
         at = (first_mm + (np.arange(count) + 0.5) * (last_mm - first_mm) / count) / STEP_MM
@@ -94,8 +85,8 @@ class Artery:
             for curve in (self.line, np.gradient(self.line, axis=0))
         )
         # Two directions across, from any vector that is not along.
-        helper = np.where(np.abs(tangent[:, 2:]) < 0.8 * STEP_MM, [[0.0, 0.0, 1.0]], [[1.0, 0.0, 0.0]])
-        one = np.cross(tangent, helper)
+        other = np.where(np.abs(tangent[:, 2:]) < 0.8 * STEP_MM, [[0.0, 0.0, 1.0]], [[1.0, 0.0, 0.0]])
+        one = np.cross(tangent, other)
         one /= np.linalg.norm(one, axis=1, keepdims=True)
         two = np.cross(tangent, one)
         two /= np.linalg.norm(two, axis=1, keepdims=True)
@@ -107,10 +98,6 @@ class Artery:
         across = (u[which, None] + beside_mm[0]) * one[place] + (v[which, None] + beside_mm[1]) * two[place]
         return middle[place] + across
 
-    @property
-    def length_mm(self) -> float:
-        return (len(self.line) - 1) * STEP_MM
-
     def lumen(self, hu: float) -> Cloud:
         """The blood in the artery with its wall, moved."""
         points = self.tube(0, self.length_mm, STEP_MM, self.radius_mm)
@@ -119,7 +106,7 @@ class Artery:
 
 def draw_arteries(rng: np.random.Generator, heart: Heart) -> list[Artery]:
     """Draw the four arteries on a heart's surface."""
-    uniform, place, chambers = rng.uniform, heart.place, heart.chambers
+    uniform, chambers = rng.uniform, heart.chambers
     deep = uniform(2.2, 4.0)  # depth of the centre line in the fat
     x, y, r = heart.aorta.at(heart.root[2] + 12)
     left, right = (
@@ -129,7 +116,7 @@ def draw_arteries(rng: np.random.Generator, heart: Heart) -> list[Artery]:
     fork = left + np.array([uniform(7, 13), uniform(-4, 3), uniform(-4, 1)]) * heart.size
 
     def groove(knots: Sequence[Sequence[float]], one: str, other: str) -> NDArray:
-        return _into_groove(np.array([place(*k) for k in knots]), chambers[one], chambers[other], deep)
+        return _into_groove(np.array([heart.place(*k) for k in knots]), chambers[one], chambers[other], deep)
 
     around = np.deg2rad(np.linspace(65, uniform(170, 215), 7))
     lcx = groove([(0, -18 + 33 * np.cos(t), 33 * np.sin(t)) for t in around], "LV", "LA")
@@ -138,7 +125,7 @@ def draw_arteries(rng: np.random.Generator, heart: Heart) -> list[Artery]:
     lad = groove([(a, -3, 26 - a / 6) for a in np.linspace(12, uniform(58, 78), 7)], "LV", "RV")
     pda = groove([(a, -3, -28 + a / 6) for a in np.linspace(8, uniform(25, 55), 4)], "LV", "RV")
     thick = uniform(1.5, 2.3)  # lumen 3 to 4 mm across, with the wall
-    found = []
+    arteries = []
     for name, knots, ends, reach in (
         ("LM", [left, (left + fork) / 2, fork], (1.15, 1.05), uniform(0.5, 3)),
         ("LAD", [fork, *lad], (1.0, 0.5), uniform(1, 5)),
@@ -147,8 +134,8 @@ def draw_arteries(rng: np.random.Generator, heart: Heart) -> list[Artery]:
     ):
         line = smooth_line(np.array(knots))
         radius = thick * np.linspace(*ends, len(line))
-        found.append(Artery(name, line, radius, _draw_motion(rng, reach)))
-    return found
+        arteries.append(Artery(name, line, radius, _draw_motion(rng, reach)))
+    return arteries
 
 
 def _draw_motion(rng: np.random.Generator, reach_mm: float) -> Motion:
@@ -161,7 +148,7 @@ def _draw_motion(rng: np.random.Generator, reach_mm: float) -> Motion:
     return Motion(way, float(rng.uniform(18, 40)), float(rng.uniform(0, np.pi)), dwell)
 
 
-def _into_groove(points: NDArray, one, other, deep_mm: float) -> NDArray:
+def _into_groove(points: NDArray, one: Ellipsoid, other: Ellipsoid, deep_mm: float) -> NDArray:
     """Move points to where two chambers are both ``deep_mm`` away: step by step towards one and the other."""
     for _ in range(5):
         for chamber in (one, other):
@@ -172,13 +159,13 @@ def _into_groove(points: NDArray, one, other, deep_mm: float) -> NDArray:
 
 def smooth_line(knots: NDArray) -> NDArray:
     """A smooth line from the first knot to the last, a point every :data:`STEP_MM`: (K, 3) gives (P, 3)."""
-    dense = _walk(knots, 1.0)
+    dense = _resample(knots, 1.0)
     # Continued beyond its ends as its own point reflection there, a line keeps them; otherwise they shrink inwards.
     beyond = np.pad(dense, ((16, 16), (0, 0)), mode="reflect", reflect_type="odd")
-    return _walk(gaussian_filter1d(beyond, 4.0, axis=0, truncate=4)[16:-16], STEP_MM)
+    return _resample(gaussian_filter1d(beyond, 4.0, axis=0, truncate=4)[16:-16], STEP_MM)
 
 
-def _walk(line: NDArray, step_mm: float) -> NDArray:
+def _resample(line: NDArray, step_mm: float) -> NDArray:
     """Points on a line about ``step_mm`` apart, its ends among them."""
     arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
     ticks = np.linspace(0, arc[-1], max(round(arc[-1] / step_mm), 1) + 1)
@@ -186,18 +173,10 @@ def _walk(line: NDArray, step_mm: float) -> NDArray:
 
 
 def draw_calcium(rng: np.random.Generator, arteries: Sequence[Artery], aim: float) -> list[Cloud]:
-    """Draw plaques until they are worth about an Agatston score.
+    """Draw plaques, elongated lumps in the arteries' walls, until they are worth about the Agatston score ``aim``.
 
-    A plaque is an elongated lump in the artery's wall. The score that it will have depends on blur, noise and
-    motion; ``aim`` is only what the drawing goes by.
-
-    Args:
-        rng: Source of every random choice.
-        arteries: Where.
-        aim: Score at which drawing stops; 0 for none.
-
-    Returns:
-        Clouds of points, moved with their artery.
+    The score that they will have depends on blur, noise and motion; ``aim`` is only what the drawing goes by, 0 for
+    none. Returns clouds of points, moved with their artery.
     """
     by_name, taken, clouds, worth = {a.name: a for a in arteries}, [], [], 0.0
     heavy = max(aim, 30) / 100  # more calcium: longer, thicker and denser plaques
@@ -208,8 +187,7 @@ def draw_calcium(rng: np.random.Generator, arteries: Sequence[Artery], aim: floa
         length = float(np.clip(np.exp(rng.normal(np.log(5.0 * heavy**0.3), 0.6)), 1.2, 30))
         radius = float(np.clip(np.exp(rng.normal(np.log(1.1 * heavy**0.18), 0.25)), 0.4, 2.4))
         hu = float(rng.uniform(150 + 100 * min(heavy, 2.5), 1200))
-        left = aim - worth
-        shrink = min(1.0, _mass(1.5 * left) / (length * radius**2 * hu)) ** (1 / 3)  # the last one is smaller
+        shrink = min(1.0, _mass(1.5 * (aim - worth)) / (length * radius**2 * hu)) ** (1 / 3)  # the last one is smaller
         length, radius = max(length * shrink, 1.0), max(radius * shrink, 0.4)
         # Plaques lie towards the beginning of an artery.
         first = rng.beta(1.1, 2.4) * max(artery.length_mm - length, 0.1)

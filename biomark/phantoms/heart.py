@@ -1,96 +1,25 @@
 """A box around the heart of a non-contrast chest CT, drawn from numbers: a phantom, not a patient.
 
-The heart is four chambers around a long axis that points to the left, the front and the feet; fat fills the grooves
-between them up to the pericardium, and the coronary arteries (:mod:`.coronaries`) run there. Calcium elsewhere
-(:mod:`.calcifications`) and what lies around the heart (:mod:`.mediastinum`) are painted too: they are what a score
-must not count. Ranges are ours, chosen to resemble adult anatomy, unless a source is given.
+Fat fills the grooves between the chambers (:mod:`.heart_anatomy`) up to the pericardium, and the coronary arteries
+(:mod:`.coronaries`) run there. Calcium elsewhere (:mod:`.calcifications`) and what lies around the heart
+(:mod:`.mediastinum`) are painted too: they are what a score must not count. Ranges are ours, chosen to resemble adult
+anatomy, unless a source is given.
 """
-
-from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from biomark import agatston
-from biomark.phantoms import calcifications, coronaries, mediastinum
-from biomark.phantoms.volume import HU_RANGE, Ellipsoid, Scanner, Tube, Volume, union
+from biomark.phantoms import coronaries
+from biomark.phantoms.calcifications import draw_devices, draw_other_calcium
+from biomark.phantoms.heart_anatomy import Heart, draw_great_vessels, draw_heart
+from biomark.phantoms.mediastinum import paint_around_heart
+from biomark.phantoms.volume import HU_RANGE, Scanner, Volume, union
 
 SLICES = 32
 """Slices of the box. With the box's height they lie 2.9 to 4.4 mm apart; scores are defined on 3 mm, and routine chest
 CT is read at 2.5 to 5 mm."""
-
-
-@dataclass(frozen=True)
-class Heart:
-    """One heart: its axes, its chambers and its great vessels, in body coordinates.
-
-    Attributes:
-        origin: Middle of the valve plane (3,).
-        axes: Unit vectors (3, 3): along the long axis to the apex; from the left to the right ventricle; up.
-        size: 1 for a heart 12 cm wide.
-        chambers: Ellipsoids by name: LV, RV, LA, RA.
-        root: Middle of the aortic root (3,).
-        aorta: Ascending aorta.
-        descending: Descending aorta.
-    """
-
-    origin: NDArray
-    axes: NDArray
-    size: float
-    chambers: dict[str, Ellipsoid]
-    root: NDArray
-    aorta: Tube
-    descending: Tube
-
-    def place(self, along: float, right: float, up: float) -> NDArray:
-        """Body coordinates of a place given in the heart's own axes, mm at size 1."""
-        return self.origin + self.size * np.array([along, right, up]) @ self.axes
-
-
-def draw_heart(rng: np.random.Generator, size: float) -> Heart:
-    """Draw the shape of one heart."""
-    uniform, normal = rng.uniform, rng.normal
-    long = np.array([0.66, -0.57, -0.49]) + normal(0, 0.07, 3)  # lying or upright
-    long /= np.linalg.norm(long)
-    right = np.array([-0.60, -0.75, 0.10])
-    right -= right @ long * long
-    right /= np.linalg.norm(right)
-    axes = np.stack([long, right, np.cross(right, long)])
-    origin = np.array([-8.0, 0.0, 1.0]) + normal(0, 3, 3)
-    bare = Heart(origin, axes, size, {}, origin, Tube(np.zeros((1, 4))), Tube(np.zeros((1, 4))))
-
-    def chamber(place, half_mm, turned) -> Ellipsoid:
-        half = size * np.array(half_mm) * normal(1, 0.05, 3)
-        return Ellipsoid(bare.place(*place), half, axes if turned else np.eye(3))
-
-    chambers = {
-        "LV": chamber((29, -19, 0), (50, 29, 30), True),
-        "RV": chamber((29, 15, -1), (43, 25, 35), True),
-        "LA": chamber((-21, -13, 5), (32, 20, 24), False),
-        "RA": chamber((-16, 29, -1), (23, 27, 28), False),
-    }
-    root = bare.place(-4, 3, 12)
-    wide = uniform(14, 19) * size**0.5
-    x, y, z = root
-    aorta = np.array(
-        [
-            (z - 9, x + 3, y + 2, -5),
-            (z - 7, x + 3, y + 2, wide * 0.75),
-            (z + 6, x, y, wide * 1.05),
-            (z + 22, x - 4, y - 3, wide * 0.95),
-            (z + 60, x - 9, y - 2, wide),
-            (z + 90, x - 8, y + 4, wide),
-        ]
-    )
-    near = uniform(1, 6)
-    thin = uniform(10.5, 14.5)
-    middle = np.array([uniform(17, 27), chambers["LA"].centre[1] + chambers["LA"].half_mm[1] + near + thin])
-    drift = uniform(-4, 8)
-    descending = np.array([(-90, middle[0] - drift, middle[1] + 3, thin), (90, middle[0] + drift, middle[1], thin)])
-    return Heart(origin, axes, size, chambers, root, Tube(aorta), Tube(descending))
 
 
 def draw_volume(
@@ -101,19 +30,17 @@ def draw_volume(
     slice_mm: float | None = None,
     calcium: float | None = None,
 ) -> tuple[NDArray, NDArray, float, tuple[float, float, float]]:
-    """Draw one heart box.
+    """Draw one heart box, as a detector of the heart would give it.
 
-    The box fits the heart as a detector's does: 134 to 173 mm on a side (the heart is 100 to 135 mm wide and deep, and
-    the back of the sternum, the aorta and the front of the spine come with it), 93 to 141 mm high (from the pulmonary
-    arteries to below the diaphragm).
+    It is 134 to 173 mm on a side (from the back of the sternum to the front of the spine) and 93 to 141 mm high (from
+    the pulmonary arteries to below the diaphragm).
 
     Args:
         rng: Source of every random choice.
         size: Pixels on a side.
         slices: How many the box's height is divided by.
-        slice_mm: Distance between slices, where that is given and not their number. A generator in the same state
-            draws the same heart at every distance and size: thin slices show it sharper along the body and, the dose
-            being shared by more of them, noisier (:func:`_draw_scanner`).
+        slice_mm: Distance between slices, in place of their number. A generator in the same state draws the same heart
+            at every distance and size: thin slices show it sharper along the body and noisier, for they share the dose.
         calcium: Agatston score up to which coronary calcium is painted; what is seen of it after blur, motion and
             noise is not quite that. None draws it.
 
@@ -134,11 +61,11 @@ def draw_volume(
     # Calcium follows age: one number ties the arteries' to the aorta's and the valves', loosely.
     age = rng.normal()
     burden = 0.75 * age + np.sqrt(1 - 0.75**2) * rng.normal()
-    mediastinum.around(volume, rng, heart, fat_hu, blood_hu, age)
+    paint_around_heart(volume, rng, heart, fat_hu, blood_hu, age)
     _paint_heart(volume, rng, heart, fat_hu, blood_hu)
     arteries = coronaries.draw_arteries(rng, heart)
     volume.sprinkle([a.lumen(blood_hu) for a in arteries])
-    volume.sprinkle(calcifications.elsewhere(rng, heart, age) + calcifications.devices(rng, heart, arteries, burden))
+    volume.sprinkle(draw_other_calcium(rng, heart, age) + draw_devices(rng, heart, arteries, burden))
     aim = _aimed_score(burden) if calcium is None else calcium
     calcium = volume.sprinkle(coronaries.draw_calcium(rng, arteries, aim))
 
@@ -150,7 +77,7 @@ def draw_volume(
 
 
 def _aimed_score(burden: float) -> float:
-    """A smokers' score for a quantile of the burden, given as a standard normal number.
+    """A smoker's score for a burden of coronary disease, given as a standard normal number.
 
     One in five has none, and with calcium too small to be seen one in four scores 0. Of 1,875 smokers of COPDGene
     12.9 % had 400 or more. A median of 30, between those of the men and women of Heinz Nixdorf (41 and 1), and one in
@@ -183,22 +110,19 @@ EXPLAINED_HU = 40.0
 (45 HU) to 130 HU. Below, the far tail of the blur would claim noise. Ours."""
 
 
-def lesions(image_hu: NDArray, calcium_hu: NDArray, spacing_mm: tuple) -> tuple[NDArray[np.bool_], float]:
+def lesions(
+    image_hu: NDArray, calcium_hu: NDArray, spacing_mm: tuple[float, float, float]
+) -> tuple[NDArray[np.bool_], float]:
     """Which voxels of an image are coronary calcium, and their Agatston score: what a reader's clicks would give.
 
-    What the painted coronary calcium adds to the image is known, ``calcium_hu``. A voxel is *explained* when it
-    reaches 130 HU, would not without that calcium, and has at least :data:`EXPLAINED_HU` from it. A reader clicks
-    whole lesions, so an in-slice component (8 neighbours, as the score has it) of which at least half is explained
-    belongs as a whole, with the noise at its rim. Where calcium of the arteries hangs together with more of something
-    else (bone, the aorta's wall, metal), the reader cuts: there only the explained voxels belong.
+    A voxel is *explained* when it reaches 130 HU, would not without the painted coronary calcium, and has at least
+    :data:`EXPLAINED_HU` from it. A reader clicks whole lesions, so an in-slice component (8 neighbours, as the score
+    has it) of which at least half is explained belongs as a whole, with the noise at its rim. Where calcium of the
+    arteries touches more of something else (bone, the aorta's wall, metal), the reader cuts: there only the explained
+    voxels belong.
 
-    Args:
-        image_hu: The finished image, (D, H, W).
-        calcium_hu: What coronary calcium adds to it, (D, H, W), blurred as the image is.
-        spacing_mm: (dz, dy, dx).
-
-    Returns:
-        The mask, boolean (D, H, W), and the sum of :func:`biomark.agatston.weights` (rules ``dz3``) inside it.
+    ``calcium_hu`` (D, H, W) is what coronary calcium adds to the image, blurred as the image is. Returns the mask,
+    boolean (D, H, W), and the sum of :func:`biomark.agatston.weights` (rules ``dz3``) inside it.
     """
     weights = agatston.weights(image_hu, spacing_mm, "dz3")
     above = weights > 0
@@ -226,7 +150,7 @@ def _paint_heart(volume: Volume, rng: np.random.Generator, heart: Heart, fat_hu:
     volume.paint(sac - np.float32(uniform(0.5, 4)), fat_hu - 4)  # fat outside the pericardium
     volume.paint(sac - np.float32(uniform(0.4, 0.9)), uniform(0, 35))
     volume.paint(sac, fat_hu)
-    for vessel in mediastinum.great_vessels(rng, heart):
+    for vessel in draw_great_vessels(rng, heart):
         volume.fill(vessel, blood_hu - 2)
     volume.paint(bare, blood_hu + uniform(0, 6))
     volume.paint(aorta - np.float32(1.2), blood_hu + 6)  # the wall

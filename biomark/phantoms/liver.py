@@ -6,86 +6,139 @@ darker than the liver, by little in some patients; the bright rim that some have
 The ranges are ours, chosen to resemble what the LiTS challenge reports (0 to 12 tumours, of 20 to 60 HU contrast).
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 
-from biomark.phantoms import abdomen, surroundings
-from biomark.phantoms.acquisition import scan, smooth_field
-from biomark.phantoms.canvas import Canvas
-from biomark.phantoms.directions import Directions
+from biomark.phantoms.body import DEGREES, PARTS, Directions, Trunk, draw_trunk, point_at, step_at
+from biomark.phantoms.canvas import Canvas, draw_acquisition
+from biomark.phantoms.surroundings import paint_surroundings, paint_vertebra
 
-TUMOUR = 1
-"""Part number on the canvas of what is counted."""
+_TUMOUR = PARTS["liver"]
 
 
-def draw_slice(rng: np.random.Generator, size: int, supersample: int = 3) -> tuple[NDArray, NDArray, NDArray, float]:
-    """Draw one slice.
-
-    Args:
-        rng: Source of every random choice.
-        size: Pixels on a side.
-        supersample: Sub-pixels on a side of a pixel.
+def draw_slice(rng: np.random.Generator, size: int) -> tuple[NDArray[np.float32], dict[str, NDArray], float]:
+    """Draw one slice of ``size`` pixels on a side.
 
     Returns:
-        The image in HU ``(size, size)`` float32; the share of each pixel covered by tumour; that covered by liver,
-        tumours included; the pixel's side in mm.
+        The image in HU ``(size, size)``; the share of each pixel covered by tumour, under the task's key ``liver``, and
+        by the organ, tumours included, under ``organ``; the pixel's side in mm.
     """
-    trunk = abdomen.draw_trunk(rng)
-    width = 2 * float(max(np.abs(trunk.skin * np.sin(np.deg2rad(np.arange(len(trunk.skin)) * 360 / len(trunk.skin))))))
+    trunk = draw_trunk(rng)
+    width = 2 * float(max(np.abs(trunk.skin * np.sin(np.deg2rad(DEGREES + 180)))))
     fov = float(np.clip(width * rng.uniform(0.97, 1.25), 280, 500))
-    shift = (rng.normal(0, 8), rng.normal(4, 10))
-    canvas = Canvas(size, fov, shift, float(np.clip(rng.normal(0, 4), -10, 10)), supersample)
+    centre = (rng.normal(0, 8), rng.normal(4, 10))
+    canvas = Canvas(size, fov, centre, float(np.clip(rng.normal(0, 4), -10, 10)))
     at = Directions.of(canvas)
 
-    surroundings.outside(canvas, rng, trunk, float(trunk.skin.max()))
-    abdomen.walls(canvas, rng, trunk, at)
-    abdomen.organs_behind(canvas, rng, trunk)
-    abdomen.organs_before(canvas, rng, trunk)
-    liver = _liver(canvas, rng, trunk, at)
-
-    texture = smooth_field(rng, canvas.hu.shape, int(rng.integers(14, 40)))
-    canvas.hu += np.where(np.abs(canvas.hu) < 250, rng.uniform(0.5, 4) * texture, 0)
-    image, seen = scan(
-        canvas,
-        rng,
-        # At 2 mm a pixel; the exponent as in the chest phantom.
-        noise_hu=float(np.exp(rng.uniform(np.log(5), np.log(13)))) * (2 * size / fov) ** 0.75,
-        streak_hu=float(rng.choice([0.0, rng.uniform(0, 4)])),
-        blur_mm=float(rng.uniform(0.5, 1.3)),
-        sharpen=float(rng.uniform(0, 0.3)),
-        circle=bool(rng.random() < 0.5),
-    )
-    return image, canvas.coverage(TUMOUR) * seen, canvas.block_mean(liver.astype(float)) * seen, fov / size
+    paint_surroundings(canvas, rng, trunk, at)
+    _paint_wall(canvas, rng, trunk, at)
+    _paint_organs_behind(canvas, rng, trunk)
+    _paint_organs_before(canvas, rng, trunk)
+    organ = _paint_liver(canvas, rng, trunk, at)
+    image, seen = draw_acquisition(canvas, rng, texture_hu=(0.5, 4), noise_hu=(5, 13), streak_hu=4, sharpen=0.3)
+    shares = {"liver": canvas.coverage(_TUMOUR) * seen, "organ": canvas.block_mean(organ.astype(float)) * seen}
+    return image, shares, fov / size
 
 
-def regions(n: int, seed: int, size: int) -> NDArray[np.bool_]:
-    """The livers, tumours included, of the phantoms that ``draw("liver", n, seed, size=size)`` gives.
+def _paint_wall(canvas: Canvas, rng: np.random.Generator, trunk: Trunk, at: Directions) -> None:
+    """Skin, subcutaneous fat, the muscles of the wall with cut ribs, and the fat that fills the cavity."""
+    uniform = rng.uniform
+    skin, wall, cavity = trunk.skin[at.index], trunk.wall[at.index], trunk.cavity[at.index]
+    canvas.paint(at.r < skin, 35)
+    canvas.paint(at.r < skin - trunk.skin_mm, trunk.fat_hu)
+    canvas.paint(at.r < wall, trunk.muscle_hu)
+    between = (at.r - cavity) / np.maximum(wall - cavity, 1)
+    inside = (between > 0) & (between < 1)
+    for depth in (uniform(0.25, 0.4), uniform(0.6, 0.75)):  # fat between the layers of muscle
+        stripe = inside & (np.abs(between - depth) < uniform(0.01, 0.09)) & (np.abs(at.degrees) < 150)
+        canvas.paint(stripe, trunk.fat_hu + uniform(0, 40))
+    marbling = inside & (canvas.random_field(rng, rng.integers(40, 90)) > uniform(1.6, 2.6))
+    canvas.paint(marbling, trunk.fat_hu + uniform(10, 60))
+    for side in (-1, 1):
+        degrees = uniform(35, 60)
+        while degrees < 155:
+            half = uniform(3, 10)
+            cut = ((at.degrees * side - degrees) / half) ** 2 + ((between - uniform(0.3, 0.5)) / 0.32) ** 2
+            canvas.paint(cut < 1, uniform(450, 950))
+            canvas.paint(cut < 0.4, uniform(90, 350))
+            degrees += half + uniform(12, 34)
+    canvas.paint(at.r < cavity, trunk.fat_hu + uniform(-3, 12))
 
-    They stand for the organ masks that a segmentation tool would give: :meth:`biomark.Cohort.within` narrows the
-    candidates to them.
 
-    Args:
-        n: Number of phantoms.
-        seed: Their seed.
-        size: Pixels on a side.
+def _paint_organs_behind(canvas: Canvas, rng: np.random.Generator, trunk: Trunk) -> None:
+    """Spine, psoas, the great vessels, kidneys and spleen."""
+    uniform, width, level = rng.uniform, trunk.half_width_mm, trunk.level
+    spine = trunk.cavity[0] - uniform(-4, 8)
+    for side in (-1, 1):
+        grown = 0.3 + level
+        canvas.ellipse(side * uniform(26, 34), spine - uniform(0, 6), 11 * grown, 15 * grown, trunk.muscle_hu)
+        canvas.bar((side * 16, spine - 6), (side * 8, spine - 30), uniform(2, 5), trunk.muscle_hu)  # crura
+    paint_vertebra(canvas, rng, spine)
+    blood = trunk.blood_hu
+    canvas.ellipse(uniform(2, 12), spine - uniform(24, 31), *uniform(8, 12, 2), blood + uniform(-5, 25))
+    if rng.random() < 0.25:
+        canvas.ellipse(uniform(4, 14), spine - uniform(18, 24), uniform(2, 6), 1.3, uniform(300, 800))
+    canvas.ellipse(-uniform(16, 26), spine - uniform(26, 36), uniform(9, 15), uniform(7, 12), blood + uniform(-40, 5))
+    if level > 0.3:
+        for side in (-1, 1):
+            _paint_kidney(canvas, rng, trunk, side * width * uniform(0.42, 0.5), spine - uniform(4, 16))
+    if level < 0.8:  # the spleen, between stomach and left flank
+        degrees = uniform(100, 125)
+        x, y = point_at(trunk.cavity[step_at(degrees)] - uniform(20, 28), degrees)
+        canvas.ellipse(x, y, uniform(18, 26), uniform(30, 56), uniform(105, 135), turn_deg=uniform(10, 45))
 
-    Returns:
-        Boolean array ``(n, size, size)``, true in pixels of which more than half is liver.
-    """
-    return np.stack([draw_slice(np.random.default_rng([seed, i]), size)[2] > 0.5 for i in range(n)])
+
+def _paint_kidney(canvas: Canvas, rng: np.random.Generator, trunk: Trunk, x: float, y: float) -> None:
+    uniform = rng.uniform
+    rx, ry, turn = uniform(20, 28), uniform(24, 32), uniform(-30, 30)
+    canvas.ellipse(x, y, rx + 3, ry + 3, trunk.fat_hu, turn_deg=turn)
+    canvas.ellipse(x, y, rx, ry, uniform(110, 160), turn_deg=turn, rim=(uniform(5, 9), uniform(160, 220)))
+    canvas.ellipse(x - np.sign(x) * uniform(0, 8), y, uniform(4, 10), uniform(5, 13), trunk.fat_hu + 10)
+    if rng.random() < 0.3:  # a simple cyst
+        r = uniform(4, 22)
+        canvas.ellipse(x + uniform(-rx, rx), y + uniform(-ry, ry), r, r * uniform(0.8, 1.2), uniform(-5, 20))
 
 
-def _liver(canvas: Canvas, rng: np.random.Generator, trunk: abdomen.Trunk, at: Directions) -> NDArray:
+def _paint_organs_before(canvas: Canvas, rng: np.random.Generator, trunk: Trunk) -> None:
+    """Stomach, pancreas and bowel: soft tissue, fluid, air and swallowed contrast."""
+    uniform, width, depth, level = rng.uniform, trunk.half_width_mm, trunk.half_depth_mm, trunk.level
+    if level > 0.35:
+        for _ in range(rng.integers(4, 18)):
+            x, y = uniform(-0.35, 0.75) * width, uniform(-0.8, 0.15) * depth
+            _paint_gut(canvas, rng, x, y, uniform(8, 22), uniform(8, 18))
+    if rng.random() < 0.8:
+        x, y = uniform(-5, 5), uniform(-0.15, 0.15) * depth
+        for step in range(rng.integers(3, 8)):  # pancreas: a row of lobules
+            canvas.ellipse(x + 11 * step, y - uniform(0, 4) * step, *uniform(6, 12, 2), uniform(80, 115))
+    if level < 0.75:
+        x, y = uniform(0.3, 0.55) * width, uniform(-0.5, -0.1) * depth
+        _paint_gut(canvas, rng, x, y, uniform(24, 52), uniform(20, 42))
+    for _ in range(rng.integers(0, 8)):  # vessels and nodes in the fat
+        canvas.ellipse(uniform(-0.2, 0.6) * width, uniform(-0.5, 0.4) * depth, *uniform(2, 6, 2), uniform(40, 170))
+
+
+def _paint_gut(canvas: Canvas, rng: np.random.Generator, x: float, y: float, rx: float, ry: float) -> None:
+    """A loop with its wall, filled with food or fluid, air above it, or contrast medium."""
+    uniform = rng.uniform
+    turn, content = uniform(-40, 40), uniform(0, 70) if rng.random() < 0.8 else uniform(120, 400)
+    canvas.ellipse(x, y, rx, ry, content, turn_deg=turn, rim=(uniform(2, 4), uniform(50, 110)))
+    if rng.random() < 0.4:
+        surface = y + uniform(-0.6, 0.5) * ry
+        window = canvas.near(x, y, max(rx, ry))
+        inside = ((canvas.x[window] - x) / (rx - 4)) ** 2 + ((canvas.y[window] - y) / (ry - 4)) ** 2 < 1
+        canvas.paint(inside & (canvas.y[window] < surface), uniform(-980, -850), window=window)
+
+
+def _paint_liver(canvas: Canvas, rng: np.random.Generator, trunk: Trunk, at: Directions) -> NDArray:
     """The liver with all that lies in it; returns where it is on the fine grid."""
     uniform, level = rng.uniform, trunk.level
     across, down = canvas.x / trunk.half_width_mm, canvas.y / trunk.half_depth_mm
     # The edge towards the patient's left, from front to back: a left lobe above, a right lobe alone below.
     places = np.array([-1.0, -0.6, -0.15, 0.3, 0.9])
     dome, tip = np.array([0.5, 0.42, 0.0, -0.1, -0.25]), np.array([-0.5, -0.42, -0.45, -0.5, -0.6])
-    edge = np.interp(down, places, dome + level * (tip - dome) + rng.normal(0, 0.06, 5))
-    edge += 0.03 * smooth_field(rng, canvas.hu.shape, 8)
+    middle = dome + level * (tip - dome)
+    edge = np.interp(down, places, middle + rng.normal(0, 0.06, 5))
+    edge += 0.03 * canvas.random_field(rng, 8)
     floor = uniform(0.55, 0.9) - 0.35 * level + 0.25 * np.abs(across)  # above the right kidney
     to_wall = trunk.cavity[at.index] - at.r
     lung = np.clip((at.degrees < -60) * (0.35 - level), 0, 1) * uniform(0, 90) * np.clip((-at.degrees - 60) / 60, 0, 1)
@@ -97,28 +150,27 @@ def _liver(canvas: Canvas, rng: np.random.Generator, trunk: abdomen.Trunk, at: D
     parenchyma = uniform(72, 90) if fatty else float(np.clip(rng.normal(108, 8), 92, 126))
     canvas.paint(liver, parenchyma)
     outside = canvas.hu[~liver]
-    _vessels(canvas, rng, trunk, liver, parenchyma)
-    _mimics(canvas, rng, liver, parenchyma)
-    _tumours(canvas, rng, liver, parenchyma)
+    _paint_vessels(canvas, rng, trunk, liver, parenchyma)
+    _paint_mimics(canvas, rng, liver, parenchyma)
+    _paint_tumours(canvas, rng, liver, parenchyma)
     canvas.hu[~liver], canvas.part[~liver] = outside, 0
     if 0.25 < level < 0.95 and rng.random() < 0.6:  # the gallbladder, on the liver's lower edge
-        y = uniform(-0.55, -0.1)
-        x = np.interp(y, places, dome + level * (tip - dome)) - uniform(-0.05, 0.15)
-        bladder = canvas.hu.copy()
+        before, y = canvas.hu.copy(), uniform(-0.55, -0.1)
+        x = np.interp(y, places, middle) - uniform(-0.05, 0.15)
         rx, ry = uniform(9, 20), uniform(12, 28)
         x, y = x * trunk.half_width_mm, y * trunk.half_depth_mm
         canvas.ellipse(x, y, rx, ry, uniform(0, 26), turn_deg=uniform(-50, 50), rim=(uniform(1, 2.5), uniform(40, 90)))
-        liver &= bladder == canvas.hu
+        liver &= before == canvas.hu
     return liver
 
 
-def _vessels(canvas: Canvas, rng: np.random.Generator, trunk: abdomen.Trunk, liver: NDArray, parenchyma: float) -> None:
+def _paint_vessels(canvas: Canvas, rng: np.random.Generator, trunk: Trunk, liver: NDArray, parenchyma: float) -> None:
     """Portal and hepatic veins; early in the contrast's passage the hepatic ones are darker than the liver."""
     uniform = rng.uniform
     late = rng.random() < 0.75
     for _ in range(rng.integers(3, 10)):
         portal = rng.random() < 0.5
-        x, y = _somewhere(canvas, rng, liver)
+        x, y = _draw_place(canvas, rng, liver)
         hu = trunk.blood_hu if portal or late else parenchyma - uniform(5, 35)
         direction, half = uniform(0, 2 * np.pi), uniform(1.2, 5)
         for _ in range(rng.integers(1, 5)):
@@ -128,23 +180,23 @@ def _vessels(canvas: Canvas, rng: np.random.Generator, trunk: abdomen.Trunk, liv
             (x, y), direction, half = end, direction + rng.normal(0, 0.4), max(half * uniform(0.7, 1), 0.8)
 
 
-def _mimics(canvas: Canvas, rng: np.random.Generator, liver: NDArray, parenchyma: float) -> None:
+def _paint_mimics(canvas: Canvas, rng: np.random.Generator, liver: NDArray, parenchyma: float) -> None:
     """Cysts, which are darker and rounder than tumours, and fat beside the fissure."""
     uniform = rng.uniform
     if rng.random() < 0.25:
         for _ in range(rng.integers(1, 5)):
-            x, y = _somewhere(canvas, rng, liver)
+            x, y = _draw_place(canvas, rng, liver)
             radius = float(np.clip(np.exp(rng.normal(np.log(7), 0.6)), 2.5, 28))
             canvas.ellipse(x, y, radius, radius * uniform(0.85, 1.15), uniform(-5, 15))
     if rng.random() < 0.35:
-        x, y = _somewhere(canvas, rng, liver)
+        x, y = _draw_place(canvas, rng, liver)
         end = (x + uniform(-6, 6), y + uniform(15, 40))
         canvas.bar((x, y), end, uniform(1, 4), uniform(-90, 40))
         if rng.random() < 0.3:
             canvas.ellipse(x, y, uniform(4, 9), uniform(8, 14), parenchyma - uniform(15, 40))
 
 
-def _tumours(canvas: Canvas, rng: np.random.Generator, liver: NDArray, parenchyma: float) -> None:
+def _paint_tumours(canvas: Canvas, rng: np.random.Generator, liver: NDArray, parenchyma: float) -> None:
     """None in a third of the patients, else one to six, alike within a patient."""
     uniform = rng.uniform
     if rng.random() < 0.35:
@@ -152,23 +204,35 @@ def _tumours(canvas: Canvas, rng: np.random.Generator, liver: NDArray, parenchym
     contrast = float(np.clip(np.exp(rng.normal(np.log(38), 0.4)), 13, min(75, parenchyma - 28)))
     rough, soft_mm, rimmed = uniform(0.02, 0.16), uniform(0.2, 3), rng.random() < 0.2
     for _ in range(min(int(rng.geometric(0.42)), 6)):
-        x, y = _somewhere(canvas, rng, liver)
+        x, y = _draw_place(canvas, rng, liver)
         mass = rng.random() < 0.08
         radius = uniform(28, 50) if mass else float(np.clip(np.exp(rng.normal(np.log(10), 0.5)), 3.5, 28))
-        window, depth = abdomen.blob(canvas, rng, x, y, radius, rough)
+        window, depth = _draw_blob(canvas, rng, x, y, radius, rough)
         hu = max(parenchyma - contrast + rng.normal(0, 4), 24)
         within = (depth > 0) & liver[window]
         if rimmed:
-            ring = liver[window] & (depth > -uniform(1.5, 4)) & (canvas.part[window] != TUMOUR)
-            canvas.paint(ring, parenchyma + uniform(15, 45), window=window)
+            rim = liver[window] & (depth > -uniform(1.5, 4)) & (canvas.part[window] != _TUMOUR)
+            canvas.paint(rim, parenchyma + uniform(15, 45), window=window)
         # From liver to tumour within soft_mm inside the outline.
         share = np.clip(depth[within] / soft_mm, 0.35, 1)
-        canvas.paint(within, parenchyma + share * (hu - parenchyma), TUMOUR, window)
+        canvas.paint(within, parenchyma + share * (hu - parenchyma), _TUMOUR, window)
         if radius > 12 and rng.random() < 0.4:  # dead tissue in the middle
-            canvas.paint(within & (depth > radius * uniform(0.4, 0.7)), max(hu - uniform(5, 25), 18), TUMOUR, window)
+            canvas.paint(within & (depth > radius * uniform(0.4, 0.7)), max(hu - uniform(5, 25), 18), _TUMOUR, window)
 
 
-def _somewhere(canvas: Canvas, rng: np.random.Generator, liver: NDArray) -> tuple[float, float]:
+def _draw_place(canvas: Canvas, rng: np.random.Generator, liver: NDArray) -> tuple[float, float]:
     """A place in the liver, all of them equally likely."""
     chosen = rng.choice(np.flatnonzero(liver))
     return float(canvas.x.flat[chosen]), float(canvas.y.flat[chosen])
+
+
+def _draw_blob(
+    canvas: Canvas, rng: np.random.Generator, x: float, y: float, radius: float, rough: float
+) -> tuple[tuple[slice, slice], NDArray]:
+    """A round shape with an uneven outline: its window, and there the depth within it in mm, negative outside."""
+    window = canvas.near(x, y, radius * (1 + 2.5 * rough))
+    dx, dy = canvas.x[window] - x, canvas.y[window] - y
+    angle, outline = np.arctan2(dy, dx), np.ones(dx.shape)
+    for k in range(2, 7):
+        outline += rough * rng.normal(0, 1 / k) * 2 * np.cos(k * angle + rng.uniform(0, 2 * np.pi))
+    return window, radius * np.clip(outline, 0.4, 1 + 2.5 * rough) - np.hypot(dx, dy)

@@ -1,73 +1,37 @@
 """What lies around the heart phantom: lungs, chest wall with sternum and ribs, liver, spine, and vessels between."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
-from biomark.phantoms.volume import Bar, Cloud, Ellipsoid, Tube, Volume, union
-
-if TYPE_CHECKING:
-    from biomark.phantoms.heart import Heart
+from biomark.phantoms.heart_anatomy import Heart
+from biomark.phantoms.volume import Bar, Cloud, Ellipsoid, Volume, union
 
 
-def around(volume: Volume, rng: np.random.Generator, heart: Heart, fat_hu: float, blood_hu: float, age: float) -> None:
-    """Paint everything but the heart.
-
-    Args:
-        volume: Painted on.
-        rng: Source of every random choice.
-        heart: What it lies around.
-        fat_hu: Value of fat.
-        blood_hu: Value of blood.
-        age: A standard normal number; bones lose and cartilage gains calcium with it.
-    """
+def paint_around_heart(
+    volume: Volume, rng: np.random.Generator, heart: Heart, fat_hu: float, blood_hu: float, age: float
+) -> None:
+    """Paint everything but the heart. ``age`` is a standard normal number: bones lose and cartilage gains calcium."""
     uniform = rng.uniform
     x, y = volume.x, volume.y
     volume.hu[:] = uniform(-900, -800) + uniform(0, 0.6) * y  # lung is denser towards the back
-    volume.sprinkle(_lung_vessels(rng, blood_hu))
+    volume.sprinkle([_draw_lung_vessels(rng, blood_hu)])
 
     rv = heart.chambers["RV"]
     front = float(rv.centre[1] - np.linalg.norm(rv.half_mm * rv.axes[:, 1])) - uniform(4, 10)
     wall = front + x**2 / np.float32(2 * uniform(140, 220))
     back = float(heart.descending.knots[0, 2] + uniform(2, 8))
-    _fat_between_the_lungs(volume, rng, heart, fat_hu, front, back)
-    _below_the_diaphragm(volume, rng, heart, fat_hu)
+    _paint_fat(volume, rng, heart, fat_hu, front, back)
+    _paint_below_diaphragm(volume, rng, heart, fat_hu)
     volume.paint(y - wall, uniform(-30, 40))  # muscle and fat between the ribs
     volume.paint(y - wall + np.float32(uniform(12, 18)), fat_hu)
     volume.paint(y - wall + np.float32(uniform(20, 30)), uniform(20, 50))
-    _ribs(volume, rng, wall, age)
-    _sternum(volume, rng, front)
-    _spine(volume, rng, back, age)
-    _gullet_and_airways(volume, rng, heart)
+    _paint_ribs(volume, rng, wall, age)
+    _paint_sternum(volume, rng, front)
+    _paint_spine(volume, rng, back, age)
+    _paint_gullet_and_airways(volume, rng, heart)
 
 
-def great_vessels(rng: np.random.Generator, heart: Heart) -> list[Tube | Bar]:
-    """The trunk of the pulmonary artery, its two branches, the superior vena cava and the pulmonary veins."""
-    uniform = rng.uniform
-    x, y, z = heart.place(4, 12, 30)
-    wide = uniform(12, 16) * heart.size**0.5
-    trunk = [(z - 14, x, y, -5), (z - 10, x, y, wide), (z + 16, x + 7, y + 8, wide), (z + 32, x + 10, y + 18, wide)]
-    trunk += [(z + 42, x + 10, y + 20, 0.7 * wide), (z + 46, x + 10, y + 20, -5)]
-    right, left = heart.chambers["RA"], heart.chambers["LA"]
-    thin = uniform(8, 10.5)
-    x_cava, y_cava, z_cava = right.centre + np.array([-3, 5, 4])
-    cava = [(z_cava - 5, x_cava, y_cava, -5), (z_cava, x_cava, y_cava, thin), (z_cava + 90, x_cava, y_cava + 4, thin)]
-    parting = np.array([x + 8, y + 19, z + 30])
-    found = [Tube(np.array(trunk)), Tube(np.array(cava))]
-    found.append(Bar(parting, np.array([-40, left.centre[1] + uniform(-2, 8), z + uniform(20, 30)]), 0.6 * wide))
-    found.append(Bar(parting, np.array([40, left.centre[1] + uniform(8, 18), z + uniform(26, 36)]), 0.65 * wide))
-    for side in (-1, 1):
-        for height in (uniform(4, 12), uniform(-16, -6)):
-            start = left.centre + np.array([side * left.half_mm[0] * 0.7, 2, height])
-            end = start + np.array([side * uniform(14, 26), uniform(4, 12), uniform(-4, 4) + 0.5 * height])
-            found.append(Bar(start, end, uniform(4, 7)))
-    return found
-
-
-def _lung_vessels(rng: np.random.Generator, blood_hu: float) -> list[Cloud]:
+def _draw_lung_vessels(rng: np.random.Generator, blood_hu: float) -> Cloud:
     """Vessels that run from the roots of the lungs outwards and grow thin."""
     count, each = 50, 300
     side = rng.choice([-1, 1], count)
@@ -81,51 +45,44 @@ def _lung_vessels(rng: np.random.Generator, blood_hu: float) -> list[Cloud]:
     points = start[:, None] + (t * length[:, None])[..., None] * way[:, None] + spread
     points[..., 2] += (8 * t**2) * rng.normal(0, 1, (count, 1))
     share = np.repeat(np.pi * (radius * 0.7) ** 2 * length / each, each)
-    return [Cloud(points.reshape(-1, 3), share, blood_hu)]
+    return Cloud(points.reshape(-1, 3), share, blood_hu)
 
 
-def _fat_between_the_lungs(volume, rng, heart, fat_hu, front, back) -> None:
+def _paint_fat(
+    volume: Volume, rng: np.random.Generator, heart: Heart, fat_hu: float, front: float, back: float
+) -> None:
     """The mediastinum: a strip behind the sternum, a column before the spine, the pedicle of the great vessels."""
     uniform = rng.uniform
-    strip = Ellipsoid(
-        np.array([uniform(-4, 8), front, 0]), np.array([uniform(22, 44), uniform(12, 28), 1e4]), np.eye(3)
-    )
-    column = Ellipsoid(np.array([8, back + 4, 0]), np.array([uniform(28, 36), uniform(24, 32), 1e4]), np.eye(3))
+    strip = Ellipsoid.upright((uniform(-4, 8), front, 0), (uniform(22, 44), uniform(12, 28), 1e4))
+    column = Ellipsoid.upright((8, back + 4, 0), (uniform(28, 36), uniform(24, 32), 1e4))
     for shape in (strip, column):  # the same in every slice
         volume.paint(shape.distance(volume.x, volume.y, np.zeros((1, 1, 1), np.float32)), fat_hu + uniform(0, 12))
-    root = heart.root
-    pedicle = Ellipsoid(
-        np.array([root[0] + 4, root[1] + 8, root[2] + 60]),
-        np.array([uniform(34, 42), uniform(38, 48), 75]),
-        np.eye(3),
-    )
+    x, y, z = heart.root
+    pedicle = Ellipsoid.upright((x + 4, y + 8, z + 60), (uniform(34, 42), uniform(38, 48), 75))
     volume.fill(pedicle, fat_hu + uniform(0, 12))
 
 
-def _below_the_diaphragm(volume, rng, heart, fat_hu) -> None:
+def _paint_below_diaphragm(volume: Volume, rng: np.random.Generator, heart: Heart, fat_hu: float) -> None:
     """Liver on the right, stomach and spleen in fat on the left."""
     uniform = rng.uniform
-    x, y, z = volume.x, volume.y, volume.z
     bottom = min(float(c.centre[2] - np.linalg.norm(c.half_mm * c.axes[:, 2])) for c in heart.chambers.values())
     floor = []
     for place, rise in ((-uniform(45, 60), uniform(12, 34)), (uniform(40, 60), uniform(4, 20)), (5.0, uniform(5, 9))):
-        half = np.array([uniform(80, 105), uniform(80, 105), 60])
-        centre = np.array([place, uniform(-5, 12), bottom + rise - 60])
-        floor.append(Ellipsoid(centre, half, np.eye(3)).distance(x, y, z))
-    dome = union(floor[1:], 6.0)
-    volume.paint(dome - 1, uniform(20, 50))  # the diaphragm itself
-    volume.paint(dome + 2, fat_hu)
+        half = (uniform(80, 105), uniform(80, 105), 60)
+        dome = Ellipsoid.upright((place, uniform(-5, 12), bottom + rise - 60), half)
+        floor.append(dome.distance(volume.x, volume.y, volume.z))
+    left = union(floor[1:], 6.0)
+    volume.paint(left - 1, uniform(20, 50))  # the diaphragm itself
+    volume.paint(left + 2, fat_hu)
     gas = rng.random() < 0.5
-    stomach = Ellipsoid(
-        np.array([uniform(25, 45), uniform(-15, 15), bottom - uniform(18, 32)]), np.array([35, 40, 32.0]), np.eye(3)
-    )
+    stomach = Ellipsoid.upright((uniform(25, 45), uniform(-15, 15), bottom - uniform(18, 32)), (35, 40, 32))
     volume.fill(stomach, uniform(35, 50))
     volume.fill(stomach, -950 if gas else uniform(0, 60), grow_mm=-4)
-    lobe = floor[2] + np.maximum(x * np.float32(0.5) + 2, 4)  # the left lobe reaches under the heart
+    lobe = floor[2] + np.maximum(volume.x * np.float32(0.5) + 2, 4)  # the left lobe reaches under the heart
     volume.paint(np.minimum(floor[0], lobe), uniform(48, 66))
 
 
-def _ribs(volume, rng, wall, age) -> None:
+def _paint_ribs(volume: Volume, rng: np.random.Generator, wall: NDArray, age: float) -> None:
     """Ribs: bone outside, cartilage towards the sternum, which calcifies with age, first along its rim."""
     uniform = rng.uniform
     x, y, z = volume.x, volume.y, volume.z
@@ -145,10 +102,9 @@ def _ribs(volume, rng, wall, age) -> None:
     shell = np.where(bone, uniform(450, 900), rim).astype(np.float32)
     core = np.where(bone, uniform(80, 250), uniform(45, 80)).astype(np.float32)
     pixel, hu = np.float32(volume.spacing_mm[1]), volume.hu[:, rows]
-    cover = np.clip((1 - radius) * np.float32(half_depth) / pixel + 0.5, 0, 1)
-    inner = np.clip((0.68 - radius) * np.float32(half_depth) / pixel + 0.5, 0, 1)
-    hu += cover * (shell - hu)
-    hu += inner * (core - hu)
+    for reach, value in ((1, shell), (0.68, core)):
+        cover = np.clip((reach - radius) * np.float32(half_depth) / pixel + 0.5, 0, 1)
+        hu += cover * (value - hu)
 
 
 def _box(x: NDArray, y: NDArray, half: tuple[float, float], round_mm: float) -> NDArray:
@@ -157,7 +113,7 @@ def _box(x: NDArray, y: NDArray, half: tuple[float, float], round_mm: float) -> 
     return np.hypot(np.maximum(dx, 0), np.maximum(dy, 0)) + np.minimum(np.maximum(dx, dy), 0) - round_mm
 
 
-def _sternum(volume, rng, front) -> None:
+def _paint_sternum(volume: Volume, rng: np.random.Generator, front: float) -> None:
     """The body of the sternum: a plate with a bright rim."""
     uniform = rng.uniform
     half = (uniform(14, 21), uniform(5, 7))
@@ -167,14 +123,14 @@ def _sternum(volume, rng, front) -> None:
     volume.paint(plate + np.float32(uniform(1.6, 2.4)), uniform(40, 200))
 
 
-def _spine(volume, rng, back, age) -> None:
+def _paint_spine(volume: Volume, rng: np.random.Generator, back: float, age: float) -> None:
     """The front of the vertebral bodies, with discs between them."""
     uniform = rng.uniform
     x, y, z = volume.x, volume.y, volume.z
     body, disc = uniform(19, 23), uniform(4, 6)
     wide, deep = uniform(16, 20), uniform(14, 17)
     centre = back + deep - uniform(0, 4)
-    outline = Ellipsoid(np.array([uniform(-4, 2), centre, 0]), np.array([wide, deep, 1e4]), np.eye(3))
+    outline = Ellipsoid.upright((uniform(-4, 2), centre, 0), (wide, deep, 1e4))
     distance = outline.distance(x, y, np.float32(0) * z[:1])
     level = np.abs(np.mod(z + np.float32(uniform(0, 30)), np.float32(body + disc)) - np.float32((body + disc) / 2))
     flat = level - np.float32(body / 2)  # above 0 in a disc
@@ -185,15 +141,12 @@ def _spine(volume, rng, back, age) -> None:
     marrow = max(170 - 30 * age + rng.normal(0, 30), 60)
     volume.paint(np.maximum(distance + thick, flat + thick), marrow)
     for _ in range(rng.integers(0, 4)):  # spurs that bridge a disc, usually on the right
-        spur = Ellipsoid(
-            np.array([uniform(-18, 4), back + uniform(-1, 5), uniform(-50, 50)]),
-            np.array([uniform(3, 7), uniform(2, 4), uniform(5, 12)]),
-            np.eye(3),
-        )
+        place = (uniform(-18, 4), back + uniform(-1, 5), uniform(-50, 50))
+        spur = Ellipsoid.upright(place, (uniform(3, 7), uniform(2, 4), uniform(5, 12)))
         volume.fill(spur, uniform(250, 600))
 
 
-def _gullet_and_airways(volume, rng, heart) -> None:
+def _paint_gullet_and_airways(volume: Volume, rng: np.random.Generator, heart: Heart) -> None:
     """The oesophagus behind the left atrium, the two main bronchi above it."""
     uniform = rng.uniform
     x, y = volume.x, volume.y

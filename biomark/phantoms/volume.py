@@ -23,16 +23,14 @@ HU_RANGE = (-1024.0, 3071.0)
 
 
 class Volume:
-    """Hounsfield values on a box of voxels, float32.
+    """Hounsfield values on a box of voxels: ``hu`` (D, H, W), float32, -1000 HU at first.
+
+    ``x``, ``y`` and ``z`` are body coordinates in mm, of shapes (1, H, W), (1, H, W) and (D, 1, 1).
 
     Args:
         shape: Slices, rows and columns (D, H, W).
         spacing_mm: (dz, dy, dx) in mm.
         rotation_deg: Rotation of the patient about the long axis of the scanner.
-
-    Attributes:
-        hu: (D, H, W), -1000 HU at first.
-        x, y, z: Body coordinates in mm, of shapes (1, H, W), (1, H, W) and (D, 1, 1).
     """
 
     def __init__(self, shape: Sequence[int], spacing_mm: Sequence[float], rotation_deg: float = 0.0) -> None:
@@ -47,13 +45,10 @@ class Volume:
         self.hu = np.full(self.shape, -1000, np.float32)
 
     def paint(self, distance_mm: NDArray, hu: float, window: tuple[slice, ...] = (...,)) -> None:
-        """Fill a shape with a Hounsfield value.
+        """Fill a shape with a Hounsfield value; a voxel at its rim is covered in part.
 
-        Args:
-            distance_mm: Signed distance of each voxel's centre from the shape, negative inside, of a shape that
-                broadcasts to the window's. A voxel at the rim is covered in part.
-            hu: The value.
-            window: Three slices of the array outside of which there is nothing to paint; everything by default.
+        ``distance_mm`` is the signed distance of each voxel's centre from the shape, negative inside; it broadcasts to
+        the window that :meth:`near` gave, or to the whole box.
         """
         cover = np.clip(np.float32(0.5) - distance_mm * np.float32(1 / self.spacing_mm[1]), 0, 1)
         self.hu[window] += cover * (np.float32(hu) - self.hu[window])
@@ -78,31 +73,23 @@ class Volume:
             window.append(slice(int(np.clip(ends[0] - 1, 0, count)), int(np.clip(ends[1] + 3, 0, count))))
         return tuple(window)
 
-    def cover(self, points: NDArray, *volumes_mm3: NDArray) -> list[NDArray[np.float64]]:
-        """The share of each voxel that a cloud of points fills, for each list of the points' volumes; arrays (D H W,).
-
-        Args:
-            points: Body coordinates (x, y, z), (P, 3) in mm. What lies outside the box is left out.
-            volumes_mm3: What each point stands for, (P,).
-        """
-        turned = points[:, :2] @ self._turn  # the inverse of a rotation is its transpose
-        inside, flat = True, 0
-        for axis, values in enumerate((points[:, 2], turned[:, 1], turned[:, 0])):
-            index = np.floor(values / self.spacing_mm[axis] + self.shape[axis] / 2).astype(np.int64)
-            inside = inside & (index >= 0) & (index < self.shape[axis])
-            flat = flat * self.shape[axis] + index
-        voxel = np.prod(self.spacing_mm)
-        return [np.bincount(flat[inside], v[inside] / voxel, self.hu.size) for v in volumes_mm3]
-
     def sprinkle(self, clouds: Sequence[Cloud]) -> NDArray[np.float32]:
-        """Paint clouds of points, and return what they changed, in HU, (D, H, W)."""
+        """Paint clouds of points, those outside the box left out, and return what they changed, in HU, (D, H, W)."""
         change = np.zeros(self.shape, np.float32)
         if not clouds:
             return change
         points = np.concatenate([c.points for c in clouds])
         volume = np.concatenate([np.broadcast_to(c.volume_mm3, len(c.points)) for c in clouds])
         hu = np.repeat([float(c.hu) for c in clouds], [len(c.points) for c in clouds])
-        share, sum_hu = self.cover(points, volume, volume * hu)
+        turned = points[:, :2] @ self._turn  # the inverse of a rotation is its transpose
+        inside, flat = True, 0
+        for axis, values in enumerate((points[:, 2], turned[:, 1], turned[:, 0])):
+            index = np.floor(values / self.spacing_mm[axis] + self.shape[axis] / 2).astype(np.int64)
+            inside = inside & (index >= 0) & (index < self.shape[axis])
+            flat = flat * self.shape[axis] + index
+        voxel, flat = np.prod(self.spacing_mm), flat[inside]
+        share = np.bincount(flat, volume[inside] / voxel, self.hu.size)
+        sum_hu = np.bincount(flat, (volume * hu)[inside] / voxel, self.hu.size)
         at = np.flatnonzero(share)
         share, sum_hu = share[at], sum_hu[at]
         # Where clouds overlap, a voxel is full, and each has the part of it that it would have had alone.
@@ -128,6 +115,11 @@ class Ellipsoid:
     centre: NDArray
     half_mm: NDArray
     axes: NDArray
+
+    @classmethod
+    def upright(cls, centre: Sequence[float], half_mm: Sequence[float]) -> Ellipsoid:
+        """An ellipsoid whose axes are those of the body."""
+        return cls(np.array(centre, float), np.array(half_mm, float), np.eye(3))
 
     def distance(self, x: NDArray, y: NDArray, z: NDArray) -> NDArray[np.float32]:
         """Signed distance in mm, negative inside; exact on the surface and to first order near it."""
@@ -174,12 +166,6 @@ class Bar:
         return np.sqrt(square) - np.float32(self.radius_mm)
 
 
-def union(distances: Sequence[NDArray], blend_mm: float) -> NDArray[np.float32]:
-    """Distance from the union of shapes, whose creases are filled as by a skin of stiffness ``blend_mm``."""
-    total = sum(np.exp(np.maximum(d, -60) * np.float32(-1 / blend_mm)) for d in distances)
-    return np.float32(-blend_mm) * np.log(total)
-
-
 @dataclass(frozen=True)
 class Tube:
     """A vessel that runs along the body: knots of z, x, y and radius, (K, 4) in mm, z increasing."""
@@ -205,23 +191,21 @@ class Tube:
         return np.sqrt((x - cx) ** 2 + (y - cy) ** 2) - r
 
 
+def union(distances: Sequence[NDArray], blend_mm: float) -> NDArray[np.float32]:
+    """Distance from the union of shapes, whose creases are filled as by a skin of stiffness ``blend_mm``."""
+    total = sum(np.exp(np.maximum(d, -60) * np.float32(-1 / blend_mm)) for d in distances)
+    return np.float32(-blend_mm) * np.log(total)
+
+
 @dataclass(frozen=True)
 class Scanner:
-    """How a volume is imaged.
+    """How a volume is imaged."""
 
-    Attributes:
-        blur_mm: SD of the point spread function along (z, y, x), a Gaussian; along z it is the slice profile.
-        sharpen: 0 for a smooth kernel; 0.5 overshoots edges as sharp kernels do.
-        noise_hu: SD of the noise in the image's own voxels.
-        grain: SD of the noise's correlation along (z, y, x), in voxels.
-        streak_hu: SD of the noise along rows, which long paths through the shoulders and arms leave.
-    """
-
-    blur_mm: tuple[float, float, float]
-    sharpen: float
-    noise_hu: float
-    grain: tuple[float, float, float]
-    streak_hu: float
+    blur_mm: tuple[float, float, float]  # SD of the Gaussian point spread along (z, y, x); along z the slice profile
+    sharpen: float  # 0 for a smooth kernel; 0.5 overshoots edges as sharp kernels do
+    noise_hu: float  # SD of the noise in the image's own voxels
+    grain: tuple[float, float, float]  # SD of the noise's correlation along (z, y, x), in voxels
+    streak_hu: float  # SD of the noise along rows, which long paths through shoulders and arms leave
 
     def resolve(self, array: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.float32]:
         """Blur and sharpen, (D, H, W). It is linear: the image of a sum is the sum of the images."""
@@ -243,7 +227,7 @@ class Scanner:
             if sigma > 0.2:  # below, a Gaussian on the grid is a single voxel
                 noise = ndimage.gaussian_filter1d(noise, sigma, axis, mode="wrap", truncate=3)
         noise *= np.float32(self.noise_hu) / noise.std()
-        if self.streak_hu:
+        if self.streak_hu:  # values that change slowly along each row
             depth, height, width = shape
             knots = max(width // 10, 2)
             streaks = rng.standard_normal((depth, height, knots), dtype=np.float32)
