@@ -225,7 +225,7 @@ def test_a_problem_names_no_file(model, single, tmp_path):
     (image / "HOLTER").write_bytes((image / "HOLTER").read_bytes()[:500])
     told.append(single(model)[0]["problem"])
     assert "file 2 of the image and file 5 of the image lie at the same position" in told[0]
-    assert "check_manifest says why" in told[1] and "the slice is not a number" in told[2]
+    assert "bm.manifests.check says why" in told[1] and "the slice is not a number" in told[2]
     assert told[3].startswith("file 5 of the image")
     for sentence in told:
         assert not re.search("GRAUBNER|HOLTER", sentence) and str(tmp_path) not in sentence
@@ -296,7 +296,7 @@ def test_what_cannot_go_well_is_refused_before_a_scan_is_read(model, sheet, tmp_
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").touch()
     with monkeypatch.context() as patch, pytest.raises(OSError, match="file cannot be written to .*: give another"):
-        patch.setattr("biomark.delivery.sheet.checks.checked", None)  # would be called
+        patch.setattr("biomark.delivery.sheet.checks.check_sheet", None)  # would be called
         delivery.deliver(model, sheet, tmp_path / "file")
     with pytest.raises(ValueError, match="give 2 sides of 32 voxels"):
         delivery.deliver(model, sheet, tmp_path / "out", window=(48, 128, 128))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,8 +22,10 @@ from pydicom.pixels import apply_modality_lut
 
 import biomark as bm
 from biomark import manifests
+from biomark.delivery import sheet as sheet_of_results
+from biomark.machine import fingerprints
 from biomark.machine.disk_arrays import DiskArray
-from biomark.manifests import ManifestError, manifest
+from biomark.manifests import ManifestError, cache, manifest
 from biomark.scans import Grid, ScanError
 from biomark.scans.anonymous import anonymous
 
@@ -504,7 +508,7 @@ def test_a_large_cohort_stays_on_disk(scans):
     assert isinstance(part.images, DiskArray) and part.ids == ("one", "three")
     for path in (scans / "cache").iterdir():
         path.unlink()
-    with pytest.raises(FileNotFoundError, match="call read_manifest again"):
+    with pytest.raises(FileNotFoundError, match="call bm.manifests.read again"):
         cohort[0]
 
 
@@ -545,6 +549,87 @@ def test_two_processes_share_a_cache_and_one_is_killed(tmp_path, monkeypatch):
     whole = manifests.read(path, "pma", cache=tmp_path / "alone", progress=False)
     np.testing.assert_array_equal(cohort.images, whole.images)
     np.testing.assert_array_equal(cohort.weights, whole.weights)
+
+
+# --- what the keys of prepared scans and deliveries depend on ---------------------------------------------
+
+# Reached by imports, but without influence on what is prepared or delivered: containers, files, checks of the sheet,
+# fitting and evaluation (weights and what an inspector learned have fingerprints of their own).
+NEUTRAL = {
+    *("cohort.py", "losses.py", "evaluation", "machine/disk_arrays.py", "machine/files.py", "machine/fingerprints.py"),
+    *("machine/masks.py", "machine/tensor_files.py", "machine/checkpoints.py", "machine/batches.py", "training.py"),
+    *("records", "manifests/__init__.py", "manifests/checks.py", "manifests/cross_checks.py", "manifests/manifest.py"),
+    *("manifests/sheet.py", "scans/__init__.py", "scans/anonymous.py", "scans/preview.py"),
+}
+
+
+def imports(module: str) -> set[str]:
+    """The files of the package from which a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse((fingerprints.PACKAGE / module).read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "biomark":
+            base = node.module.split(".")[1:]
+            for parts in ([*base, alias.name] for alias in node.names):
+                places = ["/".join(parts) + ".py", "/".join([*parts, "__init__"]) + ".py"]
+                places += ["/".join(base) + ".py", "/".join([*base, "__init__"]) + ".py"]
+                found.add(next(place for place in places if (fingerprints.PACKAGE / place).is_file()))
+    return found
+
+
+def covered(module: str, places: set[str]) -> bool:
+    return module in places or module.split("/")[0] in places
+
+
+def test_the_keys_depend_on_all_code_that_computes_and_on_no_other():
+    for start, places in (
+        ("manifests/preparation.py", {*cache._COMPUTES}),
+        ("delivery/sheet.py", {*cache._COMPUTES, *sheet_of_results._COMPUTES}),
+    ):
+        seen, todo = set(), [start]
+        while todo:
+            module = todo.pop()
+            if module not in seen and (covered(module, places) or not covered(module, NEUTRAL)):
+                seen.add(module)
+                todo += imports(module)
+        assert sorted(module for module in seen if not covered(module, places)) == []
+        for place in places - {"manifests/cache.py"}:
+            assert any(covered(module, {place}) for module in seen), f"{place} is not used"
+
+
+def test_a_line_of_code_in_each_place_changes_the_key_and_a_comment_does_not(tmp_path, monkeypatch):
+    package = tmp_path / "biomark"
+    shutil.copytree(fingerprints.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(fingerprints, "PACKAGE", package)
+    model = bm.Localizer("pma", width=2)
+
+    def fresh(function, *arguments):
+        fingerprints.of_code.cache_clear()
+        return function(*arguments)
+
+    places = {*cache._COMPUTES, *sheet_of_results._COMPUTES}
+    for place in places:
+        root = package / place
+        file = sorted(root.rglob("*.py"))[-1] if root.is_dir() else root
+        whole, before = file.read_text(), fresh(fingerprints.of_code, place)
+        file.write_text(whole.replace('"""', '"""Otherwise. ', 1) + "# a comment\n")
+        assert fresh(fingerprints.of_code, place) == before, place
+        file.write_text(whole + "ADDED = 1\n")
+        assert fresh(fingerprints.of_code, place) != before, place
+        file.write_text(whole)
+    prepared = PMA, Grid((48, 48), None), True
+    delivered = model, *prepared, (("page",), False, None)
+    for place, key, arguments in (
+        ("scans/quality.py", cache.settings, prepared),
+        ("scans/quality.py", sheet_of_results._settings, delivered),
+        ("delivery/page.py", sheet_of_results._settings, delivered),
+    ):
+        before = fresh(key, *arguments)
+        (package / place).write_text((package / place).read_text() + "ADDED = 1\n")
+        assert fresh(key, *arguments) != before
+    before = fresh(cache.settings, *prepared)
+    (package / "delivery" / "page.py").write_text("ADDED = 2\n")
+    assert fresh(cache.settings, *prepared) == before, "a page has no part in what is prepared"
+    fingerprints.of_code.cache_clear()
 
 
 # --- real scans ------------------------------------------------------------------------------------------

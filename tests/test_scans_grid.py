@@ -196,6 +196,6 @@ def test_the_area_of_a_real_mask(tmp_path):
         native = scan.case(task, k)
         area = task.measure(native.image, read_mask(drawn, scan)[k], native.spacing_mm)
         for grid, bound in ((Grid.usual(2), 1e-4), (Grid((96, 112), (4.5, 4.5)), 0.07)):
-            case = prepare(image, task, grid, slice=k, mask=drawn)
+            case = prepare(image, task, grid, index=k, mask=drawn)
             assert case.weights.sum(dtype=float) == pytest.approx(native.weights.sum(dtype=float), rel=1e-5)
             assert case.weights[case.mask].sum() == pytest.approx(area, rel=bound)

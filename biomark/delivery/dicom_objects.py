@@ -1,10 +1,7 @@
-"""What was found in a DICOM series, as DICOM objects that refer to it: a segmentation and a parametric map.
+"""Results as DICOM objects that refer to their series: a segmentation and a parametric map. Needs highdicom.
 
-They open over their series in any viewer that knows the two kinds, such as 3D Slicer and OHIF, because they name its
-UIDs. By default they name nothing else of the patient: no name, no id, no date. A PACS files an object by these, so
-whoever sends them to the PACS that holds the scan says ``identify=True``.
-
-Needs highdicom: ``pip install "biomark[dicom]"``.
+They open over the series in viewers such as 3D Slicer and OHIF, because they name its UIDs. By default they name
+nothing else of the patient; a PACS files objects by name, id and date, so for a PACS say ``identify=True``.
 """
 
 from __future__ import annotations
@@ -13,7 +10,7 @@ import hashlib
 import importlib
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pydicom
@@ -32,13 +29,13 @@ from biomark.version import __version__
 if TYPE_CHECKING:
     from highdicom.base import SOPClass
 
-# Whatever an object that refers to a slice must repeat of it. Nothing else is taken along.
+# What an object that refers to a slice must repeat of it. Nothing else is copied.
 _OF_SLICE = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _OF_PATIENT = (
     *("SpecificCharacterSet", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"),
     *("AccessionNumber", "StudyID", "ReferringPhysicianName"),
 )
-# An object's number within its series, and its series' within the study: high, so that no scanner's is taken.
+# Numbers of the objects' series within the study: high, so that no scanner's is used twice.
 _SERIES_NUMBER = {"SEG": 9001, "MAP": 9002}
 
 
@@ -47,52 +44,46 @@ def write_segmentation(
 ) -> Path:
     """Write a region as a DICOM segmentation of the series that it was found in.
 
-    The same region of the same series gets the same UIDs, so that a second run does not file it twice. Slices without
-    any of it are left out.
+    The same region of the same series gets the same UIDs, so that a second run does not file it twice. Empty slices
+    are left out.
 
     Args:
-        path: File to write, whole or not at all.
+        path: File to write, atomically.
         mask: Boolean, on the voxels of ``biomark.scans.read(source).hu``.
         source: A DICOM file, or a folder with one series.
         task: What the region is of.
-        identify: Take the patient's name, id, birth date and sex, and the study's date and numbers, along.
-
-    Returns:
-        The path.
+        identify: Copy the patient's name, id, birth date and sex, and the study's date and numbers.
 
     Raises:
         ScanError: The source is no CT series, or has no UIDs that could be referred to.
-        ValueError: The mask has another shape than the scan.
+        ValueError: The mask is not boolean or has another shape than the scan.
         ImportError: highdicom is not installed.
     """
-    hd = highdicom()
+    hd, codes = highdicom(), pydicom.sr.codedict.codes
     mask = np.asarray(mask)
     if mask.dtype != bool:
-        raise ValueError(f"a mask is boolean, but this one is {mask.dtype}: say where it holds, such as map > 0.5.")
-    frames, sources = _frames(mask, Path(source), identify)
-    kept = frames.any((1, 2)) if frames.any() else np.arange(len(frames)) == 0
-    code = hd.sr.CodedConcept(task.key, "99BIOMARK", task.name)  # 99: a scheme of one's own (PS3.3, 8.2)
+        raise ValueError(f"a mask is boolean, but this one is {mask.dtype}: threshold it, such as map > 0.5.")
+    frames, sources, labels = _frames("SEG", mask, Path(source), f"{task.name} (region)", identify)
     segment = hd.seg.SegmentDescription(
         segment_number=1,
         segment_label=task.name,
-        segmented_property_category=pydicom.sr.codedict.codes.SCT.Tissue,
-        segmented_property_type=code,
+        segmented_property_category=codes.SCT.Tissue,
+        # 99: a scheme of one's own (PS3.3, 8.2).
+        segmented_property_type=hd.sr.CodedConcept(task.key, "99BIOMARK", task.name),
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name="biomark",
-            version=__version__,
-            family=pydicom.sr.codedict.codes.DCM.ArtificialIntelligence,
+            name="biomark", version=__version__, family=codes.DCM.ArtificialIntelligence
         ),
     )
     data = hd.seg.Segmentation(
-        source_images=[s for s, keep in zip(sources, kept, strict=True) if keep],
-        pixel_array=frames[kept].astype(np.uint8),
+        source_images=sources,
+        pixel_array=frames.astype(np.uint8),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[segment],
         omit_empty_frames=False,
         content_label="BIOMARK",
         content_description=task.name,
-        **_labels("SEG", sources[0], frames, f"{task.name} (region)"),
+        **labels,
     )
     return _save(data, path, identify)
 
@@ -103,14 +94,11 @@ def write_parametric_map(
     """Write a map as a DICOM parametric map (32-bit float, 0 to 1) of the series that it was found in.
 
     Args:
-        path: File to write, whole or not at all.
+        path: File to write, atomically.
         map: Membership in [0, 1], on the voxels of ``biomark.scans.read(source).hu``. Slices of zeros are left out.
         source: A DICOM file, or a folder with one series.
         task: What the map is of.
         identify: As for :func:`write_segmentation`.
-
-    Returns:
-        The path.
 
     Raises:
         ScanError: The source is no CT series, or has no UIDs that could be referred to.
@@ -118,48 +106,51 @@ def write_parametric_map(
         ImportError: highdicom is not installed.
     """
     hd = highdicom()
-    map = np.asarray(map, np.float32)
-    if not (np.min(map) >= 0 and np.max(map) <= 1):
-        raise ValueError(f"a map lies in 0 to 1, but this one in {np.min(map):g} to {np.max(map):g}.")
-    frames, sources = _frames(map, Path(source), identify)
-    kept = frames.any((1, 2)) if frames.any() else np.arange(len(frames)) == 0
-    codes = pydicom.sr.codedict.codes
+    volume = np.asarray(map, np.float32)
+    if not (np.min(volume) >= 0 and np.max(volume) <= 1):
+        raise ValueError(f"a map lies in 0 to 1, but this one in {np.min(volume):g} to {np.max(volume):g}.")
+    frames, sources, labels = _frames("MAP", volume, Path(source), f"{task.name} (map)", identify)
+    mapping = hd.pm.RealWorldValueMapping(
+        lut_label="MEMBERSHIP",
+        lut_explanation=f"How much of a voxel belongs: {task.name}"[:64],
+        unit=pydicom.sr.codedict.codes.UCUM.NoUnits,
+        value_range=(0.0, 1.0),
+        slope=1.0,
+        intercept=0.0,
+    )
     data = hd.pm.ParametricMap(
-        source_images=[s for s, keep in zip(sources, kept, strict=True) if keep],
-        pixel_array=frames[kept],
+        source_images=sources,
+        pixel_array=frames,
         contains_recognizable_visual_features=False,
-        real_world_value_mappings=[
-            hd.pm.RealWorldValueMapping(
-                lut_label="MEMBERSHIP",
-                lut_explanation=f"How much of a voxel belongs: {task.name}"[:64],
-                unit=codes.UCUM.NoUnits,
-                value_range=(0.0, 1.0),
-                slope=1.0,
-                intercept=0.0,
-            )
-        ],
+        real_world_value_mappings=[mapping],
         voi_lut_transformations=[hd.VOILUTTransformation(window_center=0.5, window_width=1.0)],
         content_label="BIOMARK",
         content_description=task.name,
-        **_labels("MAP", sources[0], frames, f"{task.name} (map)"),
+        **labels,
     )
     return _save(data, path, identify)
 
 
-def _frames(volume: NDArray, source: Path, identify: bool) -> tuple[NDArray, list[Dataset]]:
-    """An array in the order of the files of its series, and of each file what an object must repeat of it."""
+def _frames(
+    kind: str, volume: NDArray, source: Path, description: str, identify: bool
+) -> tuple[NDArray, list[Dataset], dict[str, Any]]:
+    """The frames of a volume that are not empty (at least one), their source images, and the object's labels."""
     source = source.expanduser()
     if not source.exists():
         raise ScanError(missing(source))
     headers = in_order(source)
-    frames = read(source).as_stored(volume)[0]
+    frames = np.ascontiguousarray(read(source).as_stored(volume)[0])
     patient = Dataset()
     if identify:
         patient = pydicom.dcmread(headers[0].path, stop_before_pixels=True, specific_tags=list(_OF_PATIENT))
-    return np.ascontiguousarray(frames), [_repeated(header, headers[0], patient) for header in headers]
+    sources = [_reference(header, headers[0], patient) for header in headers]
+    labels = _labels(kind, sources[0], frames, description)
+    chosen = np.flatnonzero(frames.any((1, 2))) if frames.any() else [0]
+    return frames[chosen], [sources[k] for k in chosen], labels
 
 
-def _repeated(header: Header, first: Header, patient: Dataset) -> Dataset:
+def _reference(header: Header, first: Header, patient: Dataset) -> Dataset:
+    """What an object must repeat of a slice."""
     data = Dataset()
     for keyword in _OF_SLICE:
         uid = header.text(keyword)
@@ -178,8 +169,8 @@ def _repeated(header: Header, first: Header, patient: Dataset) -> Dataset:
     return data
 
 
-def _labels(kind: str, source: Dataset, frames: NDArray, description: str) -> dict:
-    """What says where an object comes from; its UIDs follow from its content."""
+def _labels(kind: str, source: Dataset, frames: NDArray, description: str) -> dict[str, Any]:
+    """The entries that say where an object comes from; its UIDs follow from its content."""
     seed = [kind, __version__, source.SeriesInstanceUID, hashlib.sha256(frames.tobytes()).hexdigest(), description]
     return {
         "series_instance_uid": generate_uid(entropy_srcs=[*seed, "series"]),
@@ -204,7 +195,7 @@ def _save(data: SOPClass, path: str | Path, identify: bool) -> Path:
 
 
 def highdicom() -> ModuleType:
-    """The package, or how to get it."""
+    """The package; an ImportError that says how to install it."""
     try:
         return importlib.import_module("highdicom")
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What was found in one scan, in a folder of its own: all of it, or nothing that could be taken for it."""
+"""The results of one scan in a folder of its own: complete, or absent."""
 
 from __future__ import annotations
 
@@ -19,11 +19,7 @@ _RESULT = "result.json"
 
 
 def open_folder(folder: Path) -> None:
-    """Make the folder of all results, without leftovers, and see whether it can be written to before a scan is read.
-
-    Raises:
-        OSError: It cannot.
-    """
+    """Make the folder of all results, without leftovers; an OSError where it cannot be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=f".partial-{os.getpid()}-"):
@@ -33,21 +29,14 @@ def open_folder(folder: Path) -> None:
     sweep(folder)
 
 
-def keep(place: Path, key: str, result: dict[str, Any], files: Iterable[str]) -> None:
-    """Remember a result; written last, so that where it is, all else is.
-
-    Args:
-        place: The scan's folder.
-        key: Fingerprint of what it was made from.
-        result: The result.
-        files: Names of what was written beside it.
-    """
+def write_result(place: Path, key: str, result: dict[str, Any], files: Iterable[str]) -> None:
+    """Write a scan's result under the key of what it was made from; last, so that where it is, all its files are."""
     with atomic_write(place / _RESULT) as partial:
         partial.write_text(json.dumps({"key": key, "files": [*files]} | result, indent=2) + "\n", encoding="utf-8")
 
 
-def kept(place: Path, key: str) -> dict[str, Any] | None:
-    """The result that an earlier call kept, made from the same and with all its files; None if there is none."""
+def read_result(place: Path, key: str) -> dict[str, Any] | None:
+    """The result of an earlier call, with the same key and all its files; None if there is none."""
     try:
         result = json.loads((place / _RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -58,27 +47,27 @@ def kept(place: Path, key: str) -> dict[str, Any] | None:
 
 
 def clear(place: Path) -> None:
-    """Remove a result and its files: beside another value, or none, they would be taken for what they are not."""
-    # The result first: should this be stopped, what is left counts for nothing.
+    """Remove a result and its files, so that none stays beside another value."""
+    # The result first: if this is stopped, the rest does not count.
     for name in (_RESULT, *(name for names in FILES.values() for name in names)):
         (place / name).unlink(missing_ok=True)
     sweep(place)
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes left half written that no longer live."""
+    """Remove partial files of processes that no longer live."""
     for path in folder.glob(".partial-*"):
         owner = re.match(r"\.partial-(\d+)-", path.name)
-        if owner and path.is_file() and not _writes(int(owner[1])):
+        if owner and path.is_file() and not _is_writing(int(owner[1])):
             path.unlink(missing_ok=True)
 
 
-def _writes(process: int) -> bool:
+def _is_writing(process: int) -> bool:
     """Whether another process of that number lives. This one writes nothing while it sweeps."""
     if process == os.getpid():
         return False
     if os.name != "posix":
-        return True  # elsewhere to ask is to send a signal
+        return True  # elsewhere asking would send a signal
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

@@ -1,4 +1,4 @@
-"""One page for one scan: the picture, the value, and what a careful reader would want to know. Loads matplotlib."""
+"""One page for one scan: the picture, the value and the findings. Loads matplotlib."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import base64
 import html
 import io
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from biomark import viz
 from biomark.cohort import Case
 from biomark.uncertainty.inspector import Inspection
 from biomark.version import __version__
+from biomark.viz.pictures import outline, shade, show_slice
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -44,58 +45,62 @@ def render(
         remark: A sentence on that value, such as why there is none.
     """
     text = html.escape
-    lines = [f"<h1>{text(found.id)}: {text(found.name)}</h1>"]
-    lines += [f'<p class="value">{found.value:.4g} {text(found.unit)}</p>']
+    lines = [
+        f"<h1>{text(found.id)}: {text(found.name)}</h1>",
+        f'<p class="value">{found.value:.4g} {text(found.unit)}</p>',
+    ]
     if math.isfinite(found.coverage):
-        lines += [
+        lines.append(
             f"<p>{found.coverage:.0%} interval {found.low:.4g} to {found.high:.4g} {text(found.unit)}: of cases like "
             f"those it was calibrated on, {found.coverage:.0%} have their true value inside.</p>"
-        ]
+        )
     else:
-        lines += ["<p>No interval is known: the model came without an inspector.</p>"]
+        lines.append("<p>No interval is known: the model came without an inspector.</p>")
     if known is not None:
-        lines += [f"<p>In the spreadsheet: {known:.4g} {text(found.unit)}.</p>"]
+        lines.append(f"<p>In the spreadsheet: {known:.4g} {text(found.unit)}.</p>")
     if remark:
-        lines += [f"<p>{text(remark)}</p>"]
+        lines.append(f"<p>{text(remark)}</p>")
     if found.unusual:
-        items = "".join(f"<li>{text(sentence)}</li>" for sentence in found.unusual)
-        lines += [
+        lines.append(
             f'<div class="warn">Unlike the cases that the model is known to measure well, so the interval promises '
-            f"nothing:<ul>{items}</ul></div>"
-        ]
+            f"nothing:{_items(found.unusual)}</div>"
+        )
     picture, caption = _picture(case, map, slice)
-    lines += [
+    lines.append(
         f'<figure><img alt="The slice, and again with what was found" src="data:image/png;base64,{picture}">'
         f"<figcaption>{text(caption)}</figcaption></figure>"
-    ]
+    )
     if found.findings:
-        items = "".join(f"<li>{text(sentence)}</li>" for sentence in found.findings)
-        lines += [f"<h2>What the scan itself says</h2><ul>{items}</ul>"]
-    lines += [
+        lines.append(f"<h2>What the scan itself says</h2>{_items(found.findings)}")
+    lines.append(
         f"<footer>biomark {text(__version__)}. For research: no medical device, and no substitute for looking.</footer>"
-    ]
+    )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{text(found.id)}</title>'
         f"<style>{_STYLE}</style></head><body>\n" + "\n".join(lines) + "\n</body></html>\n"
     )
 
 
-def _picture(case: Case, map: NDArray, slice: int | None) -> tuple[str, str]:
+def _items(sentences: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences) + "</ul>"
+
+
+def _picture(case: Case, membership: NDArray, index: int | None) -> tuple[str, str]:
     """The slice that adds most as PNG in base64, and its caption."""
-    image, adds, spacing = case.image, map * case.weights, case.spacing_mm
-    where = "" if slice is None else f"Slice {slice} of the scan. "
+    image, adds, spacing = case.image, membership * case.weights, case.spacing_mm
+    where = "" if index is None else f"Slice {index} of the scan. "
     if image.ndim == 3:
         k = int(np.argmax(adds.sum((1, 2))))
         share = adds[k].sum() / total if (total := adds.sum()) > 0 else 0.0
         where = f"The slice that adds most, {share:.0%} of the value: number {k} of the {len(image)} looked at. "
-        image, map, adds, spacing = image[k], map[k], adds[k], spacing[1:]
+        image, membership, adds, spacing = image[k], membership[k], adds[k], spacing[1:]
     # Not pyplot's: a cohort of thousands would leave thousands of figures open.
     figure = Figure(figsize=(9, 9 * image.shape[0] * spacing[0] / (2 * image.shape[1] * spacing[1])), dpi=110)
     axes = figure.subplots(1, 2, gridspec_kw={"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.01})
     for ax in axes:
-        viz.show_slice(ax, image, spacing)
-    viz.shade(axes[1], 0.6 * np.where(adds > 0, map, 0), spacing)
-    viz.outline(axes[1], (map > 0.5) & (adds > 0), spacing, "found")
+        show_slice(ax, image, spacing)
+    shade(axes[1], 0.6 * np.where(adds > 0, membership, 0), spacing)
+    outline(axes[1], (membership > 0.5) & (adds > 0), spacing, "found")
     file = io.BytesIO()
     figure.savefig(file, format="png")
     caption = where + "Shaded: how much of a pixel belongs; outlined: where it is more than half."

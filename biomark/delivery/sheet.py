@@ -1,6 +1,4 @@
-"""Measure all scans of a spreadsheet with a trained model: values, maps and a page each. Loads matplotlib, so it is not
-a part of ``import biomark``; say ``from biomark import delivery``.
-"""
+"""Measure all scans of a spreadsheet with a trained model: values, maps and a page each. Loads matplotlib."""
 
 from __future__ import annotations
 
@@ -25,22 +23,23 @@ from biomark.machine import fingerprints, windows
 from biomark.machine.files import atomic_write
 from biomark.manifests import cache, checks
 from biomark.manifests.manifest import ManifestError
-from biomark.manifests.preparation import Prepared, Taken, take
+from biomark.manifests.preparation import Excerpt, PreparedCase, take
 from biomark.manifests.sheet import identifier
 from biomark.scans.anonymous import anonymous
 from biomark.tasks import Task
 from biomark.uncertainty.inspector import Inspection, Inspector
 
-_COMPUTES = (*fingerprints.METHOD, "grids.py", "scans", "manifests", "delivery", "uncertainty")
+# Beside what prepares a scan. The version stands on pages and in DICOM objects.
+_COMPUTES = ("backbones.py", "baselines.py", "grids.py", "localizer.py", "losses.py", "uncertainty", "delivery")
+_COMPUTES += ("scans/export.py", "viz/pictures.py", "viz/style.py", "version.py")
+_COMPUTES += tuple(f"machine/{name}.py" for name in ("batch_norm", "devices", "layout", "windows"))
 
 FORMATS = tuple(outcome.FILES)
 """What can be written of each scan, beside its value."""
 
 _USED = ("id", "image", "slice", "value")
-_COLUMNS = (
-    *("id", "value", "unit", "low", "high", "coverage", "unlike", "known", "slice", "findings", "problem"),
-    *("reading_s", "network_s", "writing_s"),
-)
+_COLUMNS = ("id", "value", "unit", "low", "high", "coverage", "unlike", "known", "slice", "findings", "problem")
+_COLUMNS += ("reading_s", "network_s", "writing_s")
 
 
 def deliver(
@@ -57,94 +56,66 @@ def deliver(
     window: Sequence[int] | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Measure every scan of a spreadsheet and write what was found, in a folder a case named after its ``id``.
+    """Measure every scan of a spreadsheet and write the results to a folder a case, named after its ``id``.
 
-    - ``nifti``: ``map.nii.gz``, on the voxels of the scan's own file: how much of a voxel belongs, 0 to 1. Of a
-      localizer, multiplied by the weights of these voxels, it adds up to the value; a rival measures otherwise.
-    - ``dicom``: ``segmentation.dcm`` and ``map.dcm``, which refer to the series; of a scan that is DICOM.
-    - ``page``: ``page.html``, one page with the picture, the value and the findings, whole in itself.
-    - ``values.csv`` in the folder itself has a row a case, also of those that could not be measured, with the reason;
-      and the seconds that reading, the network and writing took. The next scan is read meanwhile, so that a scan takes
-      about as long as the longer of reading and the rest, and two are in memory at a time.
-
-    One bad scan does not stop the others. What is done is not done again, unless the scan, its slice or value in the
-    sheet, the model, the library or the settings have changed, or a file is gone: a call that was interrupted goes on
-    where it stopped, and a scan that failed is tried again. Files of an earlier call never stay beside another value:
-    those of a scan that is measured anew, or can no longer be read, are removed. Nothing of the patient is written but
-    what the sheet calls ``id``.
+    ``map.nii.gz`` (0 to 1, on the voxels of the scan's file), ``segmentation.dcm`` and ``map.dcm`` (which refer to a
+    DICOM series), ``page.html``, and ``values.csv`` with a row a case, a reason where it failed, and seconds. A call
+    that was interrupted continues; what changed is made anew, and no older file stays beside another value.
 
     Args:
         model: A trained model, or an :class:`~biomark.Inspector`, which adds intervals and says what is unusual.
-        csv: As for :func:`biomark.manifests.read`, but of its columns only ``id``, ``image``, ``slice`` and
-            ``value`` are looked at. A value may be missing; a wrong one is left out, and a finding says so.
+        csv: As for :func:`biomark.manifests.read`; of its columns ``id``, ``image``, ``slice``, ``value`` are read.
         folder: Made if missing.
         write: Some of :data:`FORMATS`, or one of them.
         root: Where the paths begin; the spreadsheet's folder by default.
-        grid: The grid that the model was trained on; by default the usual extent at the spacing that it was trained at.
+        grid: The model's grid; by default the usual extent at the spacing that it was trained at.
         crop: Whether ``cac`` looks for the heart.
         allow_outside: Whether paths may lead out of the root.
-        identify: Let DICOM objects name the patient, so that a PACS files them under him or her.
-        window: For volumes that are too large for the memory: what the network looks at at a time, as for
-            :meth:`biomark.Localizer.locate`.
+        identify: Let DICOM objects name the patient, for a PACS.
+        window: Size of the windows in which the network sees large volumes, as for :meth:`biomark.Localizer.locate`.
         progress: Show bars.
 
-    Returns:
-        What ``values.csv`` holds.
-
     Raises:
-        ValueError: A format that there is not, a window or grid that does not fit the task, or a model without maps;
-            or the sheet is no table, or lacks a column (then of :class:`~biomark.manifests.ManifestError`).
+        ValueError: Unknown format, a window or grid that does not fit the task, a model without maps, or a bad sheet.
         ImportError: ``dicom`` is wanted and highdicom is not installed.
         OSError: The folder cannot be written to.
     """
     write = (write,) if isinstance(write, str) else tuple(write)
-    if unknown := set(write) - set(FORMATS):
-        raise ValueError(f"no format is named {unknown.pop()!r}: choose from {', '.join(FORMATS)}.")
-    if "dicom" in write:
-        dicom_objects.highdicom()  # better missed now than after the first scan
-    network = model.model if isinstance(model, Inspector) else model
-    if not hasattr(network, "locate"):
-        raise ValueError(f"a {type(network).__name__} has no map to write: give a localizer or an ensemble of some.")
-    answer, task = model.inspect if isinstance(model, Inspector) else _Plain(model), network.task
-    if window is not None:
-        windows.check(window, task.ndim)
-    spacings = [b for name, b in network.named_buffers() if name.endswith("trained_spacing_mm") and not b.isnan().any()]
-    grid = grid or scans.Grid.usual(task.ndim, *spacings[:1])
+    task, grid = _check(model, write, grid, window)
     folder = Path(folder).expanduser().absolute()
-    if len(grid.shape) != task.ndim:
-        raise ValueError(f"task {task.key!r} has images in {task.ndim}-D: a grid of {grid.shape} does not fit.")
     outcome.open_folder(folder)
-    rows, problems = checks.checked(csv, task, root, None, allow_outside, progress, ("id", "image"), _USED)
+    rows, problems = checks.check_sheet(csv, task, root, None, allow_outside, progress, ("id", "image"), _USED)
     if len(problems) and problems["row"].min() == 1:
         raise ManifestError(f"{csv} cannot be read:", problems[problems["row"] == 1])
-    reasons, remarks, table = checks.judged(rows, problems)
-    settings = cache.settings(task, grid, crop) + repr(
-        (sorted(write), identify, window and tuple(window), fingerprints.of_code(*_COMPUTES), _digest(model))
-    )
+    reasons, remarks, table = checks.explain(rows, problems)
+    answer = model.inspect if isinstance(model, Inspector) else _WithoutIntervals(model)
+    settings = _settings(model, task, grid, crop, (sorted(write), identify, window and tuple(window)))
 
-    def looked(row: Any) -> _Read | dict[str, Any]:
+    def result_or_scan(row: Any) -> dict[str, Any] | _Reading:
         if row.row in reasons:
             raise scans.ScanError(reasons[row.row])
         remark = remarks.get(row.row)
         key = cache.key(row.image, None, row.slice, settings + repr((row.value, remark)))
-        return outcome.kept(folder / row.id, key) or _read(row, remark, key, task, grid, crop)
+        return outcome.read_result(folder / row.id, key) or _read(row, remark, key, task, grid, crop)
 
     todo = list(rows.itertuples(index=False))
     try:
-        for row, ahead in tqdm(_one_ahead(looked, todo), "measuring", len(todo), unit="scan", disable=not progress):
+        for row, future in tqdm(
+            _one_ahead(result_or_scan, todo), "measuring", len(todo), unit="scan", disable=not progress
+        ):
             table[row.row], place = {"id": row.id, "problem": None}, folder / row.id
             try:
-                found = ahead.result()
-                if isinstance(found, _Read):
+                result = future.result()
+                if isinstance(result, _Reading):
                     outcome.clear(place)
-                    found = _measured(row, place, found, answer, task, window, write, identify)
-                table[row.row] |= found
+                    result = _measure(row, place, result, answer, task, window, write, identify)
+                table[row.row] |= result
             # One scan among thousands, whatever is wrong with it, must not stop the others.
             except Exception as error:
                 reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
                 table[row.row]["problem"] = anonymous(reason, row.image).replace(str(folder), "the folder")
-                # What the sheet gets wrong, or a drive that is not there today, says nothing against earlier results.
-                # An id that is none could name any place; and one that cannot be cleared stops no other scan either.
+                # A slip in the sheet, or a drive that is not there today, does not invalidate earlier results. A bad
+                # id could name any place; and a folder that cannot be cleared must not stop the others either.
                 if row.row not in reasons:
                     with contextlib.suppress(OSError, scans.ScanError):
                         outcome.clear(folder / identifier(row.id))
@@ -155,8 +126,37 @@ def deliver(
     return values
 
 
+def _check(
+    model: nn.Module | Inspector, write: Sequence[str], grid: scans.Grid | None, window: Sequence[int] | None
+) -> tuple[Task, scans.Grid]:
+    """The model's task and the grid; what cannot work is refused before the first scan."""
+    if unknown := set(write) - set(FORMATS):
+        raise ValueError(f"no format is named {unknown.pop()!r}: choose from {', '.join(FORMATS)}.")
+    if "dicom" in write:
+        dicom_objects.highdicom()
+    network = model.model if isinstance(model, Inspector) else model
+    if not hasattr(network, "locate"):
+        raise ValueError(f"a {type(network).__name__} has no map to write: give a localizer or an ensemble of some.")
+    task = network.task
+    if window is not None:
+        windows.check(window, task.ndim)
+    spacings = [b for name, b in network.named_buffers() if name.endswith("trained_spacing_mm") and not b.isnan().any()]
+    grid = grid or scans.Grid.usual(task.ndim, *spacings[:1])
+    if len(grid.shape) != task.ndim:
+        raise ValueError(f"task {task.key!r} has images in {task.ndim}-D: a grid of {grid.shape} does not fit.")
+    return task, grid
+
+
+def _settings(model: nn.Module | Inspector, task: Task, grid: scans.Grid, crop: bool, how: tuple) -> str:
+    """What decides, beside the scan and its row, what is written: the arguments, the model and the library's code."""
+    learned = (model.intervals, model.detector) if isinstance(model, Inspector) else ()
+    network = model.model if isinstance(model, Inspector) else model
+    digests = fingerprints.of_code(*_COMPUTES), fingerprints.of_model(network), fingerprints.of_weights(network)
+    return repr((cache.settings(task, grid, crop), how, learned, digests))
+
+
 def _one_ahead(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[Any, Future]]:
-    """Each item with what the function makes of it, the next being begun in the background while one is in use."""
+    """Each item with the future of ``function(item)``; the next item is begun while one is in use, and no more."""
     background, following = ThreadPoolExecutor(1), None
     try:
         for i, item in enumerate(items):
@@ -168,25 +168,25 @@ def _one_ahead(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator
 
 
 @dataclass(frozen=True)
-class _Read:
-    """A scan that is ready for the network, and what is to be remembered of its reading."""
+class _Reading:
+    """A scan that is ready for the network."""
 
-    taken: Taken
-    on_grid: Prepared
+    excerpt: Excerpt
+    on_grid: PreparedCase
     remark: str | None
     key: str
     seconds: float
 
 
-def _read(row: Any, remark: str | None, key: str, task: Task, grid: scans.Grid, crop: bool) -> _Read:
+def _read(row: Any, remark: str | None, key: str, task: Task, grid: scans.Grid, crop: bool) -> _Reading:
     start = perf_counter()
-    # The whole of it, for the map lies on all of its voxels.
-    taken = take(scans.read(row.image), task, grid, slice=row.slice, crop=crop)
-    return _Read(taken, taken.prepared(native=grid.spacing_mm is None), remark, key, perf_counter() - start)
+    # The whole scan, for the map lies on all of its voxels.
+    excerpt = take(scans.read(row.image), task, grid, index=row.slice, crop=crop)
+    return _Reading(excerpt, excerpt.on_grid(native=grid.spacing_mm is None), remark, key, perf_counter() - start)
 
 
-class _Plain:
-    """A model's answer in the words of an inspector, which knows more."""
+class _WithoutIntervals:
+    """A model in the place of an inspector's `inspect`."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -198,10 +198,10 @@ class _Plain:
         )
 
 
-def _measured(
+def _measure(
     row: Any,
     place: Path,
-    read: _Read,
+    reading: _Reading,
     answer: Callable[..., Inspection],
     task: Task,
     window: Sequence[int] | None,
@@ -209,48 +209,38 @@ def _measured(
     identify: bool,
 ) -> dict[str, Any]:
     """Measure one scan and write what is wanted of it; its row of the table."""
-    taken, on_grid, start = read.taken, read.on_grid, perf_counter()
+    excerpt, on_grid, start = reading.excerpt, reading.on_grid, perf_counter()
     case = Case(row.id, on_grid.image, on_grid.weights, None, None, on_grid.spacing_mm)
-    found = answer(case, findings=taken.findings, window=window)
+    found = answer(case, findings=excerpt.findings, window=window)
     answered = perf_counter()
     if not np.isfinite(found.value):
         raise ValueError("The model gives no finite value for this scan: train it again, or look at its weights.")
-    map = taken.back(found.map)
-    if "nifti" in write:
-        scans.write_nifti(place / "map.nii.gz", taken.whole(map), taken.scan)
+    part = excerpt.back(found.map)
     findings, files = found.unusual + found.findings, [name for kind in write for name in outcome.FILES[kind]]
-    findings += (read.remark,) if read.remark else ()
-    if "dicom" in write:
-        if taken.scan.meta["source"] == "DICOM":
-            dicom_objects.write_segmentation(
-                place / "segmentation.dcm", taken.whole(map > 0.5), row.image, task, identify=identify
-            )
-            dicom_objects.write_parametric_map(place / "map.dcm", taken.whole(map), row.image, task, identify=identify)
-        else:
-            files = [name for name in files if name not in outcome.FILES["dicom"]]
-            findings += ("The scan is no DICOM series, so no DICOM object refers to it.",)
+    findings += (reading.remark,) if reading.remark else ()
+    if "nifti" in write:
+        scans.write_nifti(place / "map.nii.gz", excerpt.whole(part), excerpt.scan)
+    if "dicom" in write and excerpt.scan.meta["source"] == "DICOM":
+        to = {"source": row.image, "task": task, "identify": identify}
+        dicom_objects.write_segmentation(place / "segmentation.dcm", excerpt.whole(part > 0.5), **to)
+        dicom_objects.write_parametric_map(place / "map.dcm", excerpt.whole(part), **to)
+    elif "dicom" in write:
+        files = [name for name in files if name not in outcome.FILES["dicom"]]
+        findings += ("The scan is no DICOM series, so no DICOM object refers to it.",)
     if "page" in write:
+        text = page.render(found, excerpt.case, part, excerpt.slice, row.value, reading.remark)
         with atomic_write(place / "page.html") as partial:
-            partial.write_text(
-                page.render(found, taken.case, map, taken.slice, row.value, read.remark), encoding="utf-8"
-            )
+            partial.write_text(text, encoding="utf-8")
     result = {
         **{name: getattr(found, name) for name in ("value", "unit", "low", "high", "coverage")},
         "unlike": found.unlike if np.isfinite(found.coverage) else None,
         "known": row.value,
-        "slice": taken.slice,
+        "slice": excerpt.slice,
         "findings": " ".join(findings) or None,
-        "reading_s": round(read.seconds, 3),
+        "reading_s": round(reading.seconds, 3),
         "network_s": round(answered - start, 3),
         "writing_s": round(perf_counter() - answered, 3),
     }
     result = {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in result.items()}
-    outcome.keep(place, read.key, result, files)
+    outcome.write_result(place, reading.key, result, files)
     return result
-
-
-def _digest(model: nn.Module | Inspector) -> str:
-    """Fingerprint of a model's weights, and of what an inspector learned."""
-    of = (model.intervals, model.detector) if isinstance(model, Inspector) else ()
-    network = model.model if isinstance(model, Inspector) else model
-    return repr(of) + fingerprints.of_model(network) + fingerprints.of_weights(network)

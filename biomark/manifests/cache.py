@@ -1,7 +1,7 @@
-"""Prepared scans on disk: one file a case, complete or not there at all.
+"""Prepared scans on disk: one file a case, complete or absent.
 
-Any number of processes may write into one folder, and each may be killed at any time: a file gets its name when all of
-it has been written, and two processes that prepare the same scan write the same file.
+Any number of processes may write into one folder, and each may be killed at any time: files are written atomically, and
+two processes that prepare the same scan write the same file.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from safetensors.numpy import save_file
 
 from biomark.machine import fingerprints
 from biomark.machine.files import atomic_write
-from biomark.manifests.preparation import Prepared
+from biomark.manifests.preparation import PreparedCase
 from biomark.scans.grid import Grid
 from biomark.tasks import Task
 
-# Another code may give other voxels.
-_COMPUTES = ("agatston", "candidates.py", "tasks.py", "grids.py", "scans", "manifests")
+# Another code here may give other voxels or findings.
+_READERS = ("dicom", "grid", "header", "heart", "nifti", "orientation", "quality", "reader", "scan", "slices", "stack")
+_COMPUTES = ("agatston", "candidates.py", "tasks.py", "manifests/cache.py", "manifests/preparation.py")
+_COMPUTES += tuple(f"scans/{name}.py" for name in _READERS)
 
 
 def cache_folder() -> Path:
@@ -33,13 +35,13 @@ def cache_folder() -> Path:
     return Path(os.environ.get("BIOMARK_CACHE") or "~/.cache/biomark/scans").expanduser()
 
 
-def key(image: Path, mask: Path | None, slice: int | None, settings: str) -> str:
-    """A fingerprint of files and settings.
+def key(image: Path, mask: Path | None, index: int | None, settings: str) -> str:
+    """A fingerprint of the files of a scan, the slice and the settings.
 
-    A file is known by its place, its size and its times of writing: reading the bytes of ten thousand scans, to learn
-    that nothing has changed, would take as long as preparing them.
+    A file is known by its place, its size and its times of writing: reading the bytes of ten thousand scans would take
+    as long as preparing them.
     """
-    digest = hashlib.sha256(repr((slice, settings)).encode())
+    digest = hashlib.sha256(repr((index, settings)).encode())
     for path in (image, mask):
         for file in _files(path) if path else ():
             stat = file.stat()
@@ -52,7 +54,7 @@ def settings(task: Task, grid: Grid, crop: bool) -> str:
     return repr((task.rules(), grid, crop, fingerprints.of_code(*_COMPUTES)))
 
 
-def save(path: Path, case: Prepared) -> None:
+def save(path: Path, case: PreparedCase) -> None:
     """Write a case."""
     arrays = {"image": case.image, "weights": case.weights} | ({} if case.mask is None else {"mask": case.mask})
     about = {name: getattr(case, name) for name in ("spacing_mm", "total", "slice", "findings")}
@@ -69,8 +71,8 @@ def about(path: Path) -> dict[str, Any] | None:
         return None
 
 
-class Stored(Sequence):
-    """One array of each of many cases, memory-mapped and read case by case."""
+class CachedArrays(Sequence):
+    """The array ``name`` of each of many cases, memory-mapped and read case by case."""
 
     def __init__(self, paths: Sequence[Path], name: str) -> None:
         self._paths, self._name = list(paths), name
@@ -84,7 +86,7 @@ class Stored(Sequence):
                 return file.get_tensor(self._name)
         except (FileNotFoundError, SafetensorError) as error:
             raise FileNotFoundError(
-                f"{self._paths[index]} was removed or damaged after it was read: call read_manifest again."
+                f"{self._paths[index]} was removed or damaged after it was read: call bm.manifests.read again."
             ) from error
 
 

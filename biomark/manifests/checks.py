@@ -1,4 +1,4 @@
-"""Check every row of a manifest before a pixel is read, and find all that is wrong at once."""
+"""Check every row of a manifest before a pixel is read, and report all problems at once."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from biomark.manifests import cross_checks
-from biomark.manifests.sheet import COLUMNS, REQUIRED, Problem, grouped, identifier, number, read_sheet
+from biomark.manifests.sheet import COLUMNS, REQUIRED, Problem, ambiguous, identifier, number, read_sheet
 from biomark.scans.nifti import is_nifti
 from biomark.scans.preview import Preview, preview
 from biomark.scans.reader import missing
 from biomark.scans.scan import ScanError
 from biomark.tasks import TASKS, Task
 
-_SUGGESTIONS = 20  # searching a folder of thousands for a similar name takes a while, and the first few tell the story
+_SUGGESTIONS = 20  # searching a folder of thousands for a similar name takes a while, and the first few are enough
 _FACTORS = (10.0, 100.0, 1000.0)
 _SQUARES = {("cm2", 100.0): "mm2"}
 
 
-def checked(
+def check_sheet(
     csv: str | Path,
     task: Task | str,
     root: str | Path | None,
@@ -37,23 +37,23 @@ def checked(
     """The sheet's rows, and its problems by row.
 
     Arguments are as for :func:`biomark.manifests.read`, and ``required`` and ``known`` as for
-    :func:`~biomark.manifests.sheet.read_sheet`.
+    :func:`biomark.manifests.read_sheet`.
     """
     task, path = TASKS[task] if isinstance(task, str) else task, Path(csv).expanduser()
     # Absolute, so that no path is so short that it could be part of a word.
     root = (path.parent if root is None else Path(root).expanduser()).absolute()
-    table, found = read_sheet(path, required, known)
-    checker = Checker(task, root, allow_outside, plausible or task.plausible, found, required)
+    table, problems = read_sheet(path, required, known)
+    checker = Checker(task, root, allow_outside, plausible or task.plausible, problems, required)
     rows = checker.check(table, progress)
-    return rows, pd.DataFrame(sorted(checker.found), columns=Problem._fields)
+    return rows, pd.DataFrame(sorted(problems), columns=Problem._fields)
 
 
-def judged(
+def explain(
     rows: pd.DataFrame, problems: pd.DataFrame
 ) -> tuple[dict[int, str], dict[int, str], dict[int, dict[str, Any]]]:
-    """What a sheet's problems mean to whoever measures its scans, in words that may be shown with an id.
+    """What a sheet's problems mean for measuring its scans, in words that may be shown with an id.
 
-    A value is there for comparison only, so that a wrong one keeps no scan from being measured.
+    A value serves comparison only, so a wrong one does not stop a scan from being measured.
 
     Returns:
         By row why it cannot be measured, what is wrong with its value, and what to list for a line that is no row.
@@ -62,10 +62,10 @@ def judged(
     reasons: dict[int, list[str]] = {}
     remarks, lines = {}, {}
     for problem in problems.itertuples(index=False):
-        # What stands in a cell instead of a number could be a name.
+        # A cell without a number could hold a name.
         sentence = re.sub(r"^(the \w+) (['\"]).*\2 is not a number", r"\1 is not a number", problem.problem)
         if problem.row not in images:
-            # In such a line no cell is surely the id.
+            # Which cell of such a line is the id is not known.
             lines[problem.row] = {"id": None, "problem": f"Row {problem.row} of the sheet {sentence}"}
         elif problem.column == "value":
             remarks[problem.row] = f"The spreadsheet's value is left out: {sentence}"
@@ -76,75 +76,55 @@ def judged(
 
 @dataclass
 class Checker:
-    """What a sheet is checked against, and what was found so far.
-
-    Attributes:
-        task: What the values are.
-        root: Folder in which all paths begin.
-        allow_outside: Whether paths may lead out of it.
-        plausible: Lowest and highest value.
-        found: The problems, in no order.
-        required: The columns in which no cell may be empty.
-    """
+    """What a sheet is checked against, and the problems so far."""
 
     task: Task
-    root: Path
-    allow_outside: bool
-    plausible: tuple[float, float]
-    found: list[Problem]
-    required: tuple[str, ...] = REQUIRED
+    root: Path  # folder in which all paths begin
+    allow_outside: bool  # whether paths may lead out of it
+    plausible: tuple[float, float]  # lowest and highest value
+    problems: list[Problem]  # in no order
+    required: tuple[str, ...] = REQUIRED  # columns in which no cell may be empty
     _missing: int = 0
-    _grouped: set[str] = field(default_factory=set)
+    _ambiguous: set[str] = field(default_factory=set)
     _sizes: dict[Path, Preview] = field(default_factory=dict)
 
     def check(self, table: pd.DataFrame, progress: bool) -> pd.DataFrame:
-        """Check all rows.
-
-        Returns:
-            One row a case, with paths made whole and numbers read; what could not be read is None.
-        """
-        self._grouped = grouped(table["value"]) if "value" in table else set()
-        rows = [
-            self._row(dict(zip(table.columns, cells, strict=True)))
-            for cells in tqdm(
-                table.itertuples(index=False), "checking", len(table), disable=not progress, unit="row", leave=False
-            )
-        ]
-        self.found += cross_checks.repeats(rows, self._sizes, self.task.ndim)
+        """Check all rows: a table of one row a case, with whole paths and numbers, None where a cell is unreadable."""
+        self._ambiguous = ambiguous(table["value"]) if "value" in table else set()
+        bar = tqdm(table.itertuples(index=False), "checking", len(table), disable=not progress, unit="row", leave=False)
+        rows = [self._row(dict(zip(table.columns, cells, strict=True))) for cells in bar]
+        self.problems += cross_checks.repeats(rows, self._sizes, self.task.ndim)
         self._columns(rows)
-        self.found += cross_checks.unlike(rows)
-        self.found += cross_checks.leaks(rows)
+        self.problems += cross_checks.spellings(rows)
+        self.problems += cross_checks.leaks(rows)
         names = ["row", "id", "image", "value", "slice", "mask", "split", "group"]
         return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in names})
 
     def _row(self, cells: dict) -> dict:
-        def problem(column: str, sentence: str) -> None:
-            end = "" if sentence.endswith(("?", ".")) else "."
-            self.found.append(Problem(cells["row"], cells.get("id", ""), column, sentence + end))
-
-        def tried(column: str, reader: Callable, *more: object) -> object:
-            """What ``reader`` makes of a cell; None, and a problem, where it cannot."""
+        def attempt(column: str, reader: Callable, *more: object) -> object:
+            """A cell as ``reader`` reads it; None, and a problem, where it cannot."""
             text = cells.get(column, "")
             if column not in cells or (text == "" and column not in self.required):
                 return None
             try:
                 return reader(text, *more)
             except (ScanError, OSError) as error:
-                problem(column, str(error))
+                end = "" if f"{error}".endswith(("?", ".")) else "."
+                self.problems.append(Problem(cells["row"], cells.get("id", ""), column, f"{error}{end}"))
                 return None
 
-        image = tried("image", self._path)
-        size = tried("image", lambda _: self._size(image)) if image else None
-        mask = tried("mask", self._path)
+        image = attempt("image", self._path)
+        size = attempt("image", lambda _: self._size(image)) if image else None
+        mask = attempt("mask", self._path)
         return {
             "row": cells["row"],
-            "id": tried("id", identifier) or cells.get("id", ""),
+            "id": attempt("id", identifier) or cells.get("id", ""),
             "image": image,
             "real": image and image.resolve(),
-            "value": tried("value", self._value),
-            "slice": tried("slice", self._slice, size),
+            "value": attempt("value", self._value),
+            "slice": attempt("slice", self._slice, size),
             "cell": cells.get("slice", ""),
-            "mask": mask if mask and tried("mask", lambda _: _fits(mask, size)) else None,
+            "mask": mask if mask and attempt("mask", lambda _: _fits(mask, size)) else None,
             "split": cells.get("split"),
             "group": cells.get("group"),
         }
@@ -179,7 +159,7 @@ class Checker:
     def _value(self, text: str) -> float:
         value, (low, high) = number(text, "value"), self.plausible
         plain = text.replace(".", "")
-        if text in self._grouped and low <= float(plain) <= high:
+        if text in self._ambiguous and low <= float(plain) <= high:
             raise ScanError(f"the value {text!r} may mean {plain} or {text}0: write the one that it means")
         if value < 0:
             raise ScanError(f"the value {text} is negative, which no {self.task.name} is")
@@ -193,7 +173,7 @@ class Checker:
                 sentence += f" and would be usual if it were {factor:g} times too {way}"
                 sentence += f": is it in {unit} instead of {self.task.unit}?" if unit else ": check its unit"
                 raise ScanError(sentence)
-        # Who can do without values is not asked what is plausible.
+        # Where values are optional, `plausible` is no argument of the caller's.
         raise ScanError(f"{sentence}: check it" + ", or give plausible=(lowest, highest)" * ("value" in self.required))
 
     def _slice(self, text: str, size: Preview | None) -> int:
@@ -208,24 +188,19 @@ class Checker:
         return int(index)
 
     def _columns(self, rows: list[dict]) -> None:
-        """What is wrong with a column as a whole."""
+        """Problems of an optional column as a whole: it is filled in some rows only."""
         for column in ("mask", "split", "group"):
             empty = [row for row in rows if not row[column]]
-            # A mask that could not be read has had its problem already.
-            told = {problem.row for problem in self.found if problem.column == column}
-            if len(empty) < len(rows):
-                for row in empty:
-                    if row["row"] not in told:
-                        sentence = f"no {column} is given, though other rows have one: all rows need one, or none."
-                        self.found.append(Problem(row["row"], row["id"], column, sentence))
+            # A mask that could not be read has its problem already.
+            known = {problem.row for problem in self.problems if problem.column == column}
+            for row in empty if len(empty) < len(rows) else []:
+                if row["row"] not in known:
+                    sentence = f"no {column} is given, though other rows have one: all rows need one, or none."
+                    self.problems.append(Problem(row["row"], row["id"], column, sentence))
 
 
 def _fits(mask: Path, image: Preview | None) -> bool:
-    """Whether a mask is a NIfTI file of the image's size.
-
-    Raises:
-        ScanError: It is not.
-    """
+    """True for a NIfTI file of the image's size; else a ScanError."""
     if not is_nifti(mask):
         raise ScanError(f"{mask} is no NIfTI file (.nii, .nii.gz); convert the mask to one")
     own = preview(mask)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -13,15 +13,12 @@ from tqdm.auto import tqdm
 
 from biomark.cohort import Cohort
 from biomark.machine.disk_arrays import DiskArray
-from biomark.manifests import cache as kept
-from biomark.manifests.cache import cache_folder
-from biomark.manifests.checks import checked
+from biomark.manifests import cache as case_cache
+from biomark.manifests.checks import check_sheet
 from biomark.manifests.preparation import prepare
 from biomark.scans.anonymous import anonymous
 from biomark.scans.grid import Grid
 from biomark.tasks import TASKS, Task
-
-__all__ = ["ManifestError", "cache_folder", "check", "read"]
 
 _LISTED = 100
 
@@ -55,21 +52,13 @@ def check(
     allow_outside: bool = False,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """All that is wrong with a manifest, found from the spreadsheet and the headers of the files.
-
-    Args:
-        csv: As for :func:`read`, like all other arguments.
-        task: What the values are.
-        root: Where the paths begin.
-        plausible: Lowest and highest value.
-        allow_outside: Whether paths may lead out of the root.
-        progress: Show a bar.
+    """All problems of a manifest, from the spreadsheet and the headers of the files; arguments as for :func:`read`.
 
     Returns:
         One row a problem, with ``row`` as a spreadsheet program counts (the column names are row 1), ``id``,
         ``column`` and ``problem``; empty when nothing is wrong.
     """
-    return checked(csv, task, root, plausible, allow_outside, progress)[1]
+    return check_sheet(csv, task, root, plausible, allow_outside, progress)[1]
 
 
 def read(
@@ -87,47 +76,27 @@ def read(
     workers: int = 1,
     progress: bool = True,
 ) -> Cohort:
-    """Read the scans of a spreadsheet, with their numbers, as a cohort to train on.
+    """Read the scans of a spreadsheet (one row a scan, columns as in chapter 14), with their numbers, as a cohort.
 
-    The sheet, CSV or Excel, has a row of column names and then one row a case:
-
-    - ``id``: the name by which the case appears everywhere. Nothing of the patient is taken from the files.
-    - ``image``: path of a NIfTI file, a DICOM file or a folder with one DICOM series, from ``root`` on.
-    - ``value``: the biomarker in the task's unit.
-    - ``slice`` (optional): which slice, from 0 at the feet, for a task in 2-D. Otherwise the middle one is taken.
-    - ``mask`` (optional): path of a NIfTI file on the image's own voxels; for evaluation only.
-    - ``split`` (optional): such as train or test.
-    - ``group`` (optional): the patient, where one has several scans; :meth:`biomark.Cohort.split` keeps them together.
-
-    Every row is checked before a pixel is read, and all problems are reported at once. A scan that then cannot be read
-    is set aside with the reason (``cohort.set_aside``), and the others go on. What is prepared is kept on disk: a call
-    that was interrupted goes on where it stopped, two processes can share the work, and a value may be mended without
-    reading anything again.
-
-    All images come on one grid. Weights are computed on the scan's own voxels at their own spacing, and a voxel of the
-    grid holds their sum, so that sum and biomarker do not depend on the grid.
+    A scan that cannot be read is set aside with the reason (``cohort.set_aside``). Prepared scans are kept on disk, so
+    a call that was interrupted continues, and processes can share the work.
 
     Args:
-        csv: The spreadsheet.
+        csv: CSV or Excel with ``id``, ``image``, ``value`` and, optionally, ``slice``, ``mask``, ``split``, ``group``.
         task: What the values are: a task or a key of ``TASKS``.
         root: Folder in which the paths begin; the spreadsheet's own by default.
         grid: The voxels of all images; :meth:`Grid.usual` by default.
         crop: Whether ``cac`` looks for the heart (:func:`heart_box`). False takes the whole volume.
-        plausible: Lowest and highest value that is taken for no slip; the task's by default.
+        plausible: Lowest and highest value that is no error; the task's by default.
         allow_outside: Whether paths may lead out of the root.
         strict: Raise when a row has a problem. False sets such rows aside.
-        cache: Folder for what is prepared; :func:`cache_folder` by default.
-        memory_gib: A cohort that takes more than this stays on disk, as :class:`~biomark.machine.disk_arrays.DiskArray`, and is read batch
-            by batch. Ours.
+        cache: Folder for prepared scans; :func:`cache_folder` by default.
+        memory_gib: A larger cohort stays on disk and is read batch by batch. Ours.
         workers: Processes that read at a time.
         progress: Show bars.
 
-    Returns:
-        The cohort. ``cohort.about`` tells for each case its row, slice, split, group and findings, so that
-        ``cohort[cohort.about["split"] == "train"]`` is the training part.
-
     Raises:
-        ManifestError: There are problems, listed in the message and in ``.problems``; or no scan could be read.
+        ManifestError: There are problems, all listed in the message and in ``.problems``; or no scan could be read.
         FileNotFoundError: There is no such sheet.
         ValueError: The sheet is no table, or the grid does not fit the task.
     """
@@ -135,17 +104,22 @@ def read(
     grid = grid or Grid.usual(task.ndim)
     if len(grid.shape) != task.ndim:
         raise ValueError(f"task {task.key!r} has images in {task.ndim}-D: a grid of {grid.shape} does not fit.")
-    rows, problems = checked(csv, task, root, plausible, allow_outside, progress)
+    rows, problems = check_sheet(csv, task, root, plausible, allow_outside, progress)
     if len(problems) and (strict or problems["row"].min() == 1):
         raise ManifestError(f"{csv} has {len(problems)} problem{'s' * (len(problems) > 1)}:", problems)
     rows = rows[~rows["row"].isin(problems["row"])].reset_index(drop=True)
 
-    folder, settings = Path(cache or cache_folder()).expanduser(), kept.settings(task, grid, crop)
-    reasons, paths = _prepared(rows, task, grid, crop, folder, settings, workers, progress)
+    folder, settings = Path(cache or case_cache.cache_folder()).expanduser(), case_cache.settings(task, grid, crop)
+    paths = [
+        folder / f"{case_cache.key(row.image, row.mask, row.slice, settings)}.safetensors"
+        for row in rows.itertuples(index=False)
+    ]
+    reasons = _prepare_all(rows, paths, (task, grid, crop), workers, progress)
     failed = rows.loc[list(reasons), ["row", "id"]].assign(column="image", problem=list(reasons.values()))
+    aside = pd.concat([problems, failed], ignore_index=True)
     if len(reasons) == len(rows):
-        raise ManifestError(f"of {csv}, no scan could be read:", pd.concat([problems, failed], ignore_index=True))
-    aside = pd.concat([problems, failed], ignore_index=True).sort_values("row", ignore_index=True)
+        raise ManifestError(f"of {csv}, no scan could be read:", aside)
+    aside = aside.sort_values("row", ignore_index=True)
     return _cohort(rows.drop(index=list(reasons)), paths, task, aside, memory_gib)
 
 
@@ -157,72 +131,64 @@ class _Job(NamedTuple):
     mask: Path | None
 
 
-def _prepared(
-    rows: pd.DataFrame,
-    task: Task,
-    grid: Grid,
-    crop: bool,
-    folder: Path,
-    settings: str,
-    workers: int,
-    progress: bool,
-) -> tuple[dict[int, str], list[Path]]:
-    """Prepare what is not yet kept: why some scans could not be, by index; and where each is, if it could."""
+def _prepare_all(
+    rows: pd.DataFrame, paths: Sequence[Path], how: tuple[Task, Grid, bool], workers: int, progress: bool
+) -> dict[int, str]:
+    """Prepare what is not yet in the cache; why some scans could not be, by index."""
+    jobs = [
+        _Job(index, target, row.image, row.slice, row.mask)
+        for index, (row, target) in enumerate(zip(rows.itertuples(index=False), paths, strict=True))
+        if case_cache.about(target) is None
+    ]
     reasons: dict[int, str] = {}
-    jobs, paths = [], []
-    for index, row in enumerate(rows.itertuples(index=False)):
-        target = folder / f"{kept.key(row.image, row.mask, row.slice, settings)}.safetensors"
-        paths.append(target)
-        if kept.about(target) is None:
-            jobs.append(_Job(index, target, row.image, row.slice, row.mask))
     bar = tqdm(total=len(rows), initial=len(rows) - len(jobs), desc="reading", unit="scan", disable=not progress)
-    done = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(
-        joblib.delayed(_prepare)(job, task, grid, crop) for job in jobs
+    results = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(
+        joblib.delayed(_prepare)(job, *how) for job in jobs
     )
-    for index, reason in done:
+    for index, reason in results:
         if reason is not None:
             reasons[index] = reason
             bar.set_postfix({"set aside": len(reasons)})
         bar.update()
     bar.close()
-    return dict(sorted(reasons.items())), paths
+    return dict(sorted(reasons.items()))
 
 
 def _prepare(job: _Job, task: Task, grid: Grid, crop: bool) -> tuple[int, str | None]:
-    """Prepare one scan and keep it; the reason why not, if it cannot be."""
+    """Prepare one scan and write it to the cache; the reason why not, if it cannot be."""
     try:
-        case = prepare(job.image, task, grid, slice=job.slice, mask=job.mask, crop=crop)
+        case = prepare(job.image, task, grid, index=job.slice, mask=job.mask, crop=crop)
     # One scan among thousands, whatever is wrong with it, must not stop the others.
     except Exception as error:
         reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         return job.index, anonymous(reason, job.image, job.mask)
-    kept.save(job.target, case)
+    case_cache.save(job.target, case)
     return job.index, None
 
 
 def _cohort(rows: pd.DataFrame, paths: Sequence[Path], task: Task, aside: pd.DataFrame, memory_gib: float) -> Cohort:
     """The cases that could be read."""
     paths = [paths[i] for i in rows.index]
-    known = [kept.about(path) or {} for path in paths]
-    if not all(known):
-        raise FileNotFoundError(f"{paths[known.index({})]} was removed meanwhile: call read_manifest again.")
+    cases: list[dict[str, Any]] = [case_cache.about(path) or {} for path in paths]
+    if not all(cases):
+        raise FileNotFoundError(f"{paths[cases.index({})]} was removed meanwhile: call bm.manifests.read again.")
     names = ["image", "weights", *(["mask"] if rows["mask"].notna().all() else [])]
-    arrays = [DiskArray(kept.Stored(paths, name)) for name in names]
+    arrays = [DiskArray(case_cache.CachedArrays(paths, name)) for name in names]
     if sum(array.nbytes for array in arrays) <= memory_gib * 2**30:
         arrays = [np.asarray(array) for array in arrays]
     findings = [
         tuple(case["findings"]) + _beyond(value, case["total"], task)
-        for case, value in zip(known, rows["value"], strict=True)
+        for case, value in zip(cases, rows["value"], strict=True)
     ]
     optional = {name: rows[name].tolist() for name in ("split", "group") if rows[name].notna().all()}
-    about = {"row": rows["row"].tolist(), "slice": [case["slice"] for case in known], **optional, "findings": findings}
+    about = {"row": rows["row"].tolist(), "slice": [case["slice"] for case in cases], **optional, "findings": findings}
     return Cohort(
         task,
         arrays[0],
         arrays[1],
         rows["value"].to_numpy(float),
         arrays[2] if len(arrays) > 2 else None,
-        np.array([case["spacing_mm"] for case in known]),
+        np.array([case["spacing_mm"] for case in cases]),
         tuple(rows["id"]),
         pd.DataFrame(about),
         aside if len(aside) else None,
@@ -230,7 +196,7 @@ def _cohort(rows: pd.DataFrame, paths: Sequence[Path], task: Task, aside: pd.Dat
 
 
 def _beyond(value: float, total: float, task: Task) -> tuple[str, ...]:
-    """A finding where a value cannot be: the sum of all candidates is the most that there is."""
+    """A finding where a value exceeds the sum of all candidates, which is impossible."""
     if value <= total:
         return ()
     return (

@@ -21,33 +21,21 @@ COLUMNS = (*REQUIRED, *OPTIONAL)
 
 
 class Problem(NamedTuple):
-    """Something in a spreadsheet to put right.
+    """Something in a spreadsheet to correct."""
 
-    Attributes:
-        row: Its row as a spreadsheet program counts: the column names are row 1.
-        id: The row's id, as far as there is one.
-        column: The column.
-        problem: What is wrong and what to do.
-    """
-
-    row: int
-    id: str
+    row: int  # as a spreadsheet program counts: the column names are row 1
+    id: str  # the row's id, as far as there is one
     column: str
-    problem: str
+    problem: str  # what is wrong and what to do
 
 
 def read_sheet(
     path: Path, required: tuple[str, ...] = REQUIRED, known: tuple[str, ...] = COLUMNS
 ) -> tuple[pd.DataFrame, list[Problem]]:
-    """Read the rows of a CSV or Excel file.
-
-    Args:
-        path: The file.
-        required: The columns that it must have.
-        known: The columns that are read; all others are as if they were not there.
+    """Read the rows of a CSV or Excel file that must have the ``required`` columns.
 
     Returns:
-        One row a case, without empty ones, with ``row``, the number of the row in the file, and those of the known
+        One row a case, without empty ones, with ``row``, the number of the row in the file, and those of the ``known``
         columns that the sheet has, as text without blanks around it; and the problems with columns and lines. In a CSV
         that is separated by semicolons, decimal commas of ``value`` have become points.
 
@@ -65,31 +53,30 @@ def read_sheet(
     lines = [[cell.strip() for cell in line] for line in lines]
     if not lines or not any(lines[0]):
         raise ValueError(f"{path} does not begin with a row of column names: write id, image, value there.")
-    names, found = _names(lines[0], required, known)
+    names, problems = _names(lines[0], required, known)
     rows = []
     for number, line in enumerate(lines[1:], start=2):
         if not any(line):
             continue
         if any(line[len(lines[0]) :]):
             comma = " (is there a decimal comma, or a comma in a path? Write 31.5, and set such paths in quotes)"
-            found.append(
-                Problem(number, line[0], "", f"has {len(line)} cells, but there are {len(lines[0])} columns{comma}.")
-            )
+            sentence = f"has {len(line)} cells, but there are {len(lines[0])} columns{comma}."
+            problems.append(Problem(number, line[0], "", sentence))
             continue
         line = line + [""] * (len(lines[0]) - len(line))
         rows.append({"row": number} | {name: line[i] for name, i in names.items()})
-    if not rows and not found:
+    if not rows and not problems:
         raise ValueError(f"{path} has column names but no rows below them.")
     # Programs separate by semicolons where the comma is the decimal mark.
     if separator == ";" and "value" in names:
         _point_decimals(rows)
-    return pd.DataFrame(rows, columns=["row", *names]), found
+    return pd.DataFrame(rows, columns=["row", *names]), problems
 
 
-def grouped(texts: Iterable[str]) -> set[str]:
-    """Which numbers of a column may be grouped by thousands: the 1.234 and 2.017 among 85, 412 and 12.
+def ambiguous(texts: Iterable[str]) -> set[str]:
+    """Numbers of a column that may be grouped by thousands: the 1.234 and 2.017 among 85, 412 and 12.
 
-    Whoever writes decimals writes them in most cells, and hardly ever three in each that has some.
+    Decimals stand in most cells of a column that has any, and are rarely three in each.
     """
     texts = {text for text in texts if text}
     marked = {text for text in texts if set(text) & {".", ","}}
@@ -98,25 +85,17 @@ def grouped(texts: Iterable[str]) -> set[str]:
 
 
 def identifier(text: str) -> str:
-    """A cell's text as a name that files can have.
-
-    Raises:
-        ScanError: It is none.
-    """
+    """A cell's text as a name that files can have; a ScanError where it is none."""
     if not text:
         raise ScanError("no id is given")
-    # Names of files are made of ids; a control character could hide in a table.
+    # Ids become names of files; a control character could hide in a table.
     if not text.isprintable() or set(text) & set('/\\<>:"|?*') or text.strip(".") == "":
         raise ScanError(f"the id {text!r} cannot name a file: use letters, digits, - and _")
     return text
 
 
 def number(text: str, what: str) -> float:
-    """A cell's text as a finite number.
-
-    Raises:
-        ScanError: It is none.
-    """
+    """A cell's text as a finite number; a ScanError, which calls it ``what``, where it is none."""
     if not text:
         raise ScanError(f"no {what} is given")
     if re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+", text):
@@ -136,12 +115,12 @@ def number(text: str, what: str) -> float:
 def _names(
     header: list[str], required: tuple[str, ...], known: tuple[str, ...]
 ) -> tuple[dict[str, int], list[Problem]]:
-    """Where each known column stands, whatever its capitals; and what is wrong with the names."""
-    lower, found = [name.lower() for name in header], []
+    """The position of each known column, whatever its capitals; and problems with the names."""
+    lower, problems = [name.lower() for name in header], []
     names = {name: lower.index(name) for name in known if name in lower}
     for name in names:
         if lower.count(name) > 1:
-            found.append(Problem(1, "", name, f"there are {lower.count(name)} columns {name!r}: keep one of them."))
+            problems.append(Problem(1, "", name, f"there are {lower.count(name)} columns {name!r}: keep one of them."))
     strange = [name for name in header if name and name.lower() not in COLUMNS]
     for name in known:
         if name in names:
@@ -150,14 +129,15 @@ def _names(
         meant = f"rename {strange[[s.lower() for s in strange].index(near[0])]!r}, if that is it" if near else ""
         if name in required:
             have = meant or f"the columns are {', '.join(map(repr, filter(None, header)))}"
-            found.append(Problem(1, "", name, f"there is no column {name!r}: {have}."))
+            problems.append(Problem(1, "", name, f"there is no column {name!r}: {have}."))
         elif near:
-            found.append(Problem(1, "", name, f"a column is named nearly {name!r}: {meant}; else rename it otherwise."))
-    return names, found
+            sentence = f"a column is named nearly {name!r}: {meant}; else give it another name."
+            problems.append(Problem(1, "", name, sentence))
+    return names, problems
 
 
 def _point_decimals(rows: list[dict]) -> None:
-    """Rewrite values with a decimal comma, and those beside them whose thousands are set off by points."""
+    """Rewrite values with a decimal comma, and those beside them with points between thousands."""
     comma = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+")
     if any(comma.fullmatch(row["value"]) for row in rows):
         for row in rows:
@@ -184,7 +164,7 @@ def _csv(path: Path) -> tuple[list[list[str]], str]:
 
 def _excel(path: Path, required: tuple[str, ...]) -> list[list[str]]:
     if path.suffix.lower() == ".xls":
-        raise ValueError(f"{path} is Excel of before 2007: save it as .xlsx or as CSV.")
+        raise ValueError(f"{path} is in the Excel format before 2007: save it as .xlsx or as CSV.")
     try:
         tabs = pd.read_excel(path, sheet_name=None, header=None, dtype=str, na_filter=False, engine="openpyxl")
     except ImportError as error:
@@ -197,13 +177,11 @@ def _excel(path: Path, required: tuple[str, ...]) -> list[list[str]]:
         name: [["" if pd.isna(cell) else str(cell) for cell in line] for line in table.itertuples(index=False)]
         for name, table in tabs.items()
     }
-    # Only one is read, and rows of another would be missed by nobody.
-    whole = [name for name, lines in tables.items() if lines and _holds(lines[0], required)]
+    # Only one is read, and nobody would miss the rows of another.
+    whole = [
+        name for name, lines in tables.items() if lines and set(required) <= {cell.strip().lower() for cell in lines[0]}
+    ]
     if len(whole) > 1:
         listed = ", ".join(map(repr, whole))
         raise ValueError(f"{path} has the columns {', '.join(required)} in the tabs {listed}: keep one of them.")
     return next(iter(tables.values()))
-
-
-def _holds(header: list[str], required: tuple[str, ...]) -> bool:
-    return set(required) <= {name.strip().lower() for name in header}

@@ -53,7 +53,7 @@ class Grid:
         extents = (n * s for n, s in zip(grid.shape, grid.spacing_mm, strict=True))
         return cls(tuple(math.ceil(mm / s - 1e-6) for mm, s in zip(extents, voxels, strict=True)), voxels)
 
-    def place(self, shape: Sequence[int], spacing_mm: Sequence[float], part: Sequence[slice]) -> Placed:
+    def place(self, shape: Sequence[int], spacing_mm: Sequence[float], part: Sequence[slice]) -> Placement:
         """Lay the grid over an image, from one of its voxels' corners on.
 
         It is centred on ``part`` of the image, which must lie on it, but shifted so that it leaves the image as little
@@ -76,11 +76,11 @@ class Grid:
             over = size - n * voxel  # of the image beyond the grid
             start = inner.start - math.floor(free / 2)
             starts.append(min(max(start, math.ceil(min(over, 0))), math.ceil(max(over, 0))))
-        return Placed(self.shape, self.spacing_mm or own, tuple(starts), voxels)
+        return Placement(self.shape, self.spacing_mm or own, tuple(starts), voxels)
 
 
 @dataclass(frozen=True)
-class Placed:
+class Placement:
     """A grid laid over one image."""
 
     shape: tuple[int, ...]

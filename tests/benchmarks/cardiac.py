@@ -20,7 +20,7 @@ from turns import command, keep, peak_mib
 
 import biomark as bm
 from biomark import agatston, scans
-from biomark.manifests.preparation import take as cut
+from biomark.manifests.preparation import take
 
 STAGES = ("read", "weigh and grid", "network", "back and score")
 
@@ -44,12 +44,12 @@ def main() -> None:
             times = [time.perf_counter()]
             scan = scans.read(path)
             times.append(time.perf_counter())
-            taken = cut(scan, task, grid, crop=False)
-            ready = taken.prepared()
+            heart = take(scan, task, grid, crop=False)
+            ready = heart.on_grid()
             times.append(time.perf_counter())
             found = model.locate(bm.Case("", ready.image, ready.weights, None, None, ready.spacing_mm))
             times.append(time.perf_counter())
-            agatston.score(scan.hu, taken.whole(taken.back(found.map) > 0.5), scan.spacing_mm)
+            agatston.score(scan.hu, heart.whole(heart.back(found.map) > 0.5), scan.spacing_mm)
             times.append(time.perf_counter())
             for stage, seconds in zip(STAGES, np.diff(times), strict=True):
                 stages.setdefault(stage, []).append(float(seconds))
