@@ -11,12 +11,13 @@ from biomark.baselines import DirectRegressor, Segmenter, SizeConstrained
 from biomark.cohort import Case, Cohort
 from biomark.localizer import Localization, Localizer
 from biomark.losses import SumLoss
+from biomark.machine.optimizers import Muon
 from biomark.tasks import TASKS, Task
 from biomark.training import History, fit
 from biomark.version import __version__
 
-_EAGER = ("TASKS", "Case", "Cohort", "DirectRegressor", "History", "Localization", "Localizer", "Segmenter")
-_EAGER += ("SizeConstrained", "SumLoss", "Task", "agatston", "backbones", "candidates", "fit", "grids")
+_EAGER = ("TASKS", "Case", "Cohort", "DirectRegressor", "History", "Localization", "Localizer", "Muon")
+_EAGER += ("Segmenter", "SizeConstrained", "SumLoss", "Task", "agatston", "backbones", "candidates", "fit", "grids")
 _EAGER += ("losses", "__version__")
 
 # Public name: its module, and there the name that is meant, unless it is the module itself.

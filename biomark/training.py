@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from tqdm.auto import tqdm
 
 from biomark.cohort import Cohort, refuse_broken
 from biomark.localizer import refuse_other_task
-from biomark.machine import checkpoints, devices, fingerprints
+from biomark.machine import checkpoints, devices, fingerprints, optimizers
 from biomark.machine.batches import epoch_batches
 from biomark.machine.disk_arrays import DiskArray, on_device
 
@@ -60,6 +61,7 @@ def fit(
     cohort: Cohort,
     *,
     loss: Any = None,
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     accumulate: int = 1,
@@ -71,7 +73,7 @@ def fit(
     progress: bool = True,
     checkpoint: str | os.PathLike | None = None,
 ) -> History:
-    """Train a model on the numbers of a cohort, by AdamW with a one-cycle learning rate.
+    """Train a model on the numbers of a cohort, with learning rates that rise and fall once.
 
     What is None is taken from ``task.settings``. A model that was trained before is trained on from where it is. A
     script that ``torchrun`` starts trains one model on all its processes; chapter 16 says what that changes.
@@ -80,10 +82,11 @@ def fit(
         model: A :class:`~biomark.Localizer`, a rival, or a module ``(images_hu, weights) -> Localization`` of yours.
         cohort: Training cases. Masks are read only for a loss that says ``needs_masks``, as the segmenter's.
         loss: A :class:`~biomark.SumLoss`, or anything called like one.
+        optimizer: Makes one of the model, with its highest learning rates: :class:`~biomark.Muon`, or any callable.
         epochs: Passes over the cohort, each in an order drawn from ``(seed, epoch)``.
         batch_size: Cases a step, over all processes.
         accumulate: Parts in which a step's cases are taken, one after the other: less memory, the same mean loss.
-        lr: Highest learning rate.
+        lr: Highest learning rate of AdamW, where no optimizer is given.
         seed: Of the order of cases, mirroring and dropout. (Initial weights are made before: seed those yourself.)
         augment: Mirror each case left to right or not, at random, where the task allows it.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
@@ -111,12 +114,12 @@ def fit(
     began = (fingerprints.of_model(model), fingerprints.of_weights(model)) if checkpoint else ("", "")
     if hasattr(model, "prepare"):
         model.prepare(cohort)
+    rules = tuple(map(fingerprints.of_rule, (loss, optimizer, cohort.task)))
     n_steps, last = math.ceil(len(cohort) / batch_size), epochs * math.ceil(len(cohort) / batch_size)
-    objective, optimizer, schedule = _set_up(fabric, model, loss, lr, last)
+    objective, optimizer, schedule = optimizers.set_up(fabric, _Objective(model, loss), optimizer or lr, last)
     history = History(device=devices.name(fabric.device), precision=precision)
     state = {"model": objective, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
-    call = (epochs, batch_size, lr, seed, augment, precision, began[0])
-    call += tuple(map(fingerprints.of_rule, (loss, cohort.task)))
+    call = (epochs, batch_size, lr, seed, augment, precision, began[0], *rules)
     mark = partial(fingerprints.of_arrays, arrays, *call)
     kept = checkpoints.opened(checkpoint, fabric, state, mark, began[1], epochs)
     data, done = [on_device(array, fabric.device) for array in arrays], len(history.loss)
@@ -160,18 +163,6 @@ def fit(
     bar.close()
     model.eval()
     return history
-
-
-def _set_up(fabric: Any, model: nn.Module, loss: Any, lr: float, steps: int) -> tuple[nn.Module, Any, Any]:
-    """What is trained, its optimizer and the schedule of its learning rate, on the device and joined over processes."""
-    if fabric.device.type == "mps":  # which is no faster with channels last
-        model.to(memory_format=torch.contiguous_format)
-    fused = fabric.device.type != "mps"
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-4, fused=fused)
-    objective, optimizer = fabric.setup(_Objective(model, loss), optimizer)
-    # 0.21, not 0.2: a rise of exactly one step (five steps in all) divides by zero in PyTorch's schedule.
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.21)
-    return objective, optimizer, schedule
 
 
 def chosen(model: nn.Module, cohort: Cohort, loss: Any, *numbers: float | None) -> tuple[Any, int, int, float]:

@@ -87,9 +87,13 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
         raise ValueError(f"a {type(model).__name__} has no save and restore, as a biomark model has: train it by fit.")
     asked = (settings.get(name) for name in ("loss", "epochs", "batch_size", "lr"))
     loss, *numbers = chosen(model, cohort, *asked)
-    meant = _DEFAULTS | settings | dict.fromkeys(("progress", "loss", "epochs", "batch_size", "lr"))
+    meant = _DEFAULTS | settings | dict.fromkeys(("progress", "loss", "optimizer", "epochs", "batch_size", "lr"))
     # The printed model tells apart networks of like weights, such as two dilations.
-    parts = [fingerprints.of_code(*fingerprints.METHOD), repr(model), *map(fingerprints.of_rule, (loss, cohort.task))]
+    parts = [
+        fingerprints.of_code(*fingerprints.METHOD),
+        repr(model),
+        *map(fingerprints.of_rule, (loss, settings.get("optimizer"), cohort.task)),
+    ]
     parts += [fingerprints.of_model(model), fingerprints.of_weights(model)]
     parts += [fingerprints.of_arrays(read_arrays(loss, cohort), numbers, sorted(meant.items()))]
     place = (
