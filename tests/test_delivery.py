@@ -88,7 +88,9 @@ def test_without_a_grid_a_scan_is_looked_at_as_finely_as_the_model_learned(model
 
 def test_what_is_done_is_not_done_again_unless_something_changed(model, sheet, tmp_path, monkeypatch):
     looked = []
-    monkeypatch.setattr(scans, "read", lambda path, **k: looked.append(path.name) or scans.reader.read(path, **k))
+    monkeypatch.setattr(
+        "biomark.delivery.sheet.read", lambda path, **k: looked.append(path.name) or scans.reader.read(path, **k)
+    )
 
     def run(model=model, **more):
         looked.clear()
@@ -108,7 +110,7 @@ def test_what_is_done_is_not_done_again_unless_something_changed(model, sheet, t
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(scans, "read", stopped)
+        patch.setattr("biomark.delivery.sheet.read", stopped)
         run(write=["nifti"])
     assert pd.read_csv(tmp_path / "out" / "values.csv")["id"].tolist() == ["a", "b", "c"]
     assert run(write=["nifti"])[1] == ["c.nii.gz", "HOLTER.dcm"]
@@ -254,7 +256,7 @@ def test_the_next_scan_is_read_while_one_is_measured_and_no_more(model, sheet, t
         ahead.append(len(looked))
         return bm.Localizer.locate(model, case, window=window)
 
-    monkeypatch.setattr(scans, "read", read)
+    monkeypatch.setattr("biomark.delivery.sheet.read", read)
     monkeypatch.setattr(model, "locate", locate)
     values = delivery.deliver(model, sheet, tmp_path / "out", write=[], grid=GRID, progress=False)
     assert looked == ["GRAUBNER_ILSE", "GRAUBNER_2", "c.nii.gz", "HOLTER.dcm"]

@@ -16,7 +16,6 @@ import pandas as pd
 from torch import nn
 from tqdm.auto import tqdm
 
-from biomark import scans
 from biomark.cohort import Case
 from biomark.delivery import dicom_objects, outcome, page
 from biomark.machine import fingerprints, windows
@@ -26,6 +25,10 @@ from biomark.manifests.manifest import ManifestError
 from biomark.manifests.preparation import Excerpt, PreparedCase, take
 from biomark.manifests.sheet import identifier
 from biomark.scans.anonymous import anonymous
+from biomark.scans.export import write_nifti
+from biomark.scans.grid import Grid
+from biomark.scans.reader import read
+from biomark.scans.scan import ScanError
 from biomark.tasks import Task
 from biomark.uncertainty.inspector import Inspection, Inspector
 
@@ -49,7 +52,7 @@ def deliver(
     *,
     write: str | Sequence[str] = ("nifti", "page"),
     root: str | os.PathLike | None = None,
-    grid: scans.Grid | None = None,
+    grid: Grid | None = None,
     crop: bool = True,
     allow_outside: bool = False,
     identify: bool = False,
@@ -93,7 +96,7 @@ def deliver(
 
     def result_or_scan(row: Any) -> dict[str, Any] | _Reading:
         if row.row in reasons:
-            raise scans.ScanError(reasons[row.row])
+            raise ScanError(reasons[row.row])
         remark = remarks.get(row.row)
         key = cache.key(row.image, None, row.slice, settings + repr((row.value, remark)))
         return outcome.read_result(folder / row.id, key) or _read(row, remark, key, task, grid, crop)
@@ -117,7 +120,7 @@ def deliver(
                 # A slip in the sheet, or a drive that is not there today, does not invalidate earlier results. A bad
                 # id could name any place; and a folder that cannot be cleared must not stop the others either.
                 if row.row not in reasons:
-                    with contextlib.suppress(OSError, scans.ScanError):
+                    with contextlib.suppress(OSError, ScanError):
                         outcome.clear(folder / identifier(row.id))
     finally:
         values = pd.DataFrame([table[row] for row in sorted(table)], columns=list(_COLUMNS))
@@ -127,8 +130,8 @@ def deliver(
 
 
 def _check(
-    model: nn.Module | Inspector, write: Sequence[str], grid: scans.Grid | None, window: Sequence[int] | None
-) -> tuple[Task, scans.Grid]:
+    model: nn.Module | Inspector, write: Sequence[str], grid: Grid | None, window: Sequence[int] | None
+) -> tuple[Task, Grid]:
     """The model's task and the grid; what cannot work is refused before the first scan."""
     if unknown := set(write) - set(FORMATS):
         raise ValueError(f"no format is named {unknown.pop()!r}: choose from {', '.join(FORMATS)}.")
@@ -141,13 +144,13 @@ def _check(
     if window is not None:
         windows.check(window, task.ndim)
     spacings = [b for name, b in network.named_buffers() if name.endswith("trained_spacing_mm") and not b.isnan().any()]
-    grid = grid or scans.Grid.usual(task.ndim, *spacings[:1])
+    grid = grid or Grid.usual(task.ndim, *spacings[:1])
     if len(grid.shape) != task.ndim:
         raise ValueError(f"task {task.key!r} has images in {task.ndim}-D: a grid of {grid.shape} does not fit.")
     return task, grid
 
 
-def _settings(model: nn.Module | Inspector, task: Task, grid: scans.Grid, crop: bool, how: tuple) -> str:
+def _settings(model: nn.Module | Inspector, task: Task, grid: Grid, crop: bool, how: tuple) -> str:
     """What decides, beside the scan and its row, what is written: the arguments, the model and the library's code."""
     learned = (model.intervals, model.detector) if isinstance(model, Inspector) else ()
     network = model.model if isinstance(model, Inspector) else model
@@ -178,10 +181,10 @@ class _Reading:
     seconds: float
 
 
-def _read(row: Any, remark: str | None, key: str, task: Task, grid: scans.Grid, crop: bool) -> _Reading:
+def _read(row: Any, remark: str | None, key: str, task: Task, grid: Grid, crop: bool) -> _Reading:
     start = perf_counter()
     # The whole scan, for the map lies on all of its voxels.
-    excerpt = take(scans.read(row.image), task, grid, index=row.slice, crop=crop)
+    excerpt = take(read(row.image), task, grid, index=row.slice, crop=crop)
     return _Reading(excerpt, excerpt.on_grid(native=grid.spacing_mm is None), remark, key, perf_counter() - start)
 
 
@@ -219,7 +222,7 @@ def _measure(
     findings, files = found.unusual + found.findings, [name for kind in write for name in outcome.FILES[kind]]
     findings += (reading.remark,) if reading.remark else ()
     if "nifti" in write:
-        scans.write_nifti(place / "map.nii.gz", excerpt.whole(part), excerpt.scan)
+        write_nifti(place / "map.nii.gz", excerpt.whole(part), excerpt.scan)
     if "dicom" in write and excerpt.scan.meta["source"] == "DICOM":
         to = {"source": row.image, "task": task, "identify": identify}
         dicom_objects.write_segmentation(place / "segmentation.dcm", excerpt.whole(part > 0.5), **to)
