@@ -19,6 +19,10 @@ NUMBERED = sorted(BOOK.glob("[0-9][0-9]-*.ipynb"))
 CHAPTERS = [*NUMBERED, BOOK / "laboratory.ipynb"]
 TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list}
 MAX_CELLS = 45
+WIDEST = 84  # characters of a line of code that a page shows
+FIRST_WORDS = 150  # of prose before the first figure, so that it stands within one screen of the title
+PUBLIC = {"import biomark as bm", "from biomark import viz", "from biomark.viz import sliders"}
+PUBLIC |= {"from biomark.machine.batches import epoch_batches"}  # what chapter 16 is about
 
 BADGES = runpy.run_path(str(BOOK / "badges.py"))
 
@@ -189,6 +193,37 @@ def test_imports_stand_in_one_cell(path):
             assert found, f"{cell}: this is where the imports stand"
         else:
             assert not found, f"{cell}: `{found and ast.unparse(found[0])}` belongs into the import cell"
+
+
+@each_chapter
+def test_a_chapter_imports_what_is_public(path):
+    for cell in code(path):
+        for node in ast.walk(cell.tree()):
+            if isinstance(node, ast.Import | ast.ImportFrom) and "biomark" in ast.unparse(node):
+                assert ast.unparse(node) in PUBLIC, f"{cell}: `{ast.unparse(node)}`; take it from bm"
+
+
+@each_chapter
+def test_the_first_figure_comes_first(path):
+    """Parameters and imports are folded, and so is what draws it; there is little to read before."""
+    cells, words = read(path), 0
+    for cell in cells:
+        if cell.kind == "markdown":
+            words += len(cell.source.split())
+        elif "remove-cell" not in cell.tags:
+            assert "hide-input" in cell.tags, f"{cell}: is shown before the first figure; fold it (hide-input)"
+            if cell.metadata.get("mystnb", {}).get("image", {}).get("alt"):
+                break
+    else:
+        pytest.fail(f"{path.name} has no figure")
+    assert words <= FIRST_WORDS, f"{path.name}: {words} words stand before the first figure, {FIRST_WORDS} at most"
+
+
+@each_chapter
+def test_no_line_of_code_scrolls_sideways(path):
+    for cell in code(path):
+        for line in cell.source.split("\n"):
+            assert len(line) <= WIDEST or "remove-cell" in cell.tags, f"{cell}: {len(line)} characters in {line!r}"
 
 
 @each_chapter
