@@ -65,7 +65,7 @@ class Encoder(nn.Module):
     def forward(self, image: Tensor) -> list[Tensor]:
         scales: list[Tensor] = []
         for block in self.blocks:
-            x = POOL[self.ndim](scales[-1], 2) if scales else folded(image, self.fold)
+            x = POOL[self.ndim](scales[-1], 2) if scales else fold_blocks(image, self.fold)
             scales.append(block(x))
         return scales
 
@@ -113,10 +113,10 @@ class EncoderDecoder(nn.Module):
             # Nearest neighbour: the convolutions after it smooth as they learn to.
             x = F.interpolate(narrow(x), scale_factor=2)
             x = block(torch.cat([scales.pop(), x], dim=1) if self.skips else x)
-        return unfolded(self.head(x), self.encoder.fold)[(..., *(slice(n) for n in image.shape[2:]))]
+        return unfold_blocks(self.head(x), self.encoder.fold)[(..., *(slice(n) for n in image.shape[2:]))]
 
 
-def folded(image: Tensor, fold: Sequence[int]) -> Tensor:
+def fold_blocks(image: Tensor, fold: Sequence[int]) -> Tensor:
     """Blocks of voxels as voxels with a channel for each part: ``(N, C, *S) -> (N, C * prod(fold), *S / fold)``."""
     if max(fold) == 1:
         return image
@@ -126,8 +126,8 @@ def folded(image: Tensor, fold: Sequence[int]) -> Tensor:
     return parts.permute(0, 1, *axes[1::2], *axes[::2]).flatten(1, 1 + len(fold))
 
 
-def unfolded(features: Tensor, fold: Sequence[int]) -> Tensor:
-    """The inverse of :func:`folded`."""
+def unfold_blocks(features: Tensor, fold: Sequence[int]) -> Tensor:
+    """The inverse of :func:`fold_blocks`."""
     if max(fold) == 1:
         return features
     n, c, *sides = features.shape

@@ -67,7 +67,7 @@ class DirectRegressor(Model):
             weights: From ``task.weigh``, ``(N, *S)``: only the largest of each case is read, and that where all
                 candidates of a case weigh the same. Without, voxels are taken to be of the training set's size.
         """
-        image = pad_to_multiple(self.normalised(images_hu), self.encoder.multiple)
+        image = pad_to_multiple(self.normalise(images_hu), self.encoder.multiple)
         features = self.encoder(image)[-1].flatten(2)
         # The mean says how much there is of something, the maximum whether there is any.
         pooled = torch.cat([features.mean(2), features.amax(2)], dim=1)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biomark.machine import tensor_files
-from biomark.machine.disk_arrays import DiskArray, booleans, numbers, some
-from biomark.machine.files import as_table, plain
+from biomark.machine.disk_arrays import DiskArray, booleans, numbers, take_rows
+from biomark.machine.files import json_from_table, table_from_json
 from biomark.machine.masks import inside
 from biomark.tasks import Task, task_of
 
@@ -118,10 +118,10 @@ class Cohort:
         rows = np.arange(len(self))[index]
         return replace(
             self,
-            images=some(self.images, rows),
-            weights=some(self.weights, rows),
+            images=take_rows(self.images, rows),
+            weights=take_rows(self.weights, rows),
             values=self.values[rows],
-            masks=None if self.masks is None else some(self.masks, rows),
+            masks=None if self.masks is None else take_rows(self.masks, rows),
             spacing_mm=self.spacing_mm[rows],
             ids=tuple(self.ids[i] for i in rows),
             about=None if self.about is None else self.about.iloc[rows].reset_index(drop=True),
@@ -186,7 +186,7 @@ class Cohort:
         Args:
             path: File to write, whole or not at all.
         """
-        about = None if self.about is None else plain(self.about)
+        about = None if self.about is None else json_from_table(self.about)
         header = {"task": self.task.key, "rules": self.task.rules(), "ids": self.ids, "about": about}
         names = ("images", "weights", "values", "spacing_mm", *([] if self.masks is None else ["masks"]))
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in names}
@@ -205,7 +205,7 @@ class Cohort:
             FileNotFoundError: There is no such file.
         """
         header, arrays = tensor_files.read(path, "cohort", "biomark cohort", framework="np")
-        table = None if header["about"] is None else as_table(header["about"])
+        table = None if header["about"] is None else table_from_json(header["about"])
         return cls(task_of(path, header, task), **{"masks": None} | arrays, ids=header["ids"], about=table)
 
     def without_masks(self) -> Cohort:

@@ -18,7 +18,7 @@ from biomark.grids import onto, resampled
 from biomark.losses import aggregate, prior_logit
 from biomark.machine import devices, tensor_files
 from biomark.machine.layout import channels_last
-from biomark.machine.windows import blended
+from biomark.machine.windows import blend
 from biomark.tasks import TASKS, Task
 
 
@@ -78,7 +78,7 @@ class Model(nn.Module):
         """Whether it has seen a training set."""
         return not bool(self.trained_spacing_mm.isnan().any())
 
-    def normalised(self, images_hu: Tensor) -> Tensor:
+    def normalise(self, images_hu: Tensor) -> Tensor:
         """Images as the network sees them: the task's range of HU mapped to -1..1."""
         low, high = self.task.input_hu
         return (images_hu.clamp(low, high) - low) * (2 / (high - low)) - 1
@@ -155,7 +155,7 @@ class Localizer(Model):
 
     def logits(self, images_hu: Tensor) -> Tensor:
         """The map before its sigmoid, float32: ``(N, 1, *S) -> (N, *S)``."""
-        found = self.backbone(self.normalised(images_hu))
+        found = self.backbone(self.normalise(images_hu))
         if found.shape != images_hu.shape:
             shapes = f"{tuple(found.shape)} for images {tuple(images_hu.shape)}"
             raise ValueError(f"the backbone gives {shapes}: one logit a voxel is needed.")
@@ -193,7 +193,7 @@ class Localizer(Model):
         Args:
             case: The case; its value and mask are not read.
             window: Voxels on each side of what the network looks at at a time, such as ``(48, 128, 128)``, on the grid
-                of the training spacing (:func:`biomark.machine.windows.blended`); the whole image by default, for which
+                of the training spacing (:func:`biomark.machine.windows.blend`); the whole image by default, for which
                 a network of width 16 takes about 100 bytes a voxel.
 
         Returns:
@@ -214,7 +214,7 @@ class Localizer(Model):
         training = self.training
         self.eval()
         try:
-            membership = blended(
+            membership = blend(
                 lambda part: self(part.to(device), torch.zeros_like(part[:, 0], device=device)).map, image, window
             )
         finally:

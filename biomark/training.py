@@ -101,11 +101,11 @@ def fit(
     Raises:
         ValueError: An argument cannot be used, masks are needed and missing, or the checkpoint belongs to another run.
     """
-    loss, epochs, batch_size, lr = chosen(model, cohort, loss, epochs, batch_size, lr)
+    loss, epochs, batch_size, lr = choose_settings(model, cohort, loss, epochs, batch_size, lr)
     if min(epochs, batch_size, accumulate, len(cohort)) < 1:
         given = f"{epochs}, {batch_size}, {accumulate} and {len(cohort)}"
         raise ValueError(f"training needs epochs, batch_size, accumulate and cases >= 1, got {given}.")
-    arrays, device = read_arrays(loss, cohort), devices.available(device)
+    arrays, device = training_arrays(loss, cohort), devices.available(device)
     precision = devices.resolve_precision(precision, device)
     fabric = devices.start(device, precision)
     if getattr(loss, "compares_cases", False) and batch_size < 2 * accumulate * fabric.world_size:
@@ -121,7 +121,7 @@ def fit(
     state = {"model": objective, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
     call = (epochs, batch_size, lr, seed, augment, precision, began[0], *rules)
     mark = partial(fingerprints.of_arrays, arrays, *call)
-    kept = checkpoints.opened(checkpoint, fabric, state, mark, began[1], epochs)
+    saved = checkpoints.open_checkpoint(checkpoint, fabric, state, mark, began[1], epochs)
     data, done = [on_device(array, fabric.device) for array in arrays], len(history.loss)
     quiet = not (progress and fabric.is_global_zero)
     bar = tqdm(total=last, initial=done * n_steps, disable=quiet, desc="training", unit="step")
@@ -158,14 +158,14 @@ def fit(
         history.loss.append(mean)
         history.seconds.append(time.perf_counter() - start)
         bar.set_postfix(loss=f"{mean:.3f}")
-        if kept:
-            kept.write()
+        if saved:
+            saved.write()
     bar.close()
     model.eval()
     return history
 
 
-def chosen(model: nn.Module, cohort: Cohort, loss: Any, *numbers: float | None) -> tuple[Any, int, int, float]:
+def choose_settings(model: nn.Module, cohort: Cohort, loss: Any, *numbers: float | None) -> tuple[Any, int, int, float]:
     """Loss, epochs, batch size and learning rate: as asked for, or the task's own."""
     refuse_other_task(model, cohort)
     usual = cohort.task.settings
@@ -177,7 +177,7 @@ def chosen(model: nn.Module, cohort: Cohort, loss: Any, *numbers: float | None) 
     return loss, epochs, batch_size, lr
 
 
-def read_arrays(loss: Any, cohort: Cohort) -> list[NDArray | DiskArray]:
+def training_arrays(loss: Any, cohort: Cohort) -> list[NDArray | DiskArray]:
     """All that training reads: images, weights and values, and masks only for a loss that needs them."""
     arrays = [cohort.images, cohort.weights, cohort.values]
     if not getattr(loss, "needs_masks", False):

@@ -16,8 +16,8 @@ from biomark.backbones import (
     EncoderDecoder,
     ResidualBlock,
     build,
-    folded,
-    unfolded,
+    fold_blocks,
+    unfold_blocks,
 )
 from biomark.evaluation import networks
 
@@ -89,14 +89,14 @@ def test_padding_does_not_reach_what_it_should_not():
 @pytest.mark.parametrize(("shape", "fold"), [((6, 8), (2, 4)), ((3, 4, 6), (1, 2, 2)), ((4, 6, 8), (2, 3, 4))])
 def test_folding_loses_nothing(shape, fold):
     image = torch.randn(2, 3, *shape)
-    blocks = folded(image, fold)
+    blocks = fold_blocks(image, fold)
     assert blocks.shape == (2, 3 * math.prod(fold), *(s // f for s, f in zip(shape, fold, strict=True)))
-    assert torch.equal(unfolded(blocks, fold), image)
+    assert torch.equal(unfold_blocks(blocks, fold), image)
 
 
 def test_a_folded_voxel_holds_its_block():
     image = torch.arange(16.0).view(1, 1, 4, 4)
-    assert folded(image, (2, 2))[0, :, 1, 0].tolist() == [8, 9, 12, 13]
+    assert fold_blocks(image, (2, 2))[0, :, 1, 0].tolist() == [8, 9, 12, 13]
 
 
 @pytest.mark.parametrize("block", BLOCKS)

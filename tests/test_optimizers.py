@@ -15,7 +15,7 @@ def test_singular_values_become_nearly_one(shape):
     torch.manual_seed(0)
     left, _, right = torch.linalg.svd(torch.randn(shape), full_matrices=False)
     matrix = left @ torch.diag(torch.logspace(0, -1.5, min(shape))) @ right
-    found = optimizers.orthogonalised(1000 * matrix)
+    found = optimizers.orthogonalise(1000 * matrix)
     assert found.shape == shape
     values = torch.linalg.svdvals(found)
     assert 0.65 < values.min() and values.max() < 1.25
@@ -39,7 +39,7 @@ def test_a_step_by_hand():
         net(torch.randn(2, 1, 12, 12)).square().mean().backward()
         gradient = net[1].weight.grad.reshape(60, 54)
         momentum = 0.95 * momentum + 0.05 * gradient
-        update = optimizers.orthogonalised(0.05 * gradient + 0.95 * momentum) * (60 / 54) ** 0.5
+        update = optimizers.orthogonalise(0.05 * gradient + 0.95 * momentum) * (60 / 54) ** 0.5
         twin[2] -= 0.1 * update.reshape(60, 6, 3, 3)
         for ours, theirs in zip([p for i, p in enumerate(net.parameters()) if i != 2], rest, strict=True):
             theirs.grad = ours.grad.clone()

@@ -45,7 +45,7 @@ class Mean(bm.DirectRegressor):
         super().__init__(dataclasses.replace(TASK, ndim=len(part)), backbone)
 
     def forward(self, images_hu, weights=None):
-        seen = self.encoder(bm.backbones.pad_to_multiple(self.normalised(images_hu), self.encoder.multiple))[-1]
+        seen = self.encoder(bm.backbones.pad_to_multiple(self.normalise(images_hu), self.encoder.multiple))[-1]
         return bm.Localization(seen.flatten(1).mean(1), None)
 
 

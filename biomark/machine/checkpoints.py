@@ -39,7 +39,7 @@ class Checkpoint:
         """Write the state, whole or not at all."""
         if self.fabric.is_global_zero:
             states = {name: self.state[name].state_dict() for name in _STATE}
-            tree, tensors = tensor_files.taken_apart(states)
+            tree, tensors = tensor_files.flatten(states)
             history = {name: self.state["history"][name] for name in ("loss", "seconds")}
             header = {"call": self.call, "start": self.start, "history": history, "state": tree}
             tensor_files.write(self.path, tensors, header, "biomark checkpoint")
@@ -74,14 +74,14 @@ class Checkpoint:
                 f"the checkpoint {self.path} belongs to another model, other data or settings: remove it, or give "
                 "another file."
             )
-        states = tensor_files.put_together(header["state"], tensors)
+        states = tensor_files.rebuild(header["state"], tensors)
         for name in _STATE:
             self.state[name].load_state_dict(states[name])
         self.state["history"].update(header["history"])
         return header["start"] != self.start
 
 
-def opened(
+def open_checkpoint(
     path: str | os.PathLike | None,
     fabric: lf.Fabric,
     state: dict[str, Any],
@@ -104,11 +104,11 @@ def opened(
     """
     if not path:
         return None
-    kept = Checkpoint(path, fabric, state, *fabric.broadcast((call() if fabric.is_global_zero else "", start)))
-    if kept.resume() and len(state["history"]["loss"]) == epochs:
+    checkpoint = Checkpoint(path, fabric, state, *fabric.broadcast((call() if fabric.is_global_zero else "", start)))
+    if checkpoint.resume() and len(state["history"]["loss"]) == epochs:
         warnings.warn(
             f"the training in {path} is finished and began from other weights than this model's: its result is taken "
             "and nothing trained. Give each training a file of its own.",
             stacklevel=3,
         )
-    return kept
+    return checkpoint

@@ -104,7 +104,7 @@ def on_disk(array: NDArray | DiskArray) -> bool:
     return isinstance(array, (DiskArray, np.memmap))
 
 
-def some(array: NDArray | DiskArray, rows: NDArray) -> NDArray | DiskArray:
+def take_rows(array: NDArray | DiskArray, rows: NDArray) -> NDArray | DiskArray:
     """Rows of an array, by their numbers; what lies on disk stays there."""
     return DiskArray(array, rows) if on_disk(array) else array[rows]
 

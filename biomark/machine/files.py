@@ -32,7 +32,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def plain(table: pd.DataFrame) -> dict[str, Any]:
+def json_from_table(table: pd.DataFrame) -> dict[str, Any]:
     """A table as lists that JSON can hold, with the type of each column; its index is not kept.
 
     Args:
@@ -44,7 +44,7 @@ def plain(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def as_table(columns: dict[str, Any]) -> pd.DataFrame:
+def table_from_json(columns: dict[str, Any]) -> pd.DataFrame:
     """The inverse of :func:`plain`; lists come back as tuples."""
     import pandas as pd  # half a second, which `import biomark` does without
 

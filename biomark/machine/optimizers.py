@@ -20,7 +20,7 @@ RISE = 0.21
 divides by zero in PyTorch's OneCycleLR.)"""
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
+def orthogonalise(matrix: Tensor) -> Tensor:
     """The matrix with its singular values brought near 1, in float32: ``(M, N) -> (M, N)``."""
     a, b, c = NEWTON_SCHULZ
     wide = matrix.float() / (torch.linalg.matrix_norm(matrix.float()) + 1e-7)
@@ -60,7 +60,7 @@ class Orthogonalised(torch.optim.AdamW):
                 state |= {"step": torch.zeros(()), "momentum": torch.zeros_like(gradient)}
             momentum = groups[0]["momentum"]
             state["momentum"].lerp_(gradient, 1 - momentum)
-            update = orthogonalised(gradient.lerp(state["momentum"], momentum))  # Nesterov's look ahead
+            update = orthogonalise(gradient.lerp(state["momentum"], momentum))  # Nesterov's look ahead
             longer = max(1.0, update.shape[0] / update.shape[1]) ** 0.5
             parameter.sub_((groups[0]["lr"] * longer * update).reshape(parameter.shape))
         self.param_groups = groups[1:]

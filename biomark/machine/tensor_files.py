@@ -59,7 +59,7 @@ def read(
         raise ValueError(f"{path} is no {what} that biomark wrote ({error}).") from error
 
 
-def taken_apart(value: Any) -> tuple[Any, dict[str, Any]]:
+def flatten(value: Any) -> tuple[Any, dict[str, Any]]:
     """Nested mappings and sequences, such as the state of an optimizer, as what JSON can hold and tensors by name."""
     tensors: dict[str, Any] = {}
 
@@ -78,14 +78,14 @@ def taken_apart(value: Any) -> tuple[Any, dict[str, Any]]:
     return part(value), tensors
 
 
-def put_together(tree: Any, tensors: Mapping[str, Any]) -> Any:
-    """The inverse of :func:`taken_apart`; tuples come back as lists."""
+def rebuild(tree: Any, tensors: Mapping[str, Any]) -> Any:
+    """The inverse of :func:`flatten`; tuples come back as lists."""
     if not isinstance(tree, dict):
         return tree
     ((kind, content),) = tree.items()
     if kind == "mapping":
-        return {key: put_together(value, tensors) for key, value in content}
+        return {key: rebuild(value, tensors) for key, value in content}
     if kind == "sequence":
-        return [put_together(value, tensors) for value in content]
+        return [rebuild(value, tensors) for value in content]
     name, stride = content
     return torch.empty_strided(tensors[name].shape, stride, dtype=tensors[name].dtype).copy_(tensors[name])

@@ -30,7 +30,7 @@ def check(window: Sequence[int], ndim: int) -> None:
         )
 
 
-def blended(network: Callable[[Tensor], Tensor], image: Tensor, window: Sequence[int] | None) -> Tensor:
+def blend(network: Callable[[Tensor], Tensor], image: Tensor, window: Sequence[int] | None) -> Tensor:
     """The map of an image, from overlapping windows whose maps fade into one another.
 
     In every voxel the shares of the windows add up to 1, and a voxel that only one window holds has that window's map.

@@ -17,7 +17,7 @@ from biomark.localizer import Model
 from biomark.machine import devices, fingerprints, tensor_files
 from biomark.machine.files import atomic_write, runs_folder
 from biomark.tasks import Task, task_of
-from biomark.training import History, chosen, fit, read_arrays
+from biomark.training import History, choose_settings, fit, training_arrays
 from biomark.version import __version__
 
 
@@ -86,7 +86,7 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
     if not (hasattr(model, "save") and hasattr(model, "restore")):
         raise ValueError(f"a {type(model).__name__} has no save and restore, as a biomark model has: train it by fit.")
     asked = (settings.get(name) for name in ("loss", "epochs", "batch_size", "lr"))
-    loss, *numbers = chosen(model, cohort, *asked)
+    loss, *numbers = choose_settings(model, cohort, *asked)
     meant = _DEFAULTS | settings | dict.fromkeys(("progress", "loss", "optimizer", "epochs", "batch_size", "lr"))
     # The printed model tells apart networks of like weights, such as two dilations.
     parts = [
@@ -95,7 +95,7 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
         *map(fingerprints.of_rule, (loss, settings.get("optimizer"), cohort.task)),
     ]
     parts += [fingerprints.of_model(model), fingerprints.of_weights(model)]
-    parts += [fingerprints.of_arrays(read_arrays(loss, cohort), numbers, sorted(meant.items()))]
+    parts += [fingerprints.of_arrays(training_arrays(loss, cohort), numbers, sorted(meant.items()))]
     place = (
         Path(folder or runs_folder()).expanduser()
         / "trained"

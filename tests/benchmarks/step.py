@@ -93,7 +93,7 @@ def same_loss(model: bm.Localizer, batch: list[torch.Tensor]) -> None:
     images, weights, values = batch
     model.train()
     ours = model.loss(*batch)
-    map = torch.sigmoid(model.backbone(model.normalised(images))[:, 0] + model.bias)
+    map = torch.sigmoid(model.backbone(model.normalise(images))[:, 0] + model.bias)
     by_hand = ((map * weights).sum((1, 2)) - values).abs().mean() / model.scale
     if not torch.allclose(ours, by_hand, rtol=1e-4):
         raise SystemExit(f"the losses differ ({ours.item()} and {by_hand.item()}): nothing was measured.")
