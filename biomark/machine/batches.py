@@ -54,15 +54,12 @@ def epoch_batches(
         cases: How many there are.
         batch_size: Cases a step, over all parts and processes; the last step takes what is left.
         seed: Of the training.
-        epoch: Number of the epoch. A resumed run draws what the whole run would have drawn.
+        epoch: Number of the epoch.
         mirrored: Whether each case is mirrored or not, at random.
         device: Where the numbers of the cases are needed.
         parts: Into how many parts, taken one after the other, each process divides its cases of a step.
         rank: Number of this process.
         processes: How many there are.
-
-    Returns:
-        The parts of each step; at least one, and as many on every process.
     """
     draw = np.random.default_rng([seed, epoch])
     order = torch.as_tensor(draw.permutation(cases), device=device)

@@ -46,14 +46,7 @@ class Checkpoint:
         self.fabric.barrier()
 
     def resume(self) -> bool:
-        """Take the state from the file, if there is one.
-
-        Returns:
-            Whether the training in the file began from other weights than this one.
-
-        Raises:
-            ValueError: It cannot be read, is of another model, other data or settings, or not there for all processes.
-        """
+        """Take the state from the file, if there is one; whether the training there began from other weights."""
         there = Path(self.path).expanduser().exists()
         seen_by = int(self.fabric.all_reduce(float(there), reduce_op="sum"))
         if seen_by not in (0, self.fabric.world_size):
@@ -91,16 +84,7 @@ def open_checkpoint(
 ) -> Checkpoint | None:
     """The checkpoint of a training, whose state is taken up where the file has one; None where no file is wanted.
 
-    Args:
-        path: The file.
-        fabric: What trains.
-        state: As for :class:`Checkpoint`.
-        call: Gives the fingerprint of the training; it reads all data, and so is called on one process only.
-        start: As for :class:`Checkpoint`.
-        epochs: How many the training has; that of a file which has them all is not trained again.
-
-    Raises:
-        ValueError: As :meth:`Checkpoint.resume`.
+    ``call`` gives the fingerprint of the training; it reads all data, and so is called on one process only.
     """
     if not path:
         return None

@@ -19,11 +19,7 @@ PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
 def available(device: str) -> str:
-    """The device to use: ``"auto"`` takes CUDA, then Apple's MPS, then the CPU.
-
-    Raises:
-        ValueError: There is no such device here.
-    """
+    """The device to use, of those that are here: ``"auto"`` takes CUDA, then Apple's MPS, then the CPU."""
     here = ["cpu"]
     if torch.backends.mps.is_available():
         here.append("mps")
@@ -37,11 +33,7 @@ def available(device: str) -> str:
 
 
 def resolve_precision(precision: str, device: str) -> str:
-    """The precision to use: ``"auto"`` takes bfloat16 where the hardware multiplies it fast, else float32.
-
-    Raises:
-        ValueError: No such precision, or not on this device.
-    """
+    """The precision to use: ``"auto"`` takes bfloat16 where the hardware multiplies it fast, else float32."""
     if precision == "auto":
         return PRECISIONS["bf16" if _multiplies_bf16(device) else "32"]
     if precision not in PRECISIONS:
@@ -60,12 +52,7 @@ def name(device: torch.device) -> str:
 
 
 def start(device: str, precision: str) -> lf.Fabric:
-    """A launched Fabric on this process's device; of a process that ``torchrun`` started, joined with the others.
-
-    Args:
-        device: As :func:`available` gives it.
-        precision: As :func:`resolve_precision` gives it.
-    """
+    """A launched Fabric on this process's device; of a process that ``torchrun`` started, joined with the others."""
     # Loaded here, for it takes a second and only training needs it.
     import lightning_fabric as lf
     from lightning_fabric.plugins import MixedPrecision

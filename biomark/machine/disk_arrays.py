@@ -29,10 +29,10 @@ class DiskArray(NDArrayOperatorsMixin):
 
     def __init__(self, source: Sequence[NDArray] | NDArray | DiskArray, rows: NDArray | None = None) -> None:
         rows = np.arange(len(source)) if rows is None else np.asarray(rows)
-        self._source, self._rows = (
-            (source._source, source._rows[rows]) if isinstance(source, DiskArray) else (source, rows)
-        )
-        self._row = source._row if isinstance(source, DiskArray) else (source[0].shape, source[0].dtype)
+        if isinstance(source, DiskArray):
+            self._source, self._rows, self._row = source._source, source._rows[rows], source._row
+        else:
+            self._source, self._rows, self._row = source, rows, (source[0].shape, source[0].dtype)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -87,7 +87,7 @@ class DiskArray(NDArrayOperatorsMixin):
 
 
 class Batches:
-    """DiskArray that are read and moved to a device when they are due: ``batches[rows]`` is a tensor."""
+    """Rows that are read and moved to a device when they are due: ``batches[rows]`` is a tensor."""
 
     def __init__(self, array: DiskArray | NDArray, device: torch.device) -> None:
         self._array, self._device = array, device
@@ -115,23 +115,14 @@ def numbers(array: NDArray | DiskArray) -> NDArray[np.float32] | DiskArray:
 
 
 def booleans(array: NDArray | DiskArray) -> NDArray[np.bool_] | DiskArray:
-    """Masks that a cohort can hold: on disk as they are, else booleans without gaps.
-
-    Raises:
-        ValueError: Those on disk are of another type, or those in memory are no masks.
-    """
+    """Masks that a cohort can hold: on disk booleans as they are, else booleans without gaps."""
     if on_disk(array) and array.dtype != bool:
         raise ValueError(f"the masks on disk are of type {array.dtype}: write them as booleans, such as masks > 0.")
     return array if on_disk(array) else np.ascontiguousarray(masks.booleans(array, "the masks"))
 
 
 def on_device(array: NDArray | DiskArray, device: torch.device) -> Tensor | Batches:
-    """An array for training: as a tensor on the device, or batch by batch where it is too large for that.
-
-    Args:
-        array: ``(N, ...)``. Numbers become float32.
-        device: Where batches are needed.
-    """
+    """An array for training: as a tensor on the device, or batch by batch where it is too large for that."""
     on_gpu = device.type == "cuda"
     if on_gpu and array.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
         return Batches(array, device)

@@ -33,27 +33,19 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def json_from_table(table: pd.DataFrame) -> dict[str, Any]:
-    """A table as lists that JSON can hold, with the type of each column; its index is not kept.
-
-    Args:
-        table: Columns of numbers, texts, dates, categories or lists.
-    """
-    return {
-        str(name): {"type": str(column.dtype), "values": [_plain(value) for value in column]}
-        for name, column in table.items()
-    }
+    """A table of numbers, texts, dates, categories or lists as JSON holds it, with types; its index is not kept."""
+    columns = table.items()
+    return {str(name): {"type": str(c.dtype), "values": [_plain(value) for value in c]} for name, c in columns}
 
 
 def table_from_json(columns: dict[str, Any]) -> pd.DataFrame:
-    """The inverse of :func:`plain`; lists come back as tuples."""
+    """The inverse of :func:`json_from_table`; lists come back as tuples."""
     import pandas as pd  # half a second, which `import biomark` does without
 
-    return pd.DataFrame(
-        {
-            name: pd.Series([tuple(v) if isinstance(v, list) else v for v in told["values"]], dtype=told["type"])
-            for name, told in columns.items()
-        }
-    )
+    def series(values: list, dtype: str) -> pd.Series:
+        return pd.Series([tuple(v) if isinstance(v, list) else v for v in values], dtype=dtype)
+
+    return pd.DataFrame({name: series(column["values"], column["type"]) for name, column in columns.items()})
 
 
 def _plain(value: Any) -> Any:

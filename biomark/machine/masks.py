@@ -7,15 +7,7 @@ from numpy.typing import NDArray
 
 
 def booleans(mask: NDArray, what: str = "a mask") -> NDArray[np.bool_]:
-    """A mask of any type as booleans; one that is boolean stays as it is, and on disk where it lies there.
-
-    Args:
-        mask: True and false, or 0 and 1, of any shape.
-        what: What to call it.
-
-    Raises:
-        ValueError: It holds something else.
-    """
+    """A mask, true and false or 0 and 1, as booleans; a boolean one stays as it is. ``what`` it is called in errors."""
     if getattr(mask, "dtype", None) == np.bool_:
         return mask
     mask = np.asarray(mask)
@@ -27,15 +19,7 @@ def booleans(mask: NDArray, what: str = "a mask") -> NDArray[np.bool_]:
 
 
 def inside(regions: NDArray, what: str = "a mask") -> NDArray[np.bool_]:
-    """Where a region is, or any of several that are numbered: true, or a whole number above 0.
-
-    Args:
-        regions: True and false, or whole numbers from 0, of any shape.
-        what: What to call them.
-
-    Raises:
-        ValueError: They hold something else, such as probabilities.
-    """
+    """Where a region is, or any of several that are numbered: true, or a whole number above 0; never probabilities."""
     regions = np.asarray(regions)
     if regions.dtype == np.bool_:
         return regions
@@ -47,15 +31,7 @@ def inside(regions: NDArray, what: str = "a mask") -> NDArray[np.bool_]:
 
 
 def memberships(maps: NDArray, candidates: NDArray[np.bool_]) -> NDArray:
-    """Map values at the candidates, and 0 elsewhere, where they do not matter.
-
-    Args:
-        maps: ``(N, *S)``.
-        candidates: Where they matter, ``(N, *S)``.
-
-    Raises:
-        ValueError: A candidate's map value does not lie within 0 and 1.
-    """
+    """Map values within 0 and 1 at the candidates, and 0 elsewhere, where they do not matter; both ``(N, *S)``."""
     at = np.asarray(maps)[candidates]
     if at.size and not (at.min() >= 0 and at.max() <= 1):
         low, high = at.min(), at.max()
@@ -64,20 +40,12 @@ def memberships(maps: NDArray, candidates: NDArray[np.bool_]) -> NDArray:
 
 
 def alike(found: NDArray, truth: NDArray) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Two masks of one shape, as booleans.
-
-    Raises:
-        ValueError: They have two shapes, or are no masks.
-    """
+    """Two masks of one shape, as booleans."""
     same_shape(found, truth)
     return booleans(found, "what was found"), booleans(truth, "the truth")
 
 
 def same_shape(a: NDArray, b: NDArray) -> None:
-    """Stop before numpy stretches one array to the shape of another.
-
-    Raises:
-        ValueError: They have two shapes.
-    """
+    """Stop before numpy stretches one array to the shape of another."""
     if np.shape(a) != np.shape(b):
         raise ValueError(f"arrays of shape {np.shape(a)} and {np.shape(b)} cannot be compared: give them one shape.")

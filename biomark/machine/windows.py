@@ -18,11 +18,7 @@ OVERLAP = 0.25
 
 
 def check(window: Sequence[int], ndim: int) -> None:
-    """Refuse a window that nothing can be seen by.
-
-    Raises:
-        ValueError: It has another number of sides than ``ndim``, or one below 32 voxels (two steps of :data:`ALIGNED`).
-    """
+    """Refuse a window of other than ``ndim`` sides, or with one below two steps of :data:`ALIGNED`."""
     if len(window) != ndim or min(window) < 2 * ALIGNED:
         raise ValueError(
             f"the window {tuple(window)} does not suit images of {ndim} axes: give {ndim} sides of {2 * ALIGNED} "
@@ -34,21 +30,15 @@ def blend(network: Callable[[Tensor], Tensor], image: Tensor, window: Sequence[i
     """The map of an image, from overlapping windows whose maps fade into one another.
 
     In every voxel the shares of the windows add up to 1, and a voxel that only one window holds has that window's map.
-    A network sees no farther than its window: within its reach of a seam the map may differ from that of the whole
-    image, and most at the rim of a window, which therefore counts least.
+    Near a seam the map may differ from that of the whole image, most at the rim of a window, which counts least.
 
     Args:
-        network: ``(1, 1, *W) -> (1, *W)``, a map in [0, 1] of a window of that size or smaller. It is called without
-            gradients if it is to need little memory.
+        network: ``(1, 1, *W) -> (1, *W)``, a map in [0, 1] of a window of that size or smaller.
         image: ``(1, 1, *S)``.
-        window: Voxels on each side, ``len(S)`` whole numbers. None, or a window as large as the image, calls the
-            network once.
+        window: Voxels on each side. None, or a window as large as the image, calls the network once.
 
     Returns:
         The map, ``(1, *S)``.
-
-    Raises:
-        ValueError: As :func:`check`.
     """
     sides = image.shape[2:]
     if window is None:
@@ -58,15 +48,15 @@ def blend(network: Callable[[Tensor], Tensor], image: Tensor, window: Sequence[i
     if all(len(along) == 1 for along in spans):
         return network(image)
     shares = [_shares(n, along) for n, along in zip(sides, spans, strict=True)]
-    map = torch.zeros(1, *sides)
+    membership = torch.zeros(1, *sides)
     for chosen in itertools.product(*(zip(*pair, strict=True) for pair in zip(spans, shares, strict=True))):
         where = [slice(*span) for span, _ in chosen]
         part = network(image[(..., *where)]).cpu()
         for axis, (_, share) in enumerate(chosen):
             part = part * share.view(-1, *[1] * (len(sides) - 1 - axis))
-        map[(..., *where)] += part
+        membership[(..., *where)] += part
     # Shares add up to 1 but for the last bit.
-    return map.clamp_(max=1)
+    return membership.clamp_(max=1)
 
 
 def _spans(n: int, window: int) -> list[tuple[int, int]]:
