@@ -161,7 +161,7 @@ def score(maps: NDArray, cohort: Cohort, *, thresholds: Sequence[float] | None =
         )
     thresholds = np.arange(200) / 200 if thresholds is None else thresholds
     candidates = cohort.weights > 0
-    sizes = np.count_nonzero(cohort.masks.reshape(len(cohort), -1), axis=1)
+    sizes = np.array([np.count_nonzero(mask) for mask in cohort.masks])
     if not candidates.any() or not sizes.any():
         raise ValueError("maps are scored on candidates and true regions, and no case has any: check the cohort.")
     values = [one[inside].astype(float) for one, inside in zip(maps, candidates, strict=True)]

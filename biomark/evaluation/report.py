@@ -113,7 +113,7 @@ class Report:
         judged = ~np.isnan(dice)
         empty = np.zeros(len(known), bool)
         if cohort.masks is not None:
-            empty = ~cohort.masks.reshape(len(cohort), -1).any(1)
+            empty = np.array([not mask.any() for mask in cohort.masks])
         none = known == 0 if task.negligible else np.zeros(len(known), bool)
         cases = {"id": cohort.ids, "known": known, "predicted": predicted}
         cases |= {name: places[name] for name in ("dice", "inside", "total")}
