@@ -126,6 +126,7 @@ def whole_epochs(cohort: bm.Cohort, device: str, turns: int, finish: Callable[[]
         step = stepper(DiceCE(basic_unet(count(localizer))).to(device).train(), dtype)
         batches = monai_epoch(cohort, device, DataLoader)
         how = {"epochs": 1, "batch_size": BATCH, "device": device, "precision": precision, "progress": False}
+        how["loss"] = bm.SumLoss()
         ways = {OURS: partial(bm.fit, localizer, cohort, **how), "MONAI, end to end": partial(all_steps, step, batches)}
         rows += [{"what": "epoch", "precision": precision} | row for row in take(ways, turns=turns, finish=finish)]
     return rows
