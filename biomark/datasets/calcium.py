@@ -186,9 +186,7 @@ def _slice(path: Path, scan: Scan, pixels: NDArray, places: NDArray) -> int:
 def filled(points: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
     """The pixels of an image (H, W) whose centre lies inside an outline or on it.
 
-    Args:
-        points: Corners as (column, row), shape (N, 2), centres of pixels at whole numbers.
-        shape: Of the image.
+    Its corners are ``points`` (column, row), shape (N, 2), with the centres of pixels at whole numbers.
     """
     drawn = np.zeros(shape, bool)
     low = np.clip(np.floor(points.min(axis=0)), 0, None).astype(int)[::-1]

@@ -16,15 +16,10 @@ from biomark.scans.scan import ScanError
 
 
 class Labels(NamedTuple):
-    """A label volume on the voxels of its scan.
+    """A label volume on the voxels of its scan."""
 
-    Attributes:
-        voxels: Whole numbers, shape (D, H, W), in the order of `Scan.hu`.
-        affine: From the index (d, h, w) to RAS mm.
-    """
-
-    voxels: NDArray[Any]
-    affine: NDArray[np.float64]
+    voxels: NDArray[Any]  # whole numbers, (D, H, W), in the order of `Scan.hu`
+    affine: NDArray[np.float64]  # from the index (d, h, w) to RAS mm
 
     def areas_cm2(self, *labels: int) -> NDArray[np.float64]:
         """Area of some labels together, slice by slice, shape (D,)."""
@@ -38,11 +33,7 @@ class Labels(NamedTuple):
 
 
 def read_labels(path: Path, image: Path) -> Labels:
-    """Read a NIfTI file of labels that belongs to a NIfTI image.
-
-    Raises:
-        ScanError: One of them is missing or damaged, or they do not lie on the same voxels.
-    """
+    """Read labels on the voxels of an image, both NIfTI; a ScanError where one is damaged or they do not match."""
     for file in (path, image):
         if not file.is_file():
             raise ScanError(f"there is no file {file}")

@@ -73,11 +73,7 @@ def orcascore(
 
 
 def _convert(path: Path, target: Path) -> Path:
-    """Write a MetaImage volume as NIfTI.
-
-    Raises:
-        ScanError: The header lacks something, or the voxels are missing or cut.
-    """
+    """Write a MetaImage volume as NIfTI; a ScanError where the header or the voxels are incomplete."""
     lines = path.read_text(encoding="latin-1").splitlines()
     header = {key.strip(): value.strip() for key, sign, value in (line.partition("=") for line in lines) if sign}
     try:

@@ -16,15 +16,9 @@ Case = TypeVar("Case")
 
 
 def folder(root: str | Path, *choices: str, layout: str) -> Path:
-    """The first folder that exists among some in which a set can lie.
+    """The first folder that exists among ``choices`` below ``root``; a ScanError with ``layout`` if none does.
 
-    Args:
-        root: What the caller gave.
-        choices: Folders below it, '' for itself; `*` stands for any name.
-        layout: A sentence on what should be there.
-
-    Raises:
-        ScanError: There is none.
+    Of the choices, '' is the root itself, and `*` stands for any name; the layout is a sentence on what it should hold.
     """
     root = Path(root).expanduser()
     if not root.is_dir():
@@ -50,19 +44,9 @@ def relative(path: Path, root: str | Path) -> str:
 
 
 def table(rows: Callable[[Case], list[dict]], cases: Mapping[str, Case], what: str, progress: bool) -> pd.DataFrame:
-    """The rows of all cases. One that cannot be used is set aside with its reason, and the others go on.
+    """The manifest of a set: the rows of each case, by name, with the columns that the cases fill.
 
-    Args:
-        rows: Gives the rows of a case.
-        cases: The cases by name.
-        what: The name of the set.
-        progress: Show a bar.
-
-    Returns:
-        The rows, with the columns that the cases fill; `.attrs["set_aside"]` has a reason for each case left out.
-
-    Raises:
-        ScanError: No row is left.
+    A case that cannot be used is set aside, with its reason in `.attrs["set_aside"]`; a ScanError if no row is left.
     """
     found, aside = [], {}
     bar = tqdm(cases.items(), what, disable=not progress, unit="case")

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -91,7 +92,7 @@ def deliver(
     if len(problems) and problems["row"].min() == 1:
         raise ManifestError(f"{csv} cannot be read:", problems[problems["row"] == 1])
     reasons, remarks, table = checks.explain(rows, problems)
-    answer = model.inspect if isinstance(model, Inspector) else _WithoutIntervals(model)
+    answer = model.inspect if isinstance(model, Inspector) else partial(_locate, model)
     settings = _settings(model, task, grid, crop, (sorted(write), identify, window and tuple(window)))
 
     def result_or_scan(row: Any) -> dict[str, Any] | _Reading:
@@ -124,8 +125,8 @@ def deliver(
                         outcome.clear(folder / identifier(row.id))
     finally:
         values = pd.DataFrame([table[row] for row in sorted(table)], columns=list(_COLUMNS))
-        with atomic_write(folder / "values.csv") as partial:
-            values.to_csv(partial, index=False)
+        with atomic_write(folder / "values.csv") as temporary:
+            values.to_csv(temporary, index=False)
     return values
 
 
@@ -188,17 +189,12 @@ def _read(row: Any, remark: str | None, key: str, task: Task, grid: Grid, crop: 
     return _Reading(excerpt, excerpt.on_grid(native=grid.spacing_mm is None), remark, key, perf_counter() - start)
 
 
-class _WithoutIntervals:
-    """A model in the place of an inspector's `inspect`."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-
-    def __call__(self, case: Case, *, findings: Sequence[str], window: Sequence[int] | None) -> Inspection:
-        found, task, nan = self.model.locate(case, window=window), self.model.task, float("nan")
-        return Inspection(
-            case.id, task.name, task.unit, found.value, nan, nan, nan, found.map, None, tuple(findings), {}, ()
-        )
+def _locate(model: nn.Module, case: Case, *, findings: Sequence[str], window: Sequence[int] | None) -> Inspection:
+    """A model's answer in the form of an inspector's, without an interval."""
+    found, task, nan = model.locate(case, window=window), model.task, float("nan")
+    return Inspection(
+        case.id, task.name, task.unit, found.value, nan, nan, nan, found.map, None, tuple(findings), {}, ()
+    )
 
 
 def _measure(
@@ -232,8 +228,8 @@ def _measure(
         findings += ("The scan is no DICOM series, so no DICOM object refers to it.",)
     if "page" in write:
         text = page.render(found, excerpt.case, part, excerpt.slice, row.value, reading.remark)
-        with atomic_write(place / "page.html") as partial:
-            partial.write_text(text, encoding="utf-8")
+        with atomic_write(place / "page.html") as temporary:
+            temporary.write_text(text, encoding="utf-8")
     result = {
         **{name: getattr(found, name) for name in ("value", "unit", "low", "high", "coverage")},
         "unlike": found.unlike if np.isfinite(found.coverage) else None,

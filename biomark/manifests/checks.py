@@ -51,12 +51,9 @@ def check_sheet(
 def explain(
     rows: pd.DataFrame, problems: pd.DataFrame
 ) -> tuple[dict[int, str], dict[int, str], dict[int, dict[str, Any]]]:
-    """What a sheet's problems mean for measuring its scans, in words that may be shown with an id.
+    """By row why it cannot be measured, what is wrong with its value, and what to list for a line that is no row.
 
-    A value serves comparison only, so a wrong one does not stop a scan from being measured.
-
-    Returns:
-        By row why it cannot be measured, what is wrong with its value, and what to list for a line that is no row.
+    In words that may be shown with an id. A value serves comparison only, so a wrong one does not stop measuring.
     """
     images = dict(zip(rows["row"], rows["image"], strict=True))
     reasons: dict[int, list[str]] = {}

@@ -15,10 +15,7 @@ from biomark.scans.scan import ScanError
 def repeats(rows: list[dict], sizes: dict[Path, Preview], ndim: int) -> Iterator[Problem]:
     """A problem for every row that has the id of another, or shows the same slice of the same image.
 
-    Args:
-        rows: As a checker reads them; ``real`` is the image's path with links followed.
-        sizes: Sizes of the images, by ``image``.
-        ndim: Axes of the task's images.
+    ``sizes`` are those of the images, by path; in a row ``real`` is the path with links followed.
     """
     middles = _middles(rows, sizes) if ndim == 2 else {}
 

@@ -85,8 +85,7 @@ def prepare(
         crop: Whether a task that looks for a part of the volume (``cac`` for the heart box) does so.
 
     Raises:
-        ScanError: The scan or the mask cannot be read.
-        ValueError: What is to be measured does not fit on the grid, or the task cannot measure on this scan.
+        ValueError: The part does not fit on the grid, the task cannot measure it, or (ScanError) reading fails.
     """
     scan = read(image, slice=index if task.ndim == 2 else None)
     # A given slice has been read alone.

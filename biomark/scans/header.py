@@ -144,12 +144,9 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def open_header(path: Path, *, pixels: bool = False) -> Header | None:
-    """The header of a DICOM file; None when the file is no DICOM and does not claim to be.
+    """The header of a DICOM file; None for another file, a ScanError where it is damaged or may not be read.
 
     With ``pixels`` the stored pixels are kept with it, so that a file that is read alone is opened once.
-
-    Raises:
-        ScanError: The file is damaged or may not be read.
     """
     start = b""
     try:

@@ -34,11 +34,7 @@ def nifti_errors(path: Path) -> Iterator[None]:
 
 
 def read_nifti(path: Path) -> Scan:
-    """Read a `.nii` or `.nii.gz` file with values in Hounsfield units.
-
-    Raises:
-        ScanError: The file is damaged, is no 3-D volume, does not say where it lies, or holds no HU.
-    """
+    """Read a NIfTI file in HU; a ScanError where it is damaged, no 3-D volume, unplaced, or holds no HU."""
     with nifti_errors(path):
         image = nib.load(path)
         # nibabel replaces a spacing of zero by one; only the header as it stands in the file tells.
@@ -99,10 +95,7 @@ def read_nifti(path: Path) -> Scan:
 def read_mask(path: Path, scan: Scan) -> NDArray[np.bool_]:
     """Read a NIfTI file whose voxels above 0 are the region, as a boolean array of the shape of `scan.hu`.
 
-    The scan is the one on which it was drawn, or a part of it.
-
-    Raises:
-        ScanError: The file is damaged or does not lie on the scan's voxels.
+    It may be larger than the scan; a ScanError where it is damaged or does not lie on the scan's voxels.
     """
     if not is_nifti(path):
         raise ScanError(f"{path} is no NIfTI file (.nii, .nii.gz); convert the mask to one.")

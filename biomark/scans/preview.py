@@ -29,11 +29,7 @@ class Preview(NamedTuple):
 
 
 def preview(path: Path) -> Preview:
-    """Look at the header of a NIfTI file, of a DICOM file, or of the first DICOM image in a folder.
-
-    Raises:
-        ScanError: What is there cannot be a CT scan.
-    """
+    """The size by the header of a file, or of the first DICOM image in a folder; a ScanError where it is no CT."""
     if path.is_dir():
         files = files_of(path)
         for file in files:

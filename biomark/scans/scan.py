@@ -79,22 +79,14 @@ class Scan:
         return Case(f"slice {slice}", image, task.weigh(image, pixel_mm), None, None, pixel_mm)
 
     def only(self, slice: int) -> Scan:
-        """Slice ``slice`` (0 at the feet) as a scan of its own, in its place; the rest is as it was.
-
-        Raises:
-            ScanError: There is no such slice.
-        """
+        """Slice ``slice`` (0 at the feet) as a scan of its own, in its place; a ScanError where there is none."""
         check_slice(slice, len(self))
         affine = self.affine.copy()
         affine[:3, 3] += slice * affine[:3, 0]
         return replace(self, hu=self.hu[slice : slice + 1].copy(), affine=affine, meta={**self.meta, "n_slices": 1})
 
     def as_stored(self, volume: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        """An array of the shape of ``hu``, turned to the order of the file's own array, and its affine.
-
-        Raises:
-            ValueError: It has another shape.
-        """
+        """An array of the shape of ``hu``, turned to the order of the file's own array, and its affine."""
         if np.shape(volume) != self.hu.shape:
             raise ValueError(
                 f"the array has shape {np.shape(volume)}, but the scan {self.hu.shape}: give one value a voxel."
@@ -136,20 +128,16 @@ def assemble(
     slice_axis: int,
     padding_hu: float | None = None,
 ) -> Scan:
-    """Check a volume in the order of its file and turn it into a `Scan`.
+    """Check a volume in the order of its file and turn it into a `Scan`; a ScanError where it is no CT in HU.
 
     Args:
         name: Path to name in an error.
         data: Hounsfield units, 3-D.
         affine: From its index to RAS mm, (4, 4); finite, orthogonal, with a step of 1 mm where the spacing is unknown.
         spacing_mm: Spacing along the axes of `data`; nan where unknown.
-        meta: What the header says.
-        notes: Findings that reading has already made.
+        meta, notes: What the header says, and the findings so far.
         slice_axis: The axis along which the source's slices are stacked.
         padding_hu: What the header calls padding, in HU, or None.
-
-    Raises:
-        ScanError: The spacing is no CT's, or the values are not finite, all the same, or not HU.
     """
     known = [s for s in spacing_mm if not np.isnan(s)]
     if min(known) < _SPACING_MM[0] or max(known) > _SPACING_MM[1]:

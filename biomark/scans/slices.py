@@ -42,12 +42,9 @@ def check(header: Header) -> None:
 
 
 def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
-    """Write one slice's Hounsfield units into `out`, shape (rows, columns).
+    """Write one slice's HU into `out`, (rows, columns): pydicom's `apply_modality_lut` as float32, to the last bit.
 
-    The values are those of pydicom's `apply_modality_lut` cast to float32, to the last bit.
-
-    Raises:
-        ScanError: The pixels are cut, damaged, or compressed in a way that no installed decoder reads.
+    A ScanError where the pixels are cut, damaged, or compressed in a way that no installed decoder reads.
     """
     path = header.path
     syntax = UID(header.preface.text("TransferSyntaxUID") or "")

@@ -29,9 +29,7 @@ class Stack(NamedTuple):
 def stack(name: str, headers: list[Header]) -> Stack:
     """Sort slices by position along their normal and find their common grid; ``name`` is the path in an error.
 
-    Raises:
-        ScanError: Sizes, pixel spacings or orientations differ; positions repeat, are missing or uneven; the
-            slices are shifted sideways (gantry tilt).
+    A ScanError where slices differ in size, pixel spacing or orientation, repeat, are missing, uneven or sheared.
     """
     _same("size", headers, [h.plane for h in headers], 0)
     pixel_mm = _same("PixelSpacing", headers, [h.numbers("PixelSpacing", 2) for h in headers], 1e-4)
