@@ -84,6 +84,10 @@ def test_a_folder_and_a_spreadsheet_are_a_cohort(scans):
     np.testing.assert_array_equal(cohort.images[0], cohort.images[1])  # the same slice, as NIfTI and as DICOM
 
 
+def test_the_names_in_scans_are_the_same_functions():
+    assert bm.scans.read_manifest is manifests.read and bm.scans.check_manifest is manifests.check
+
+
 def test_masks_splits_and_groups(scans):
     drawn = np.zeros((4, 48, 48), np.uint8)
     drawn[1, 20:30, 10:30] = 1

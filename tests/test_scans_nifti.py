@@ -18,6 +18,7 @@ from nibabel.orientations import axcodes2ornt
 
 from biomark import scans
 from biomark.scans import ScanError
+from biomark.scans.orientation import orientation
 
 SILENT = "A NIfTI file names no contrast agent, kernel, tube voltage or slice thickness, so none was checked."
 # RAS millimetres of `series`: index (column, row, slice), corner at LPS (-168, -168, 0).
@@ -107,6 +108,19 @@ def test_any_orientation_gives_the_same_volume(order, shape, spacing, corner, se
         [0, 0, 0, 1],
     ]
     np.testing.assert_allclose(scan.affine, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_orientation_is_nibabel_s(order):
+    turn = axcodes2ornt(order)
+    affine = np.eye(4)
+    affine[:3, :3] = [[s * (i == a) for a, s in turn] for i in range(3)]
+    for tilt in (0.0, 0.1):
+        c, s = np.cos(tilt), np.sin(tilt)
+        turned = np.array([[c, -s, 0, 1], [s, c, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]]) @ affine
+        np.testing.assert_array_equal(orientation(turned), nib.io_orientation(turned))
+    with np.errstate(all="ignore"), pytest.raises(np.linalg.LinAlgError):
+        orientation(affine * np.nan)
 
 
 def test_the_header_s_scale_is_applied(tmp_path):

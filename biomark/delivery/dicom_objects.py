@@ -93,17 +93,10 @@ def write_parametric_map(
 ) -> Path:
     """Write a map as a DICOM parametric map (32-bit float, 0 to 1) of the series that it was found in.
 
-    Args:
-        path: File to write, atomically.
-        map: Membership in [0, 1], on the voxels of ``biomark.scans.read(source).hu``. Slices of zeros are left out.
-        source: A DICOM file, or a folder with one series.
-        task: What the map is of.
-        identify: As for :func:`write_segmentation`.
+    Arguments and errors as for :func:`write_segmentation`, but ``map`` holds membership in [0, 1].
 
     Raises:
-        ScanError: The source is no CT series, or has no UIDs that could be referred to.
         ValueError: The map has another shape than the scan, or values beyond 0 to 1.
-        ImportError: highdicom is not installed.
     """
     hd = highdicom()
     volume = np.asarray(map, np.float32)
