@@ -3,8 +3,6 @@
 Those with a map are the localizer's network with another loss: same start, same way to look at a case.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

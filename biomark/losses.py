@@ -1,7 +1,5 @@
 """Arithmetic between a map and a number: the sum, and how far it is from what is known."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

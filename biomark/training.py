@@ -1,7 +1,5 @@
 """The training loop. It knows nothing of a model but that it gives a value, and of a loss but that it can be called."""
 
-from __future__ import annotations
-
 import math
 import os
 import time

@@ -1,7 +1,5 @@
 """Coronary calcium: orCaScore, whose MetaImage files are converted to NIfTI."""
 
-from __future__ import annotations
-
 import zlib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The order of weights in memory."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

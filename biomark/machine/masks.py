@@ -1,7 +1,5 @@
 """Masks as booleans. Given as numbers, ``~`` and ``&`` would work on their bits and be silently wrong."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

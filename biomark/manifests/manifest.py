@@ -1,7 +1,5 @@
 """From a folder of scans and a spreadsheet with one number each to a cohort."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Read a CT series from DICOM files."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from pathlib import Path
 from typing import Any

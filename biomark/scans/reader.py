@@ -1,7 +1,5 @@
 """Read one CT scan, whatever its format."""
 
-from __future__ import annotations
-
 import difflib
 from pathlib import Path
 
