@@ -3,6 +3,8 @@
 Run it as `make check-pages` after `make book`. A page fails for an error in the console, a file or link that leads
 nowhere, an image that does not show, anything fetched from the network, a slider or widget that is missing or does not
 move its picture, a page too heavy or wider than a phone, and what axe-core calls a serious fault of accessibility.
+A chapter also fails when its first picture begins more than a screen below the title, or when code, an equation or an
+output has to be scrolled sideways.
 Where no browser is found it says so and checks nothing. `--shots FOLDER` also takes pictures of all pages.
 """
 
@@ -27,7 +29,9 @@ BROWSERS = (
     "google-chrome-stable",
     "microsoft-edge",
 )
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+DESKTOP, PHONE = {"width": 1300, "height": 900}, {"width": 390, "height": 844}
+FIRST_PICTURE_PX = 1000
+"""From the top of a chapter's title to its first picture, at most: one screen."""
 HEAVIEST_MB = 3.0
 """A page with its pictures; what all pages share (theme, equations, widgets) is loaded once and not counted."""
 
@@ -42,6 +46,28 @@ LOOK = """() => {
     shown: all('.jupyter-widgets').filter(outermost).length,
   };
 }"""
+
+FIRST_PICTURE = """() => {
+  const article = document.querySelector('article');
+  const title = article.querySelector('h1'), picture = article.querySelector('img');
+  const top = e => e.getBoundingClientRect().top;
+  return picture && Math.round(top(picture) - top(title));
+}"""
+"""Pixels from the top of the title to the first picture; null if there is none."""
+
+SIDEWAYS = """() => {
+  const article = document.querySelector('article');
+  const kinds = 'pre, mjx-container, div.math, .cell_output, .cell_output *';
+  const scrolls = e => e.clientWidth > 0 && e.scrollWidth > e.clientWidth + 1
+    && ['auto', 'scroll'].includes(getComputedStyle(e).overflowX);
+  return [...article.querySelectorAll(kinds)].filter(scrolls).map(e => {
+    const kind = e.closest('.cell_output') ? 'output' : e.matches('pre') ? 'code'
+      : 'equation';
+    const words = e.textContent.trim().replace(/\\s+/g, ' ').slice(0, 60);
+    return `${kind} of ${e.scrollWidth} in ${e.clientWidth} pixels: ${words}`;
+  });
+}"""
+"""What has to be scrolled sideways to be read."""
 
 KNOWN = ("Identifier 'THEBE_JS_URL' has already been declared",)
 """Faults that change nothing on a page: the theme writes one constant twice, for a feature that is switched off."""
@@ -58,9 +84,34 @@ def open_browser(playwright) -> Browser | None:
     return None
 
 
+def is_chapter(file: Path) -> bool:
+    """Whether a page is made from a notebook."""
+    return file.parent == SITE / "book" and notebook_of(file.stem).is_file()
+
+
+def notebook_of(name: str) -> Path:
+    return ROOT / "book" / f"{name}.ipynb"
+
+
+def far_picture(page: Page, file: Path) -> list[str]:
+    """Whether a chapter's first picture is too far down while folded cells are closed."""
+    if not is_chapter(file):
+        return []
+    page.evaluate("window.MathJax?.startup?.promise")
+    distance = page.evaluate(FIRST_PICTURE)
+    if distance is None:
+        return ["the chapter has no picture"]
+    if distance > FIRST_PICTURE_PX:
+        limit = f"{FIRST_PICTURE_PX} at most"
+        return [
+            f"the first picture begins {distance} pixels below the title, {limit}"
+        ]
+    return []
+
+
 def sliders_of(name: str) -> int:
     """How many displays of sliders the notebook of a page makes."""
-    notebook = ROOT / "book" / f"{name}.ipynb"
+    notebook = notebook_of(name)
     if not notebook.is_file():
         return 0
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
@@ -92,13 +143,9 @@ def try_sliders(page: Page) -> list[str]:
         seen = [picture.first.get_attribute("src")]
         for _ in range(200):  # more than any slider has
             slider.press("ArrowRight")
-            for _ in range(
-                20
-            ):  # a widget follows a moment after the key; at the end of the slider nothing does
-                if (
-                    picture.count() == 1
-                    and picture.get_attribute("src") != seen[-1]
-                ):
+            for _ in range(20):  # a widget follows a moment after the key
+                alone = picture.count() == 1
+                if alone and picture.get_attribute("src") != seen[-1]:
                     break
                 page.wait_for_timeout(50)
             if picture.count() != 1:
@@ -111,7 +158,7 @@ def try_sliders(page: Page) -> list[str]:
             seen.append(picture.get_attribute("src"))
         if len(set(seen)) < 2:
             faults.append(f"slider {name!r}: the picture does not follow")
-        # Back to where it stood: in the last slice of a heart another slider may have nothing to show.
+        # Back to where it stood: elsewhere another slider may have nothing to show.
         for _ in seen:
             if picture.first.get_attribute("src") == at_first:
                 break
@@ -130,26 +177,16 @@ def serious(page: Page) -> list[dict]:
     ]
 
 
-def check(
-    page: Page, file: Path, ids: dict[Path, set[str]], links: dict[str, list[str]]
-) -> tuple[list[str], str]:
-    """Look at one page; its links and the places they may lead to are collected for later."""
-    faults, loaded = [], {file}
-    page.on(
-        "console",
-        lambda m: (
-            faults.append(f"console: {m.text}") if m.type == "error" else None
-        ),
-    )
-    page.on(
-        "pageerror",
-        lambda e: (
-            faults.append(f"script: {e.message}")
-            if e.message not in KNOWN
-            else None
-        ),
-    )
-    page.on("requestfailed", lambda r: faults.append(f"not loaded: {r.url[:120]}"))
+def listen(page: Page, faults: list[str], loaded: set[Path]) -> None:
+    """Collect what goes wrong while a page is open, and the files that it loads."""
+
+    def console(message) -> None:
+        if message.type == "error":
+            faults.append(f"console: {message.text}")
+
+    def script(error) -> None:
+        if error.message not in KNOWN:
+            faults.append(f"script: {error.message}")
 
     def request(r) -> None:
         parts = urlsplit(r.url)
@@ -158,25 +195,42 @@ def check(
         elif parts.scheme not in ("data", "blob", "about"):
             faults.append(f"fetched from the network: {r.url[:120]}")
 
+    page.on("console", console)
+    page.on("pageerror", script)
+    page.on("requestfailed", lambda r: faults.append(f"not loaded: {r.url[:120]}"))
     page.on("request", request)
-    page.goto(file.as_uri(), wait_until="load")
+
+
+def unfold(page: Page) -> None:
+    """Open what is folded, and wait for all pictures and widgets."""
+    lazy = "img[loading=lazy]"
     page.evaluate(
-        "document.querySelectorAll('details').forEach(e => { e.open = true; })"
+        "document.querySelectorAll('details').forEach(e => e.open = true)"
     )
     page.evaluate(
-        "document.querySelectorAll('img[loading=lazy]').forEach(e => { e.loading = 'eager'; })"
+        f"document.querySelectorAll('{lazy}').forEach(e => e.loading = 'eager')"
     )
     page.wait_for_function("[...document.images].every(e => e.complete)")
-    awaited = page.locator(
-        "script[type='application/vnd.jupyter.widget-view+json']"
-    ).count()
+    view = "script[type='application/vnd.jupyter.widget-view+json']"
+    shown = "document.querySelectorAll('.jupyter-widgets').length"
+    awaited = page.locator(view).count()
     try:
-        page.wait_for_function(
-            f"document.querySelectorAll('.jupyter-widgets').length >= {awaited}",
-            timeout=20_000,
-        )
+        page.wait_for_function(f"{shown} >= {awaited}", timeout=20_000)
     except Error:
-        pass  # said below
+        pass  # a missing widget is named by `check`
+
+
+def check(
+    page: Page, file: Path, ids: dict[Path, set[str]], links: dict[str, list[str]]
+) -> tuple[list[str], str]:
+    """Look at one page; its links and the places they may lead to are kept for later."""
+    faults, loaded = [], {file}
+    listen(page, faults, loaded)
+    page.goto(file.as_uri(), wait_until="load")
+    faults += far_picture(page, file)
+    unfold(page)
+    if is_chapter(file):
+        faults += [f"scrolls sideways: {what}" for what in page.evaluate(SIDEWAYS)]
     found = page.evaluate(LOOK)
     ids[file] = set(found["ids"])
     links[str(file.relative_to(SITE))] = found["links"]

@@ -20,9 +20,10 @@ from pathlib import Path
 import joblib
 import nbformat
 import yaml
-from badges import notebooks
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
+
+from badges import notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = ("08", "09", "06", "07")

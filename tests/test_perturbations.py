@@ -1,4 +1,4 @@
-"""Perturbations: each change does what it says, to image, weights, mask and value alike, and leaves its cohort as it was."""
+"""Each change does what it says, to image, weights, mask and value alike, and leaves its cohort as it was."""
 
 from dataclasses import replace
 

@@ -65,7 +65,10 @@ def test_chapter_and_sweep_train_as_the_task_says(task, chapter):
     assert said == {name: theirs[name] for name in said}
     assert {"epochs", "batch_size", "lr", "binarity", "backbone", "width"} <= set(said)
     sweep = {name: value for name, value in SWEEP["settings"][task].items() if name != "n_train"}
-    assert sweep == {name: theirs[name] for name in sweep} and SWEEP["settings"][task]["n_train"] == declared(path)["n_train"]
+    assert (
+        sweep == {name: theirs[name] for name in sweep}
+        and SWEEP["settings"][task]["n_train"] == declared(path)["n_train"]
+    )
     assert {"epochs", "batch_size", "lr", "value_scale", "binarity", "edges"} == set(sweep)
     direct = SWEEP["own"][task]["direct"]
     assert declared(path).get("direct_lr", direct.get("lr")) == direct.get("lr"), "nor is its rival"

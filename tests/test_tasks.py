@@ -172,9 +172,7 @@ def test_what_no_rule_may_say():
     image, task = block(50.0), bm.TASKS["pma"]
     for worth in (np.nan, -1.0):
         with pytest.raises(ValueError, match="negative or no number"):
-            dataclasses.replace(task, voxel_weight=lambda image, spacing, worth=worth: worth).weigh(
-                image, (2, 2)
-            )
+            dataclasses.replace(task, voxel_weight=lambda image, spacing, worth=worth: worth).weigh(image, (2, 2))
     with pytest.raises(ValueError, match=r"region of task 'pma' has shape \(29, 30\)"):
         dataclasses.replace(task, region=lambda image, spacing: image[1:] > 0).weigh(image, (2, 2))
     with pytest.raises(ValueError, match="give a voxel_weight"):

@@ -10,8 +10,8 @@ from safetensors import safe_open
 
 import biomark as bm
 from biomark import tasks
-from biomark.records import trained
 from biomark.machine.checkpoints import Checkpoint
+from biomark.records import trained
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """Does a map value mean what it says: of the candidates at 0.7, is 70 % true? Arrays in, numbers out."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

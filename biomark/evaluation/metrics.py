@@ -6,8 +6,6 @@ nan where the truth is empty; the worst possible value, 0 or the diagonal of the
 empty and nothing was found. Average with ``np.nanmean``, and report empty cases by what is falsely found in them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What a result came from: which code, which data, which machine."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import platform

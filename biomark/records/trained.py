@@ -1,7 +1,5 @@
 """Trained models: read from their files, and nothing trained twice."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

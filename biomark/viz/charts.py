@@ -1,7 +1,5 @@
 """Charts of what was measured: agreement, groups, training."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

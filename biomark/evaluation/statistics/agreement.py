@@ -1,7 +1,5 @@
 """Do the predicted values equal the known ones: more than a correlation, which any straight line satisfies."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

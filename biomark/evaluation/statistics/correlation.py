@@ -5,8 +5,6 @@ for independent ones would be wrong. Which of the many tests to prefer, and work
 PLOS ONE 10 (2015) e0121945.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Intervals and tests for errors of any distribution, of independent cases or independent groups of cases."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -3,8 +3,6 @@
 Where a side does not vary, r is nan; where nothing varies, the others are too.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 
