@@ -1,5 +1,7 @@
 """Encoder-decoders that turn an image into one logit a voxel, written once for slices and volumes."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 

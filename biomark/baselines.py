@@ -3,6 +3,8 @@
 Those with a map are the localizer's network with another loss: same start, same way to look at a case.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -100,7 +102,7 @@ class DirectRegressor(Model):
 
 @dataclass(frozen=True)
 class MaskLoss:
-    """What a segmenter minimises (:func:`mask_loss`), called as :class:`~biomark.SumLoss` with masks."""
+    """What a segmenter minimises (:func:`biomark.baselines.mask_loss`), called as a SumLoss with masks."""
 
     needs_masks = True
 
@@ -134,7 +136,7 @@ def mask_loss(logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
 class Segmenter(Localizer):
     """The localizer's network, taught with masks: what could be had if someone drew every training case.
 
-    It learns by :class:`MaskLoss` which candidates belong, and its value is measured as a drawn mask is: the sum of the
+    It learns by ``MaskLoss`` which candidates belong, and its value is measured as a drawn mask is: the sum of the
     weights where its map exceeds one half. The number serves for no more than the prior, from which training starts as
     the localizer's does. It is made as a :class:`~biomark.Localizer` is.
     """
@@ -148,7 +150,7 @@ class Segmenter(Localizer):
 
 @dataclass(frozen=True)
 class SizeLoss:
-    """What a size-constrained model minimises (:func:`size_penalty`), called as :class:`~biomark.SumLoss`."""
+    """What a size-constrained model minimises (:func:`biomark.baselines.size_penalty`), called as a SumLoss."""
 
     slack: float = 0.1
 
@@ -175,7 +177,7 @@ def size_penalty(predicted: Tensor, known: Tensor, typical: Tensor | float, slac
 class SizeConstrained(Localizer):
     """Segmentation from a known size alone: the whole map must cover about the right area.
 
-    It learns by :class:`SizeLoss`, the constrained CNN loss of Kervadec et al. 2019 with bounds of 10 % about each
+    It learns by ``SizeLoss``, the constrained CNN loss of Kervadec et al. 2019 with bounds of 10 % about each
     image's size, without the few labelled pixels of the original: every rival gets the number and nothing else. Beside
     the localizer it lacks the candidates: area is counted over all pixels of the image, and so is the prior. It is
     made as a :class:`~biomark.Localizer` is, for a task that measures an area.

@@ -4,6 +4,8 @@ A candidate rule must be generous: what it leaves out can never be found. It nee
 from the other muscles is the network's work.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

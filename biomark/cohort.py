@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from biomark.machine import tensor_files
 from biomark.machine.disk_arrays import DiskArray, booleans, numbers, take_rows
 from biomark.machine.files import json_from_table, table_from_json
-from biomark.machine.masks import inside
+from biomark.machine.masks import inside, unmasked
 from biomark.tasks import Task, task_of
 
 if TYPE_CHECKING:
@@ -71,7 +71,10 @@ class Cohort:
 
     def __post_init__(self) -> None:
         # Whoever makes one by hand may come with columns of a table, other types of numbers or views of arrays.
-        given = {"values": np.asarray(self.values, float), "spacing_mm": np.asarray(self.spacing_mm, float)}
+        given = {
+            "values": np.asarray(unmasked(self.values, "the values"), float),
+            "spacing_mm": np.asarray(self.spacing_mm, float),
+        }
         given |= {"ids": tuple(map(str, self.ids)), "images": numbers(self.images), "weights": numbers(self.weights)}
         given["masks"] = None if self.masks is None else booleans(self.masks)
         for name, value in given.items():

@@ -1,5 +1,7 @@
 """Images between grids of voxels."""
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage

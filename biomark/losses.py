@@ -1,5 +1,7 @@
 """Arithmetic between a map and a number: the sum, and how far it is from what is known."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import torch
@@ -30,11 +32,11 @@ class SumLoss:
 
     Attributes:
         scale: Where sums and numbers are compared: ``"linear"``, ``"squared"``, ``"sqrt"``, ``"log"``, or several
-            joined by ``+``, as in ``"linear+log"`` for a biomarker from 0 to thousands (:func:`value_loss`).
-        binarity: Weight of :func:`binarity`, which grows from 0 at the start: first find the place, then decide.
-        edges: Weight of :func:`edges`, from the first sixth on, reached half way: earlier it freezes the first guess.
-        shares: Weight of :func:`shares`, where all candidates together already tell the number. It compares the cases
-            of a batch; give it eight or more.
+            joined by ``+``, as in ``"linear+log"`` for a biomarker from 0 to thousands (``losses.value_loss``).
+        binarity: Weight of ``losses.binarity``, which grows from 0 at the start: first find the place, then decide.
+        edges: Weight of ``losses.edges``, from the first sixth on, whole half way: sooner it freezes the first guess.
+        shares: Weight of ``losses.shares``, where all candidates together already tell the number. It compares the
+            cases of a batch; give it eight or more.
 
     Raises:
         ValueError: There is no such scale.

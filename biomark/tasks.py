@@ -4,6 +4,8 @@ This module holds the one definition of the voxel weight ``w`` in biomark. Candi
 factors of calcium live in ``w``; the value is always ``sum(map * w)``, in every task and dimension.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

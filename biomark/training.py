@@ -1,5 +1,7 @@
 """The training loop. It knows nothing of a model but that it gives a value, and of a loss but that it can be called."""
 
+from __future__ import annotations
+
 import math
 import os
 import time
@@ -59,7 +61,7 @@ def fit(
     cohort: Cohort,
     *,
     loss: Any = None,
-    optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
+    optimizer: Callable[[nn.Module], Any] | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     accumulate: int = 1,

@@ -1,5 +1,7 @@
 """Coronary calcium: the Stanford COCA data set."""
 
+from __future__ import annotations
+
 import plistlib
 import re
 from pathlib import Path

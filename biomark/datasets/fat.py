@@ -1,5 +1,7 @@
 """Subcutaneous fat: SAROS, and the TotalSegmentator data set with its tissue masks."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 

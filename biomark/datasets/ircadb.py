@@ -1,5 +1,7 @@
 """Liver tumours in DICOM: 3D-IRCADb-01."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

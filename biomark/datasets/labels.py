@@ -1,5 +1,7 @@
 """Label volumes, turned as scans are, and masks made of them."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any, NamedTuple
 

@@ -1,5 +1,7 @@
 """Liver tumours by label volumes: LiTS and task 3 of the Medical Segmentation Decathlon."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 from typing import NamedTuple

@@ -1,5 +1,7 @@
 """Coronary calcium: orCaScore, whose MetaImage files are converted to NIfTI."""
 
+from __future__ import annotations
+
 import zlib
 from pathlib import Path
 

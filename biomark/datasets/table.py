@@ -1,5 +1,7 @@
 """From the cases of a public set to the rows of a manifest, with the cases that could not be used."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar

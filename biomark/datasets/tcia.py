@@ -1,5 +1,7 @@
 """CT series as The Cancer Imaging Archive gives them: NLST, LIDC-IDRI."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
 

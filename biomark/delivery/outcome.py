@@ -1,5 +1,7 @@
 """The results of one scan in a folder of its own: complete, or absent."""
 
+from __future__ import annotations
+
 import json
 import os
 import re

@@ -1,5 +1,7 @@
 """One page for one scan: the picture, the value and the findings. Loads matplotlib."""
 
+from __future__ import annotations
+
 import base64
 import html
 import io

@@ -1,5 +1,7 @@
 """Measure all scans of a spreadsheet with a trained model: values, maps and a page each. Loads matplotlib."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence

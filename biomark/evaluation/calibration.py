@@ -1,5 +1,7 @@
 """Does a map value mean what it says: of the candidates at 0.7, is 70 % true? Arrays in, numbers out."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +29,7 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Expected calibration error: mean distance of observed from expected, by weight; nan without candidates."""
+        """The expected calibration error by weight, how far observed is from expected; nan without candidates."""
         filled = self.weight > 0
         if not filled.any():
             return float("nan")

@@ -1,5 +1,7 @@
 """Is one model better than another: both reports on the same cases, and how sure the difference is."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np

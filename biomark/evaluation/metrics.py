@@ -6,6 +6,8 @@ nan where the truth is empty; the worst possible value, 0 or the diagonal of the
 empty and nothing was found. Average with ``np.nanmean``, and report empty cases by what is falsely found in them.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,11 +21,11 @@ from biomark.machine.masks import alike, booleans, same_shape
 def dice(found: NDArray, truth: NDArray) -> NDArray[np.float64]:
     """Dice overlap of each case, in [0, 1]: twice the common voxels over the sum of both masks' voxels.
 
-    >>> truth = np.array([[True, True, False, False], [False] * 4])
-    >>> dice(np.array([[False, True, True, False], [True] * 4]), truth)
+    >>> truth = np.array([[[True, True], [False, False]], [[False] * 2] * 2])
+    >>> dice(np.array([[[False, True], [True, False]], [[True] * 2] * 2]), truth)
     array([0.5, nan])
     """
-    found, truth = alike(found, truth)
+    found, truth = _cases(found, truth)
     # Case by case: numpy counts a mask several times faster than it sums it along axes.
     counts = [[np.count_nonzero(m) for m in (f & t, f, t)] for f, t in zip(found, truth, strict=True)]
     both, ours, theirs = np.array(counts, float).reshape(-1, 3).T
@@ -73,6 +75,8 @@ def surface_dice(found: NDArray, truth: NDArray, spacing_mm: ArrayLike, *, toler
         spacing_mm: As for :func:`hd95`.
         tolerance_mm: Distance that is still right: choose what two readers differ by.
     """
+    if not tolerance_mm >= 0:
+        raise ValueError(f"a tolerance of {tolerance_mm} mm is no distance: give 0 or more.")
 
     def within(there: NDArray, back: NDArray) -> float:
         return float(np.mean(np.concatenate([there, back]) <= tolerance_mm))
@@ -83,6 +87,7 @@ def surface_dice(found: NDArray, truth: NDArray, spacing_mm: ArrayLike, *, toler
 def energy(contribution: NDArray, truth: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What each case's map times weights, ``(N, *S)``, adds inside the truth and in all, in the biomarker's unit."""
     same_shape(contribution, truth)
+    _refuse_one(truth)
     truth = booleans(truth)
     axes = tuple(range(1, np.ndim(truth)))
     return np.sum(contribution, axis=axes, where=truth, dtype=float), np.sum(contribution, axis=axes, dtype=float)
@@ -157,9 +162,24 @@ def _components(mask: NDArray, other: NDArray, weights: NDArray) -> tuple[NDArra
     return values, np.bincount(labels, weights * other[mask], count + 1)[1:] / values
 
 
+def _cases(found: NDArray, truth: NDArray) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Masks of the same cases, ``(N, *S)``, as booleans."""
+    _refuse_one(truth)
+    return alike(found, truth)
+
+
+def _refuse_one(masks: NDArray) -> None:
+    """A mask of one slice would be taken for as many cases as it has rows."""
+    if np.ndim(masks) not in (3, 4):
+        raise ValueError(
+            f"masks of shape {np.shape(masks)} are not those of cases, (N, H, W) or (N, D, H, W): give one case as "
+            "mask[None]."
+        )
+
+
 def _share(found: NDArray, truth: NDArray, weights: NDArray, *, of: NDArray) -> NDArray[np.float64]:
     """Weight of what is found and true over that of a mask; 0 where the mask has none, nan where the truth has none."""
-    found, truth = alike(found, truth)
+    found, truth = _cases(found, truth)
     same_shape(weights, truth)
     axes = tuple(range(1, np.ndim(truth)))
     parts = found & truth, booleans(of), truth
@@ -175,7 +195,7 @@ def _by_surface(
     worst: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Measure the distances between the surfaces of each case; the worst value where nothing was found."""
-    found, truth = alike(found, truth)
+    found, truth = _cases(found, truth)
     values = np.where(np.any(truth, axis=tuple(range(1, np.ndim(truth)))), worst, np.nan)
     for i, (f, t) in enumerate(zip(found, truth, strict=True)):
         if f.any() and t.any():

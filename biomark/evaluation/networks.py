@@ -1,5 +1,7 @@
 """How large a network is, how far it sees, and what it costs."""
 
+from __future__ import annotations
+
 import copy
 import math
 from collections.abc import Sequence

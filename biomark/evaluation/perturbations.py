@@ -6,6 +6,8 @@ millimetres and weighed again; masks and values follow where a change moves or c
 of its images, because they were summed from finer voxels or narrowed to an organ, is refused.
 """
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import numpy as np

@@ -4,6 +4,8 @@ A direct regressor gives a number and no place. The usual remedy asks it afterwa
 parts of the image. Three such methods, by captum, are scored like the localizer's own map.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field

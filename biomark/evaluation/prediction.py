@@ -1,5 +1,7 @@
 """Values and maps of a cohort."""
 
+from __future__ import annotations
+
 from itertools import chain
 
 import numpy as np

@@ -17,7 +17,7 @@ from biomark.evaluation import metrics, statistics
 from biomark.evaluation.prediction import predict
 from biomark.evaluation.statistics import vectorised
 from biomark.evaluation.statistics.resampling import FEWEST
-from biomark.machine.masks import memberships
+from biomark.machine.masks import memberships, unmasked
 from biomark.tasks import Task
 
 
@@ -98,10 +98,11 @@ class Report:
                 candidates only, and only where the cohort has masks.
 
         Raises:
-            ValueError: The cohort has no cases, values or maps are of other shapes than the cohort's, or maps are not
-                within 0 and 1.
+            ValueError: The cohort has no cases, values or maps are of other shapes than the cohort's or of other rows,
+                or maps are not within 0 and 1.
         """
-        task, known, predicted = cohort.task, cohort.values, np.asarray(predicted, float)
+        task, known = cohort.task, cohort.values
+        predicted = _in_order(predicted, cohort.ids)
         if predicted.shape != known.shape:
             raise ValueError(f"{len(known)} cases need a value each, and those given have shape {predicted.shape}.")
         if not len(cohort):
@@ -138,7 +139,7 @@ class Report:
             lesions_missed=lesions.missed if lesions else np.nan,
             lesions_false=len(lesions.false_values) if lesions else np.nan,
             kappa=_kappa(task, predicted, known),
-            zeros_kept=statistics.mean((predicted < task.negligible)[none].astype(float)).value,
+            zeros_kept=statistics.mean(np.where(np.isnan(predicted), np.nan, predicted < task.negligible)[none]).value,
             cases=pd.DataFrame(cases),
         )
 
@@ -230,6 +231,18 @@ def _places(cohort: Cohort, maps: NDArray | None) -> dict[str, Any]:
     if cohort.task.lesions:
         places["lesions"] = metrics.together([*map(metrics.lesions, marked, cohort.masks, cohort.weights)])
     return places
+
+
+def _in_order(predicted: ArrayLike, ids: tuple[str, ...]) -> NDArray[np.float64]:
+    """Values one a case; a column of a table only where its rows are numbered or named as the cases are."""
+    if isinstance(predicted, pd.Series):
+        names = [*predicted.index]
+        if names != [*range(len(names))] and [*map(str, names)] != [*ids]:
+            raise ValueError(
+                "the predicted values are a column whose rows are neither numbered from 0 nor named as the cases: "
+                "bring them into the order of the cohort, and give them as column.to_numpy()."
+            )
+    return np.asarray(unmasked(predicted, "the predicted values"), float)
 
 
 def _kappa(task: Task, predicted: NDArray, known: NDArray) -> float:

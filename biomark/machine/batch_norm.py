@@ -1,5 +1,7 @@
 """Batch normalisation by the statistics of the whole batch, on however many processes it is computed."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch

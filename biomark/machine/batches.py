@@ -1,5 +1,7 @@
 """In which order training sees the cases, and who takes which of them."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 

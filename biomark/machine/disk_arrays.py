@@ -111,7 +111,7 @@ def take_rows(array: NDArray | DiskArray, rows: NDArray) -> NDArray | DiskArray:
 
 def numbers(array: NDArray | DiskArray) -> NDArray[np.float32] | DiskArray:
     """As torch reads it: float32 in this machine's order of bytes and without gaps. What lies on disk stays there."""
-    return array if on_disk(array) else np.ascontiguousarray(array, np.float32)
+    return array if on_disk(array) else np.ascontiguousarray(masks.unmasked(array, "images or weights"), np.float32)
 
 
 def booleans(array: NDArray | DiskArray) -> NDArray[np.bool_] | DiskArray:

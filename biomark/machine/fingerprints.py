@@ -1,5 +1,7 @@
 """Fingerprints: what computes the same is recognized in any process, what differs is told apart."""
 
+from __future__ import annotations
+
 import ast
 import hashlib
 import sys

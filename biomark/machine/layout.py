@@ -1,5 +1,7 @@
 """The order of weights in memory."""
 
+from __future__ import annotations
+
 import torch
 from torch import nn
 

@@ -1,12 +1,26 @@
 """Masks as booleans. Given as numbers, ``~`` and ``&`` would work on their bits and be silently wrong."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 
+def unmasked(array: Any, what: str) -> Any:
+    """An array as it is, unless numpy has hidden some of its elements: computing with those would be silently wrong."""
+    if np.ma.is_masked(array):
+        raise ValueError(
+            f"{what} are an array of which numpy masks {np.ma.count_masked(array)} elements: leave those out, or fill "
+            "them with nan."
+        )
+    return array
+
+
 def booleans(mask: NDArray, what: str = "a mask") -> NDArray[np.bool_]:
     """A mask, true and false or 0 and 1, as booleans; a boolean one stays as it is. ``what`` it is called in errors."""
-    if getattr(mask, "dtype", None) == np.bool_:
+    if getattr(unmasked(mask, what), "dtype", None) == np.bool_:
         return mask
     mask = np.asarray(mask)
     if not ((mask == 0) | (mask == 1)).all():
@@ -18,7 +32,7 @@ def booleans(mask: NDArray, what: str = "a mask") -> NDArray[np.bool_]:
 
 def inside(regions: NDArray, what: str = "a mask") -> NDArray[np.bool_]:
     """Where a region is, or any of several that are numbered: true, or a whole number above 0; never probabilities."""
-    regions = np.asarray(regions)
+    regions = np.asarray(unmasked(regions, what))
     if regions.dtype == np.bool_:
         return regions
     if not ((regions >= 0) & (regions == np.rint(regions))).all():
@@ -30,7 +44,7 @@ def inside(regions: NDArray, what: str = "a mask") -> NDArray[np.bool_]:
 
 def memberships(maps: NDArray, candidates: NDArray[np.bool_]) -> NDArray:
     """Map values within 0 and 1 at the candidates, and 0 elsewhere, where they do not matter; both ``(N, *S)``."""
-    at = np.asarray(maps)[candidates]
+    at = np.asarray(unmasked(maps, "the maps"))[candidates]
     if at.size and not (at.min() >= 0 and at.max() <= 1):
         low, high = at.min(), at.max()
         raise ValueError(f"map values run from {low:g} to {high:g}, not within 0 and 1: give maps, not logits.")
@@ -45,5 +59,5 @@ def alike(found: NDArray, truth: NDArray) -> tuple[NDArray[np.bool_], NDArray[np
 
 def same_shape(a: NDArray, b: NDArray) -> None:
     """Stop before numpy stretches one array to the shape of another."""
-    if np.shape(a) != np.shape(b):
+    if np.shape(unmasked(a, "the values")) != np.shape(unmasked(b, "the values")):
         raise ValueError(f"arrays of shape {np.shape(a)} and {np.shape(b)} cannot be compared: give them one shape.")

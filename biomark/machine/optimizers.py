@@ -1,5 +1,7 @@
 """Steps with an orthogonalised momentum for convolutions, and the course of learning rates."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from typing import Any

@@ -1,5 +1,7 @@
 """Arrays with a header in a safetensors file: there whole or not at all, and nothing in it is ever executed."""
 
+from __future__ import annotations
+
 import json
 import os
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
 """A network's map of an image that is too large for it, window by window."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Callable, Sequence
 from math import ceil

@@ -4,6 +4,8 @@ Any number of processes may write into one folder, and each may be killed at any
 two processes that prepare the same scan write the same file.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os

@@ -1,5 +1,7 @@
 """Check every row of a manifest before a pixel is read, and report all problems at once."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field

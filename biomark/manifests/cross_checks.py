@@ -1,5 +1,7 @@
 """Problems between the rows of a manifest: the same thing twice, or one patient on both sides of a split."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path

@@ -1,5 +1,7 @@
 """From a folder of scans and a spreadsheet with one number each to a cohort."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,8 +85,8 @@ def read(
         csv: CSV or Excel with ``id``, ``image``, ``value`` and, optionally, ``slice``, ``mask``, ``split``, ``group``.
         task: What the values are: a task or a key of ``TASKS``.
         root: Folder in which the paths begin; the spreadsheet's own by default.
-        grid: The voxels of all images; :meth:`Grid.usual` by default.
-        crop: Whether ``cac`` looks for the heart (:func:`heart_box`). False takes the whole volume.
+        grid: The voxels of all images; :meth:`biomark.scans.Grid.usual` by default.
+        crop: Whether ``cac`` looks for the heart (:func:`biomark.scans.heart_box`). False takes the whole volume.
         plausible: Lowest and highest value that is no error; the task's by default.
         allow_outside: Whether paths may lead out of the root.
         strict: Raise when a row has a problem. False sets such rows aside.

@@ -1,5 +1,7 @@
 """From a scan of any size to the voxels of a task's grid, with the same biomarker, and back."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Read a spreadsheet as text, cell by cell, so that every slip can be named by its row."""
 
+from __future__ import annotations
+
 import csv
 import difflib
 import io

@@ -1,5 +1,7 @@
 """Calcium and metal of the heart phantom that are not coronary calcium: bright, near, and not to be counted."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

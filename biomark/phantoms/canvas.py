@@ -6,6 +6,8 @@ painting a shape replaces both, so a vessel painted over fat is no longer counte
 the picture by construction.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage

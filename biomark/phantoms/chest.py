@@ -3,6 +3,8 @@
 Muscles live between ribs and fascia; bones, vessels, airways and lesions are painted over.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import NDArray
 

@@ -5,6 +5,8 @@ ventricle, the circumflex between left atrium and ventricle, the anterior and po
 the ventricles. The ranges are ours unless a source is given.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -6,6 +6,8 @@ Fat fills the grooves between the chambers (:mod:`.heart_anatomy`) up to the per
 anatomy, unless a source is given.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage

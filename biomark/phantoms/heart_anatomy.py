@@ -1,5 +1,7 @@
 """The anatomy of the heart phantom: four chambers around a long axis, and the great vessels, drawn from numbers."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np

@@ -6,6 +6,8 @@ darker than the liver, by little in some patients; the bright rim that some have
 The ranges are ours, chosen to resemble what the LiTS challenge reports (0 to 12 tumours, of 20 to 60 HU contrast).
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import NDArray
 

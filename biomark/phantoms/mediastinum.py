@@ -1,5 +1,7 @@
 """What lies around the heart phantom: lungs, chest wall with sternum and ribs, liver, spine, and vessels between."""
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,5 +1,7 @@
 """What chest and abdomen have alike: the spine, and around the body a table, mattress, blanket, leads and arms."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from biomark.phantoms.body import STEPS, Body, Directions, Trunk, step_at

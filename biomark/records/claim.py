@@ -1,5 +1,7 @@
 """A reporting table by CLAIM, the checklist for artificial intelligence in medical imaging, from a run's record."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,5 +1,7 @@
 """What a result came from: which code, which data, which machine."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import platform

@@ -1,5 +1,7 @@
 """Run records: what was run, on what, by which code, and what came out."""
 
+from __future__ import annotations
+
 import difflib
 import hashlib
 import io

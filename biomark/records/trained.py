@@ -1,5 +1,7 @@
 """Trained models: read from their files, and nothing trained twice."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -20,7 +22,7 @@ from biomark.version import __version__
 
 
 def load(path: str | os.PathLike, *, task: Task | None = None, backbone: nn.Module | None = None) -> Model:
-    """Read what :meth:`Model.save` wrote, of whatever class. Nothing in the file is executed.
+    """Read what :meth:`biomark.localizer.Model.save` wrote, of whatever class. Nothing in the file is executed.
 
     Args:
         path: The file.

@@ -1,5 +1,7 @@
 """Say what is wrong with a scan without its paths, since a folder or a file may be named after the patient."""
 
+from __future__ import annotations
+
 import os
 import re
 from pathlib import Path

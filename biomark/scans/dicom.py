@@ -1,5 +1,7 @@
 """Read a CT series from DICOM files."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from pathlib import Path
 from typing import Any

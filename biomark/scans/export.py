@@ -1,5 +1,7 @@
 """Write maps and masks over a scan as NIfTI, and Hounsfield units as a DICOM series."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import shutil

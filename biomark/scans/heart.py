@@ -1,5 +1,7 @@
 """The box around the heart in a chest CT, found by a stated rule: lungs by threshold, the heart between them."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Read a CT volume, or a region drawn on one, from a NIfTI file."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

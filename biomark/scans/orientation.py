@@ -1,5 +1,7 @@
 """The one orientation of all volumes: slices towards the head, rows towards the back, columns to the patient's left."""
 
+from __future__ import annotations
+
 import math
 from functools import lru_cache
 from typing import Any

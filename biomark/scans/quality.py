@@ -1,5 +1,7 @@
 """What a careful reader would want to know of a scan before measuring on it."""
 
+from __future__ import annotations
+
 import re
 from functools import lru_cache
 from typing import Any

@@ -1,5 +1,7 @@
 """Read one CT scan, whatever its format."""
 
+from __future__ import annotations
+
 import difflib
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """One CT slice in DICOM: the checks before it is read, and its pixels in Hounsfield units."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Order the slices of a DICOM series in space, and refuse what is no straight, complete stack."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from biomark.evaluation.statistics.results import columns
+from biomark.machine.masks import unmasked
 
 
 def quantile(scores: ArrayLike, coverage: float) -> float:
@@ -26,9 +27,11 @@ def quantile(scores: ArrayLike, coverage: float) -> float:
         coverage: Above 0 and below 1.
 
     Raises:
-        ValueError: The coverage is not between 0 and 1, or there are too few cases for it.
+        ValueError: The coverage is not between 0 and 1, there are too few cases for it, or a score is nan.
     """
-    scores = np.asarray(scores, float)
+    scores = np.asarray(unmasked(scores, "the scores"), float)
+    if np.isnan(scores).any():
+        raise ValueError(f"{np.sum(np.isnan(scores))} scores are no numbers: leave those cases out or correct them.")
     if not 0 < coverage < 1:
         raise ValueError(f"a coverage of {coverage} is impossible: give a share between 0 and 1, such as 0.9.")
     # 0.9 x 10 must be 9 places, however it is rounded.
@@ -109,7 +112,7 @@ class Conformal:
         Raises:
             ValueError: A difficulty is missing, or given to what was calibrated without.
         """
-        predicted = np.asarray(predicted, float)
+        predicted = np.asarray(unmasked(predicted, "the values"), float)
         if self.scaled != (difficulty is not None):
             raise ValueError(f"these intervals were calibrated {'with' if self.scaled else 'without'} a difficulty.")
         reach = np.asarray(self.distances)[np.searchsorted(self.bounds, predicted)] * _checked(difficulty, predicted)
@@ -142,10 +145,18 @@ def coverage(low: ArrayLike, high: ArrayLike, known: ArrayLike, *, strata: int =
     Returns:
         One row for all cases and one for each stratum, with smallest and largest known value, ``n``, the share
         ``covered`` with its 95 % interval (Clopper and Pearson 1934) and the mean ``width``.
+
+    Raises:
+        ValueError: An end or a known value is nan, or there is no stratum.
     """
     from scipy import stats  # takes half a second to load
 
     low, high, known = columns(low, high, known)
+    if strata < 1:
+        raise ValueError(f"cases cannot be divided into {strata} strata: give 1 or more.")
+    # Comparing with nan is false, which is not the same as not covered.
+    if unknown := int(np.isnan([low, high, known]).any(axis=0).sum()):
+        raise ValueError(f"{unknown} cases have no value or no interval (nan): leave them out or correct them.")
     inside = (low <= known) & (known <= high)
     size = np.searchsorted(np.quantile(known, np.arange(1, strata) / strata), known)
     groups = {"all": np.ones(len(known), bool)} | {f"size {g + 1}": size == g for g in range(strata)}
@@ -170,7 +181,7 @@ def coverage(low: ArrayLike, high: ArrayLike, known: ArrayLike, *, strata: int =
 def _checked(difficulty: ArrayLike | None, predicted: NDArray) -> NDArray[np.float64]:
     if difficulty is None:
         return np.ones_like(predicted)
-    difficulty = np.asarray(difficulty, float)
+    difficulty = np.asarray(unmasked(difficulty, "the difficulties"), float)
     if difficulty.shape != predicted.shape or not np.all((difficulty > 0) & np.isfinite(difficulty)):
         raise ValueError("a difficulty is one number above 0 for each value: check its length and its zeros.")
     return difficulty

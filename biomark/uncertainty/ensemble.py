@@ -1,5 +1,7 @@
 """Several trained models as one: the mean of their maps, and how far they differ."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,5 +1,7 @@
 """Charts of what was measured: agreement, groups, training."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Slices and projections in millimetres, and regions coloured or outlined on them."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
 

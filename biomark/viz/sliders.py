@@ -4,6 +4,8 @@ With ipywidgets 8, which has ``Stack``, a slider is linked to a stack of picture
 in Colab, or without, the same pictures come as plain HTML. The pictures are WebP, a few kB each.
 """
 
+from __future__ import annotations
+
 import base64
 import io
 import itertools

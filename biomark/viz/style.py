@@ -1,5 +1,7 @@
 """One look for all figures: colours, sizes, letters."""
 
+from __future__ import annotations
+
 import re
 
 import matplotlib.pyplot as plt

@@ -1,5 +1,7 @@
 """Do the predicted values equal the known ones: more than a correlation, which any straight line satisfies."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 
@@ -9,7 +11,7 @@ from scipy import special
 
 from biomark.evaluation.statistics import vectorised
 from biomark.evaluation.statistics.resampling import bootstrap, group_numbers
-from biomark.evaluation.statistics.results import Estimate, columns
+from biomark.evaluation.statistics.results import Estimate, columns, same_rows
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ def bland_altman(predicted: ArrayLike, known: ArrayLike, *, groups: ArrayLike | 
         known: Known values, ``(N,)``.
         groups: The group of each case, ``(N,)``; by default every case is one of its own.
     """
+    same_rows(predicted, known, groups)
     predicted, known = columns(predicted, known)
     if groups is not None:
         groups = group_numbers(groups, len(known))
@@ -148,7 +151,7 @@ def kappa(predicted: ArrayLike, known: ArrayLike, *, weights: str = "linear") ->
     both = np.concatenate([predicted, known])
     if np.isnan(both).any() or both.min() == both.max():
         return math.nan
-    if both.min() < 0 or np.any(both != np.floor(both)):
+    if not np.isfinite(both).all() or both.min() < 0 or np.any(both != np.floor(both)):
         raise ValueError("kappa compares numbered groups: give whole numbers from 0 on.")
     # All labels in between are named, so that a group that no case is in still lies between its neighbours.
     labels = range(int(both.max()) + 1)
@@ -162,9 +165,9 @@ def _drawn(middle: NDArray, apart: NDArray, groups: ArrayLike) -> Agreement:
         return bootstrap(lambda d: d.mean(-1) + times * d.std(-1, ddof=1), apart, groups=groups)
 
     def slope(x: NDArray, y: NDArray) -> NDArray:
+        varied = vectorised.varies(x)
         x, y = (v - v.mean(-1, keepdims=True) for v in (x, y))
-        spread = (x**2).sum(-1)
-        return (x * y).sum(-1) / np.where((spread > 0) & (x.shape[-1] > 2), spread, np.nan)
+        return (x * y).sum(-1) / np.where(varied & (x.shape[-1] > 2), (x**2).sum(-1), np.nan)
 
     return Agreement(level(0), level(-1.96), level(1.96), bootstrap(slope, middle, apart, groups=groups))
 
@@ -173,7 +176,7 @@ def _slope(x: NDArray, y: NDArray) -> Estimate:
     """Slope of a straight line through points, with its t interval."""
     from scipy import stats  # takes half a second, and is seldom needed
 
-    if len(x) < 3 or np.ptp(x) == 0:
+    if len(x) < 3 or not vectorised.varies(x):
         return Estimate(math.nan)
     line = stats.linregress(x, y)
     reach = special.stdtrit(len(x) - 2, 0.975) * line.stderr

@@ -5,6 +5,8 @@ for independent ones would be wrong. Which of the many tests to prefer, and work
 PLOS ONE 10 (2015) e0121945.
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
@@ -20,7 +22,7 @@ def pearson(predicted: ArrayLike, known: ArrayLike) -> Estimate:
     from scipy import stats  # takes half a second to load
 
     predicted, known = columns(predicted, known)
-    if len(known) < 4 or np.ptp(predicted) == 0 or np.ptp(known) == 0:
+    if len(known) < 4 or not (vectorised.varies(predicted) and vectorised.varies(known)):
         return Estimate(_r(predicted, known))
     result = stats.pearsonr(predicted, known)
     interval = result.confidence_interval(0.95)
@@ -35,7 +37,7 @@ def spearman(predicted: ArrayLike, known: ArrayLike) -> Estimate:
     from scipy import stats
 
     predicted, known = columns(predicted, known)
-    if np.isnan(predicted).any() or np.isnan(known).any():
+    if not (vectorised.varies(predicted) and vectorised.varies(known)):
         return Estimate(math.nan)
     rho = _r(stats.rankdata(predicted), stats.rankdata(known))
     return _with_interval(rho, len(known), spread=1 + rho**2 / 2)

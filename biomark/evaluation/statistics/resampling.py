@@ -1,5 +1,7 @@
 """Intervals and tests for errors of any distribution, of independent cases or independent groups of cases."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 
@@ -7,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from biomark.evaluation.statistics.results import Estimate, Significance, columns
+from biomark.evaluation.statistics.results import Estimate, Significance, columns, same_rows
 
 FEWEST = 5
 """Fewer cases or groups give no interval: of two groups it would hold the true mean half of the time. Ours."""
@@ -42,8 +44,10 @@ def bootstrap(
         five cases or groups.
 
     Raises:
-        ValueError: A case has no group.
+        ValueError: A case has no group, or nothing shall be drawn.
     """
+    same_rows(*samples, groups)
+    _refuse_none(resamples)
     arrays, rng = columns(*samples), np.random.default_rng(seed)
     of_case, value = group_numbers(groups, len(arrays[0])), float(statistic(*arrays))
     sizes, drawn = np.bincount(of_case), []
@@ -97,6 +101,8 @@ def permutation(
     """
     from scipy import stats  # takes half a second to load
 
+    same_rows(first, second, groups)
+    _refuse_none(resamples)
     first, second = columns(first, second)
     if np.isnan(first).any() or np.isnan(second).any():
         return Significance(math.nan, math.nan)
@@ -140,6 +146,11 @@ def holm(pvalues: ArrayLike) -> NDArray[np.float64]:
     stepped = pvalues[order] * np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1)
     return adjusted
+
+
+def _refuse_none(resamples: int) -> None:
+    if resamples < 1:
+        raise ValueError(f"{resamples} resamples tell nothing: draw 1 or more, better 2000.")
 
 
 def group_numbers(groups: ArrayLike | None, n: int) -> NDArray[np.int64]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+
+from biomark.machine.masks import unmasked
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +48,26 @@ class Significance:
     pvalue: float
 
 
+def same_rows(*values: ArrayLike | None) -> None:
+    """Stop before columns of tables are paired by their place although their rows have other names."""
+    first, *others = [v.index for v in values if isinstance(v, pd.Series)] or [None]
+    if any(not index.equals(first) for index in others):
+        raise ValueError(
+            "columns of tables whose rows differ in name or order (their index) cannot be paired: bring them into one "
+            "order, and give them as column.to_numpy()."
+        )
+
+
 def columns(*values: ArrayLike) -> list[NDArray[np.float64]]:
     """Lists of one value a case as arrays of equal length, or an error that says what is wrong with them."""
-    arrays = [np.asarray(v, float) for v in values]
+    same_rows(*values)
+    try:
+        arrays = [np.asarray(unmasked(v, "the values"), float) for v in values]
+    except TypeError as error:
+        raise ValueError(f"a list holds what is no number ({error}): give one number a case.") from error
     shapes = [a.shape for a in arrays]
-    if len(set(shapes)) > 1 or arrays[0].ndim != 1 or not len(arrays[0]):
+    if set(shapes) == {(0,)}:
+        raise ValueError("a list without values gives nothing to compute: see what selected them.")
+    if len(set(shapes)) > 1 or arrays[0].ndim != 1:
         raise ValueError(f"expected lists of equal length, one value a case, got shapes {', '.join(map(str, shapes))}.")
     return arrays

@@ -1,10 +1,15 @@
 """Coefficients along the last axis, without intervals: what bootstrap and permutation compute thousands of times.
 
-Where a side does not vary, r is nan; where nothing varies, the others are too.
+Where a side does not vary, r is nan; where nothing varies, the others are too. Rounding alone is no variation.
 """
+
+from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+ROUNDING = 1e-13
+"""A spread that is smaller than this share of the largest value is rounding: 0.1 + 0.2 is not 0.3. Ours."""
 
 
 def r(predicted: NDArray, known: NDArray) -> NDArray:
@@ -17,7 +22,8 @@ def ccc(predicted: NDArray, known: NDArray) -> NDArray:
     """Lin's concordance of values ``(..., N)``; variances are divided by N."""
     p, k = _centred(predicted), _centred(known)
     shift = predicted.shape[-1] * (predicted.mean(-1) - known.mean(-1)) ** 2
-    return _ratio(2 * (p * k).sum(-1), (p**2).sum(-1) + (k**2).sum(-1) + shift)
+    whole = (p**2).sum(-1) + (k**2).sum(-1) + shift
+    return _ratio(2 * (p * k).sum(-1), whole, varies(predicted) | varies(known))
 
 
 def icc(*raters: NDArray, kind: str = "A,1") -> NDArray:
@@ -28,7 +34,7 @@ def icc(*raters: NDArray, kind: str = "A,1") -> NDArray:
     whole = between + (k - 1) * error
     if kind == "A,1":
         whole = whole + k / n * (n * (n - 1) * offset - error)
-    return _ratio(between - error, whole)
+    return _ratio(between - error, whole, np.any([varies(values) for values in raters], axis=0))
 
 
 def variation(*raters: NDArray) -> tuple[NDArray, NDArray, NDArray]:
@@ -50,10 +56,18 @@ def standard(values: NDArray) -> NDArray:
     return _ratio(centred, np.sqrt((centred**2).mean(-1, keepdims=True)))
 
 
+def varies(values: NDArray) -> NDArray[np.bool_]:
+    """Whether values ``(..., N)`` differ by more than rounding; not where one is nan or infinite."""
+    low, high = values.min(-1), values.max(-1)
+    return np.isfinite(low) & np.isfinite(high) & (high - low > ROUNDING * np.maximum(high, -low))
+
+
 def _centred(values: NDArray) -> NDArray:
     # The mean of a constant may be off by rounding.
-    return np.where(np.ptp(values, -1, keepdims=True) > 0, values - values.mean(-1, keepdims=True), 0.0)
+    with np.errstate(invalid="ignore"):  # what comes of infinity is nan
+        return (values - values.mean(-1, keepdims=True)) * varies(values)[..., None]
 
 
-def _ratio(part: NDArray, whole: NDArray) -> NDArray:
-    return np.where(whole > 0, part, np.nan) / np.where(whole > 0, whole, 1.0)
+def _ratio(part: NDArray, whole: NDArray, defined: NDArray | bool = True) -> NDArray:
+    defined = defined & (whole > 0)
+    return np.where(defined, part, np.nan) / np.where(defined, whole, 1.0)
