@@ -86,6 +86,9 @@ def test_columns_of_a_table_and_other_types_of_numbers(cohort):
     [
         (lambda c: {"values": c.values[:, None]}, r"values have shape \(10, 1\)"),
         (lambda c: {"masks": c.masks.astype(np.uint8) * 255}, "values from 0 to 255 in the masks"),
+        (lambda c: {"masks": np.ma.array(c.masks, mask=c.masks)}, "the masks are an array of which numpy masks"),
+        (lambda c: {"images": np.ma.array(c.images, mask=c.masks)}, "images or weights are an array of which numpy"),
+        (lambda c: {"values": np.ma.array(c.values, mask=c.values > 0)}, "the values are an array of which numpy"),
         (lambda c: {"spacing_mm": c.spacing_mm * np.where(np.arange(10) == 3, np.nan, 1)[:, None]}, "case 'pma-1-3'"),
         (lambda c: {"spacing_mm": c.spacing_mm * np.where(np.arange(10) == 4, -1, 1)[:, None]}, "case 'pma-1-4'"),
     ],

@@ -122,3 +122,21 @@ def test_what_cannot_be_used():
     with pytest.raises(ValueError, match="without a difficulty"):
         of.interval(3.0, difficulty=1.0)
     assert Conformal(**dataclasses.asdict(of)) == of
+
+
+def test_a_case_without_a_value_is_not_called_uncovered():
+    """Of 20 known intervals 19 hold; 8 unknown ones must not make that 19 of 28."""
+    known = np.arange(28.0)
+    low, high = known - 1, known + 1
+    known[3] = 50
+    assert conformal.coverage(low[:20], high[:20], known[:20]).covered["all"] == pytest.approx(0.95)
+    for column in (low, high, known):
+        broken = [np.where((values is column) & (np.arange(28) >= 20), np.nan, values) for values in (low, high, known)]
+        with pytest.raises(ValueError, match=r"8 cases have no value or no interval \(nan\): leave them out"):
+            conformal.coverage(*broken)
+    with pytest.raises(ValueError, match="0 strata: give 1 or more"):
+        conformal.coverage(low, high, known, strata=0)
+    with pytest.raises(ValueError, match="2 scores are no numbers"):
+        conformal.quantile([1, np.nan, np.nan, 3], 0.5)
+    with pytest.raises(ValueError, match="numpy masks 1 elements"):
+        conformal.coverage(np.ma.array(low, mask=np.arange(28) == 3), high, known)

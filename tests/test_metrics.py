@@ -197,3 +197,27 @@ def test_voxels_without_weight_are_no_lesion():
 def test_shapes_must_agree():
     with pytest.raises(ValueError, match="one shape"):
         metrics.dice(np.ones((1, 2, 2), bool), np.ones((1, 2, 3), bool))
+
+
+def test_one_mask_is_not_taken_for_as_many_cases_as_it_has_rows():
+    mask = np.eye(6, dtype=bool)
+    measures = [f for name, f in MEASURES.items() if name != "lesions"]
+    for measure in [*measures, metrics.energy, metrics.energy_in_mask]:
+        with pytest.raises(ValueError, match=r"shape \(6, 6\) are not those of cases.* give one case as mask\[None\]"):
+            measure(mask, mask)
+        assert np.size(measure(mask[None], mask[None])) <= 2
+
+
+@pytest.mark.parametrize("tolerance", [-1, np.nan])
+def test_a_tolerance_is_a_distance(tolerance):
+    with pytest.raises(ValueError, match="mm is no distance: give 0 or more"):
+        metrics.surface_dice(line(1), line(1), (1, 1), tolerance_mm=tolerance)
+
+
+@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+def test_masks_of_which_numpy_hides_a_part_are_refused(measure):
+    truth = np.random.default_rng(0).random((2, 5, 5)) < 0.4
+    hidden = np.ma.array(truth, mask=truth)
+    for pair in ((hidden, truth), (truth, hidden)):
+        with pytest.raises(ValueError, match="numpy masks .* elements: leave those out"):
+            measure(*pair)

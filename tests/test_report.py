@@ -123,6 +123,8 @@ def test_calcium_is_judged_by_groups_lesions_and_zeros():
     assert report.kappa == pytest.approx(1 - (2 / 4) / (24 / 16))
     assert "kappa" in str(report) and "lesion F1" in str(report)
     assert np.isnan(bm.Report.of(cohort, [200, np.nan, 0, 0]).kappa), "no group is nan's"
+    assert np.isnan(bm.Report.of(cohort, [200, 200, np.nan, 0]).zeros_kept), "what is unknown is not kept, nor lost"
+    assert bm.Report.of(cohort, [200, np.nan, 9, 0]).zeros_kept == 0.5
     known, predicted = np.log1p(cohort.values), np.log1p(report.cases.predicted)
     assert report.r_log1p == pytest.approx(np.corrcoef(known, predicted)[0, 1])
 
@@ -274,3 +276,15 @@ def test_intervals_of_r_hold_for_errors_that_grow():
         fisher = bm.statistics.pearson(found[rows], known[rows])
         held, by_fisher = held + (drawn.low < true < drawn.high), by_fisher + (fisher.low < true < fisher.high)
     assert held >= 42 and by_fisher < held - 10
+
+
+def test_values_of_a_table_belong_to_their_rows(cohort):
+    """A column that was sorted by value, or has the cases' names in another order, is not read by position."""
+    named = pd.Series(cohort.values, index=cohort.ids)
+    assert bm.Report.of(cohort, named).mae == 0
+    assert bm.Report.of(cohort, named.reset_index(drop=True)).mae == 0
+    for column in (named.sort_values(), named.reset_index(drop=True).sort_values()):
+        with pytest.raises(ValueError, match="neither numbered from 0 nor named as the cases"):
+            bm.Report.of(cohort, column)
+    with pytest.raises(ValueError, match="the predicted values are an array of which numpy masks 1 elements"):
+        bm.Report.of(cohort, np.ma.array(cohort.values, mask=np.arange(len(cohort)) == 2))

@@ -528,3 +528,94 @@ def test_a_statistic_that_is_not_defined_has_no_p():
     assert np.isnan(
         statistics.permutation(lambda a, b: vectorised.r(a, other) - vectorised.r(b, other), constant, other).pvalue
     )
+
+
+# What would be wrong without a word
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(0.01, 1e6), min_size=2, max_size=2),
+    st.lists(st.integers(-2, 2), min_size=10, max_size=10),
+    st.sampled_from(["constant", "both"]),
+)
+def test_rounding_is_no_variation(constants, steps, which):
+    """0.1 + 0.2 beside 0.3: what the last bit says is neither agreement nor its opposite."""
+    last_bits = 1 + np.reshape(steps, (2, 5)) * 2.0**-52
+    a, b = np.full((2, 5), np.reshape(constants, (2, 1))) * last_bits
+    b = a[::-1] if which == "both" else b
+    for measure in (vectorised.icc, vectorised.ccc, vectorised.r):
+        assert np.isnan(measure(a, b))
+        assert np.isnan(measure(np.stack([a, a]), np.stack([b, b]))).all()
+    for kind in ("A,1", "C,1"):
+        result = statistics.icc(a, b, kind=kind)
+        assert np.isnan([result, result.low, result.high]).all()
+    for result in (statistics.concordance(a, b), statistics.pearson(a, b), statistics.spearman(a, b)):
+        assert np.isnan([result, result.low, result.high]).all()
+    assert np.isnan(statistics.bland_altman(a, b).slope) and np.isnan(vectorised.standard(a)).all()
+    truth = np.arange(5.0)
+    assert np.isnan(statistics.williams(a, truth, truth[::-1]).pvalue)
+
+
+def test_a_small_spread_is_a_spread():
+    x = 1000 + 1e-7 * np.array([1, 2, 3, 4, 6.0])
+    assert statistics.icc(x, x) == statistics.concordance(x, x) == statistics.pearson(x, x) == pytest.approx(1)
+
+
+def test_infinite_values_have_no_coefficient_and_no_group():
+    x, infinite = [0, 1, 2, 3, 4], [0, np.inf, 1, 3, 4]
+    for measure in (statistics.pearson, statistics.concordance, statistics.icc):
+        assert np.isnan(measure(infinite, x)) and np.isnan(measure(x, np.negative(infinite)))
+    with pytest.raises(ValueError, match="numbered groups: give whole numbers from 0 on"):
+        statistics.kappa(infinite, x)
+
+
+PAIRS = {
+    "pearson": statistics.pearson,
+    "spearman": statistics.spearman,
+    "concordance": statistics.concordance,
+    "icc": statistics.icc,
+    "kappa": statistics.kappa,
+    "bland_altman": statistics.bland_altman,
+    "bootstrap": lambda a, b: statistics.bootstrap(vectorised.r, a, b),
+    "permutation": lambda a, b: statistics.permutation(difference, a, b),
+    "williams": lambda a, b: statistics.williams(a, b, np.arange(5.0)),
+    "zou": lambda a, b: statistics.zou(np.arange(5.0), a, b),
+    "groups of mean": lambda a, b: statistics.mean(a, groups=b),
+    "groups of permutation": lambda a, b: statistics.permutation(difference, a, np.arange(5.0), groups=b),
+    "groups of bland_altman": lambda a, b: statistics.bland_altman(a, np.arange(5.0), groups=b),
+}
+
+
+@pytest.mark.parametrize("function", PAIRS.values(), ids=PAIRS)
+def test_columns_of_tables_are_not_paired_by_their_place(function):
+    a = pd.Series([1.0, 2, 3, 4, 6])
+    b = pd.Series([1.0, 2, 4, 3, 6], index=[4, 3, 2, 1, 0])
+    with pytest.raises(ValueError, match=r"their index\) cannot be paired: bring them into one order"):
+        function(a, b)
+    assert repr(function(a, pd.Series(b.to_numpy()))) == repr(function(a.to_numpy(), b.to_numpy()))
+
+
+@pytest.mark.parametrize("function", list(PAIRS.values())[:10], ids=list(PAIRS)[:10])
+def test_masked_values_are_not_read(function):
+    masked = np.ma.array([1.0, 2, 3, 4, 6], mask=[False, False, True, False, False])
+    with pytest.raises(ValueError, match="the values are an array of which numpy masks 1 elements"):
+        function(masked, np.arange(5.0))
+    assert repr(function(np.ma.array(masked.data), np.arange(5.0))) == repr(function(masked.data, np.arange(5.0)))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: statistics.holm([]), "a list without values gives nothing to compute"),
+        (lambda: statistics.pearson([], []), "a list without values gives nothing to compute"),
+        (lambda: statistics.bootstrap(average, [1, 2, 3, 4, 5, 6], resamples=0), "0 resamples tell nothing: draw 1"),
+        (lambda: statistics.bootstrap(average, [1, 2], resamples=-5), "-5 resamples tell nothing"),
+        (lambda: statistics.permutation(difference, [1, 2], [2, 1], resamples=0), "0 resamples tell nothing"),
+        (lambda: statistics.mean([1j, 2]), "a list holds what is no number"),
+    ],
+)
+def test_what_gives_nothing_is_one_sentence(call, words):
+    with pytest.raises(ValueError, match=words) as error:
+        call()
+    assert "\n" not in str(error.value)

@@ -212,6 +212,7 @@ def _surface_distances(found: NDArray, truth: NDArray, spacing_mm: NDArray) -> t
 
 
 def _spacings(spacing_mm: ArrayLike, truth: NDArray) -> NDArray[np.float64]:
+    _refuse_one(truth)
     n, ndim = len(truth), np.ndim(truth) - 1
     spacing_mm = np.asarray(spacing_mm, float)
     if spacing_mm.shape not in ((ndim,), (n, ndim)) or not np.all(spacing_mm > 0):
