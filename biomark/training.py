@@ -112,7 +112,8 @@ def fit(
         given = f"{batch_size} a step in {accumulate} parts on {fabric.world_size} processes"
         raise ValueError(f"shares compares cases, and {given} are fewer than 2 at a time: take a larger batch_size.")
     began = (fingerprints.of_model(model), fingerprints.of_weights(model)) if checkpoint else ("", "")
-    getattr(model, "prepare", lambda cohort: None)(cohort)
+    if hasattr(model, "prepare"):
+        model.prepare(cohort)
     rules = tuple(map(fingerprints.of_rule, (loss, optimizer, cohort.task)))
     n_steps, last = math.ceil(len(cohort) / batch_size), epochs * math.ceil(len(cohort) / batch_size)
     objective, optimizer, schedule = optimizers.set_up(fabric, _Objective(model, loss), optimizer or lr, last)
@@ -121,8 +122,7 @@ def fit(
     mark = partial(fingerprints.of_arrays, arrays, epochs, batch_size, lr, seed, augment, precision, began[0], *rules)
     saved = checkpoints.open_checkpoint(checkpoint, fabric, state, mark, began[1], epochs)
     data, done = [on_device(array, fabric.device) for array in arrays], len(history.loss)
-    shown = progress and fabric.is_global_zero
-    bar = tqdm(total=last, initial=done * n_steps, disable=not shown, desc="training", unit="step")
+    bar = tqdm(total=last, initial=done * n_steps, desc="training", disable=not (progress and fabric.is_global_zero))
     model.train()
     for epoch in range(done, epochs):
         start, total = time.perf_counter(), torch.zeros((), device=fabric.device)
