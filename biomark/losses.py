@@ -17,7 +17,7 @@ def aggregate(maps: Tensor, weights: Tensor) -> Tensor:
         weights: What each voxel would add, in the biomarker's unit, ``(N, *S)``.
 
     Returns:
-        Values ``(N,)``, summed in float32: half precision would lose the last digits or overflow.
+        Values ``(N,)``, summed in float32; half precision would lose the last digits or overflow.
     """
     if maps.shape != weights.shape:
         raise ValueError(f"maps {tuple(maps.shape)} and weights {tuple(weights.shape)} must have one shape.")
@@ -136,7 +136,7 @@ def binarity(maps: Tensor, weights: Tensor, typical: Tensor | float) -> Tensor:
 
 
 ALIKE_HU = 40.0
-"""Difference at which two neighbours stop counting as alike in :func:`edges`: above the noise between two pixels (10 to
+"""Difference at which two neighbours stop counting as alike in :func:`edges`, above the noise between two pixels (10 to
 25 HU in the scans that this book looked at), far below the step from fat to muscle (150 HU). Ours."""
 
 

@@ -17,6 +17,8 @@ _STORED_TISSUE = (900, 1200)
 _STORED_SHARE = 0.1
 # The definition of 1990: contiguous slices of 3 mm.
 _ORIGINAL_MM = 3.0
+# CT's pixels are square; where one side equals the distance between slices instead, the order was another one.
+_SQUARE_SHARE, _EQUAL_SHARE = 0.01, 1e-4
 # Headers round; the same tolerance as in the findings of a scan.
 _TOLERANCE_MM = 0.05
 
@@ -95,6 +97,20 @@ def check_spacing(spacing_mm: Sequence[float]) -> tuple[float, float, float]:
                 "in mm."
             )
     return spacing
+
+
+def check_order(spacing_mm: Sequence[float]) -> None:
+    """Raise a ValueError for a spacing in another order, such as (x, y, z): what should be dz is a side of the pixels.
+
+    :func:`findings` says so instead, and of other pixels that are not square.
+    """
+    dz, dy, dx = check_spacing(spacing_mm)
+    equal = min(abs(dz - dy), abs(dz - dx)) <= _EQUAL_SHARE * dz
+    if equal and abs(dy - dx) > _SQUARE_SHARE * min(dy, dx):
+        raise ValueError(
+            f"spacing_mm is {(dz, dy, dx)}, which gives pixels of {dy:g} mm by {dx:g} mm, but in CT they are square: "
+            "give (dz, dy, dx), not (x, y, z)."
+        )
 
 
 def findings(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from biomark.agatston.checks import check_spacing, findings, has_negative
+from biomark.agatston.checks import check_order, check_spacing, findings, has_negative
 from biomark.agatston.components import SLAB, Measurement, measure, ranges
 from biomark.agatston.rules import Rules, resolve_rules
 
@@ -40,8 +40,8 @@ def score(
         rules: A name in :data:`PRESETS`, or :class:`Rules`.
 
     Raises:
-        ValueError: The shapes do not fit, the values cannot be Hounsfield units, the spacing is not in mm, or the rules
-            are unknown.
+        ValueError: The shapes do not fit, the values cannot be Hounsfield units, the spacing is not in mm or not in
+            that order, or the rules are unknown.
 
     >>> import numpy as np
     >>> volume_hu = np.full((1, 4, 4), -100.0)
@@ -49,6 +49,7 @@ def score(
     >>> score(volume_hu, None, (3.0, 0.5, 0.5))  # 4 * 0.25 mm2 * 2
     2.0
     """
+    check_order(spacing_mm)
     return float(measure(volume_hu, mask, spacing_mm, resolve_rules(rules)).score.sum())
 
 
@@ -68,6 +69,7 @@ def weights(
     Raises:
         ValueError: As :func:`score`.
     """
+    check_order(spacing_mm)
     found = measure(volume_hu, None, spacing_mm, resolve_rules(rules))
     runs = found.runs
     w = np.zeros(np.shape(volume_hu), np.float32)
@@ -111,6 +113,7 @@ def mass_score(
             f"calibration_mg_per_cm3_hu is {calibration:g}, but it is about 0.8 in mg/cm3 per HU; multiply one in "
             "mg/mm3 by 1000."
         )
+    check_order(spacing_mm)
     found = measure(volume_hu, mask, spacing_mm, resolve_rules(rules))
     volume_cm3 = np.prod(check_spacing(spacing_mm)) / 1000
     return float(calibration * found.sum_hu.sum() * volume_cm3)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biomark.datasets.table import relative
-from biomark.scans.nifti import SAME_PLACE
+from biomark.scans.nifti import SAME_PLACE, nifti_errors, read_voxels, whole_numbers
 from biomark.scans.orientation import reorient
 from biomark.scans.scan import ScanError
 
@@ -37,19 +37,21 @@ def read_labels(path: Path, image: Path) -> Labels:
     for file in (path, image):
         if not file.is_file():
             raise ScanError(f"there is no file {file}")
-    try:
-        labels, scan = nib.load(path), nib.load(image)
-        voxels = np.asanyarray(labels.dataobj)
-    except Exception as error:  # a damaged file can make the parser raise nearly anything
-        raise ScanError(f"{path} or its image cannot be read as NIfTI; copy or unpack it again") from error
-    if voxels.ndim != 3 or voxels.shape != scan.shape[:3]:
-        raise ScanError(f"{path} has the shape {voxels.shape} and its image {scan.shape}: they do not belong together")
-    corners = np.array([[0, 0, 0, 1], [*np.subtract(voxels.shape, 1), 1]]).T
-    off = np.linalg.solve(scan.affine, labels.affine @ corners) - corners
-    if np.abs(off).max() > SAME_PLACE:
+    with nifti_errors(path):
+        labels = nib.load(path)
+    with nifti_errors(image):
+        scan = nib.load(image)
+    shape = labels.shape
+    if len(shape) != 3 or 0 in shape or shape != scan.shape[:3]:
+        raise ScanError(f"{path} has the shape {shape} and its image {scan.shape}: they do not belong together")
+    corners = np.array([[0, 0, 0, 1], [*np.subtract(shape, 1), 1]]).T
+    with nifti_errors(image):  # an affine without an inverse
+        off = np.linalg.solve(scan.affine, labels.affine @ corners) - corners
+    if not np.abs(off).max() <= SAME_PLACE:  # true for nan
         raise ScanError(f"{path} does not lie on the voxels of its image, by their headers")
+    voxels = whole_numbers(path, read_voxels(path, labels))
     if voxels.dtype.kind == "f":
-        voxels = np.rint(voxels).astype(np.int16)
+        voxels = voxels.astype(np.int64)
     return Labels(*reorient(voxels, scan.affine)[:2])
 
 

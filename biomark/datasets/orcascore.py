@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pandas as pd
 from biomark import agatston
 from biomark.datasets.labels import read_labels, write_mask
 from biomark.datasets.table import folder, relative, table
-from biomark.scans.nifti import read_nifti
+from biomark.scans.nifti import MOST_UNPACKED, read_nifti
 from biomark.scans.scan import ScanError
 
 _LAYOUT = "it should hold scans TRV1P1CTI.mhd and references TRV1P1R.mhd, anywhere below, each with its raw file"
@@ -72,6 +73,17 @@ def orcascore(
     return table(rows, {patient: patient for patient in sorted(scans)}, "orCaScore", progress)
 
 
+def _unpack(packed: bytes, size: int) -> bytes:
+    """The bytes of a deflated file, which must be ``size``; a ValueError before more memory than that is asked for."""
+    if not 0 < size <= len(packed) * MOST_UNPACKED:
+        raise ValueError(f"it cannot hold {size} bytes of voxels")
+    unpacker = zlib.decompressobj()
+    raw = unpacker.decompress(packed, size + 1)
+    if len(raw) != size or not unpacker.eof:  # the checksum stands at the end
+        raise ValueError(f"it does not hold {size} bytes of voxels")
+    return raw
+
+
 def _convert(path: Path, target: Path) -> Path:
     """Write a MetaImage volume as NIfTI; a ScanError where the header or the voxels are incomplete."""
     lines = path.read_text(encoding="latin-1").splitlines()
@@ -86,7 +98,8 @@ def _convert(path: Path, target: Path) -> Path:
         affine = np.eye(4)
         affine[:3, :3], affine[:3, 3] = axes * spacing, corner
         raw = (path.parent / Path(header["ElementDataFile"]).name).read_bytes()
-        raw = zlib.decompress(raw) if header.get("CompressedData", "False").lower() == "true" else raw
+        if header.get("CompressedData", "False").lower() == "true":
+            raw = _unpack(raw, math.prod(shape) * dtype.itemsize)
         big = header.get("BinaryDataByteOrderMSB", header.get("ElementByteOrderMSB", "False")).lower() == "true"
         voxels = np.frombuffer(raw, dtype.newbyteorder(">" if big else "<")).reshape(shape, order="F")
     except (KeyError, ValueError, zlib.error) as error:

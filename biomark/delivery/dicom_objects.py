@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pydicom
 from numpy.typing import ArrayLike, NDArray
+from pydicom.charset import python_encoding
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import generate_uid
+from pydicom.valuerep import DA, TM
 
 from biomark.machine.files import atomic_write
 from biomark.scans.dicom import in_order
@@ -32,9 +36,12 @@ if TYPE_CHECKING:
 # What an object that refers to a slice must repeat of it. Nothing else is copied.
 _OF_SLICE = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _OF_PATIENT = (
-    *("SpecificCharacterSet", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"),
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"),
     *("AccessionNumber", "StudyID", "ReferringPhysicianName"),
 )
+_DATES, _TIMES, _SEXES = ("PatientBirthDate", "StudyDate"), ("StudyTime",), ("M", "F", "O", "")
+# A slice alone without a thickness: readers ask for one, and 1 mm is what `Scan.affine` has.
+_UNKNOWN_MM = 1.0
 # Numbers of the objects' series within the study: high, so that no scanner's is used twice.
 _SERIES_NUMBER = {"SEG": 9001, "MAP": 9002}
 
@@ -52,7 +59,8 @@ def write_segmentation(
         mask: Boolean, on the voxels of ``biomark.scans.read(source).hu``.
         source: A DICOM file, or a folder with one series.
         task: What the region is of.
-        identify: Copy the patient's name, id, birth date and sex, and the study's date and numbers.
+        identify: Copy the patient's name, id, birth date and sex, and the study's date and numbers. What of them is
+            not as the standard has it is left out, with a warning.
 
     Raises:
         ScanError: The source is no CT series, or has no UIDs that could be referred to.
@@ -132,18 +140,62 @@ def _frames(
     if not source.exists():
         raise ScanError(missing(source))
     headers = in_order(source)
-    frames = np.ascontiguousarray(read(source).as_stored(volume)[0])
+    frames, affine = read(source).as_stored(volume)
+    frames = np.ascontiguousarray(frames)
     patient = Dataset()
     if identify:
-        patient = pydicom.dcmread(headers[0].path, stop_before_pixels=True, specific_tags=list(_OF_PATIENT))
-    sources = [_reference(header, headers[0], patient) for header in headers]
+        patient, bad = _patient(headers[0].path)
+        for sentence in bad:
+            warnings.warn(sentence, stacklevel=3)
+    step_mm = None if len(headers) == 1 else round(float(np.linalg.norm(affine[:3, 0])), 6)
+    sources = [_reference(header, headers[0], step_mm, patient) for header in headers]
     labels = _labels(kind, sources[0], frames, description)
     chosen = np.flatnonzero(frames.any((1, 2))) if frames.any() else [0]
     return frames[chosen], [sources[k] for k in chosen], labels
 
 
-def _reference(header: Header, first: Header, patient: Dataset) -> Dataset:
-    """What an object must repeat of a slice."""
+def left_out(source: Path) -> tuple[str, ...]:
+    """A sentence for each entry on patient and study that ``identify=True`` leaves out, for it is not as it must be."""
+    return _patient(in_order(source)[0].path)[1]
+
+
+def _patient(path: Path) -> tuple[Dataset, tuple[str, ...]]:
+    """What a file says of patient and study, and a sentence for each entry that no object could repeat."""
+    source = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SpecificCharacterSet", *_OF_PATIENT])
+    patient, bad = Dataset(), []
+    charset = source.get("SpecificCharacterSet")
+    names = [charset] if isinstance(charset, str) else list(charset or ())
+    decoded = all(name in python_encoding for name in names)
+    for keyword in _OF_PATIENT:
+        try:
+            setattr(patient, keyword, _entry(keyword, source.get(keyword), decoded))
+        # A damaged entry can make the parser raise nearly anything.
+        except Exception:
+            bad.append(f"The header's {keyword} is not as DICOM has it, so the DICOM objects are without it.")
+    try:
+        known = importlib.import_module("highdicom.enum").SpecificCharacterSetValues
+        for name in names:
+            known(name)
+    except ValueError:
+        charset = "ISO_IR 192"  # UTF-8: the texts have been decoded, and every one can be written in it
+    patient.SpecificCharacterSet = charset
+    return patient, tuple(bad)
+
+
+def _entry(keyword: str, value: Any, decoded: bool) -> Any:
+    """A value as it is; a ValueError where it is not one printable text, date, time or sex, or could not be decoded."""
+    text = "" if value is None else str(value)
+    if isinstance(value, MultiValue) or not text.isprintable() or not (decoded or text.isascii()):
+        raise ValueError(keyword)
+    if (keyword in _DATES and text and DA(text) is None) or (keyword == "PatientSex" and text not in _SEXES):
+        raise ValueError(keyword)
+    if keyword in _TIMES and text and TM(text) is None:
+        raise ValueError(keyword)
+    return value
+
+
+def _reference(header: Header, first: Header, step_mm: float | None, patient: Dataset) -> Dataset:
+    """What an object must repeat of a slice; ``step_mm`` is the distance of the series' slices, if it has several."""
     data = Dataset()
     for keyword in _OF_SLICE:
         uid = header.text(keyword)
@@ -156,8 +208,11 @@ def _reference(header: Header, first: Header, patient: Dataset) -> Dataset:
     data.PixelSpacing = list(header.numbers("PixelSpacing", 2))
     data.ImageOrientationPatient = list(header.numbers("ImageOrientationPatient", 6))
     data.ImagePositionPatient = list(header.numbers("ImagePositionPatient", 3))
-    data.SliceThickness = header.number("SliceThickness")
-    for keyword in _OF_PATIENT:
+    thickness = header.number("SliceThickness") or 0.0
+    data.SliceThickness = thickness if thickness > 0 else step_mm or _UNKNOWN_MM
+    # The series', since that of the frames alone is another where slices are left out.
+    data.SpacingBetweenSlices = step_mm or data.SliceThickness
+    for keyword in ("SpecificCharacterSet", *_OF_PATIENT):
         setattr(data, keyword, patient.get(keyword, None if keyword == "SpecificCharacterSet" else ""))
     return data
 

@@ -106,7 +106,7 @@ def compare(report_a: Report, report_b: Report, *, names: tuple[str, str] = ("A"
         seed: Of the bootstrap and the permutations.
 
     Returns:
-        A comparison. A positive difference says that the first model's number is the higher one: better for r and Dice,
+        A comparison. A positive difference says that the first model's number is the higher one, better for r and Dice,
         worse for the error.
 
     Raises:

@@ -1,8 +1,12 @@
-"""Files that are there whole or not at all, and tables as JSON, types and all."""
+"""Files that are there whole or not at all, what is said of damaged ones, and tables as JSON, types and all."""
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +16,9 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
+
+STALE_S = 24 * 3600
+"""Age from which a partial file belongs to nobody: no file takes a day to write. Ours."""
 
 
 @contextmanager
@@ -23,13 +30,49 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """
     target = Path(path).expanduser()
     target.parent.mkdir(parents=True, exist_ok=True)
-    # The name keeps its end, by which libraries choose a format.
-    partial = target.with_name(f".partial-{os.getpid()}-{target.name}")
+    partial = partial_name(target)
     try:
         yield partial
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def partial_name(target: Path) -> Path:
+    """A name beside a file or folder to write it under, which no other process or machine on the same disk takes."""
+    # The name keeps its end, by which libraries choose a format.
+    return target.with_name(f".partial-{secrets.token_hex(8)}-{target.name}")
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left in a folder. Who still writes there cannot be asked, so age decides."""
+    for path in folder.glob(".partial-*"):
+        try:
+            if time.time() - path.lstat().st_mtime > STALE_S:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        except OSError:  # another process was as fast, or it is not ours to remove
+            continue
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike, what: str) -> Iterator[None]:
+    """Say in one sentence that a file is not what it should be, whatever its content makes the code within raise."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, RecursionError, ArithmeticError, UnicodeError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ValueError(f"{path} is no {what} that biomark wrote ({reason}): make it again.") from error
+
+
+def read_object(path: Path, advice: str) -> dict[str, Any]:
+    """The object in a JSON file; a ValueError that ends with the advice where there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not readable JSON ({error}): {advice}.") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no record: {advice}.")
+    return found
 
 
 def json_from_table(table: pd.DataFrame) -> dict[str, Any]:

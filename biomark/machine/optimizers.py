@@ -16,7 +16,7 @@ ITERATIONS = 5
 """After so many, singular values from 0.01 of the largest on lie between 0.7 and 1.2 (the same source)."""
 
 RISE = 0.21
-"""Share of the training in which learning rates rise. Ours. (Not a fifth: of five steps in all, a rise of exactly one
+"""Share of the training in which learning rates rise. Ours. (Not a fifth; of five steps in all, a rise of exactly one
 divides by zero in PyTorch's OneCycleLR.)"""
 
 

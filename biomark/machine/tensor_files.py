@@ -54,9 +54,19 @@ def read(
     try:
         with safe_open(path, framework=framework) as file:
             header = json.loads((file.metadata() or {})[kind])
+            if not isinstance(header, dict):
+                raise ValueError("its header is no object")
             return header, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+    # A damaged file can make the parser raise nearly anything.
+    except (SafetensorError, LookupError, TypeError, ValueError, RecursionError, AttributeError) as error:
         raise ValueError(f"{path} is no {what} that biomark wrote ({error}).") from error
+
+
+def refuse_broken(arrays: Mapping[str, Any], what: str) -> None:
+    """Stop where the weights of ``what`` are no numbers; only the spacing of an untrained model is nan by design."""
+    for name, weights in arrays.items():
+        if name != "trained_spacing_mm" and not weights.isfinite().all():
+            raise ValueError(f"{what} holds weights that are no numbers ({name}): train it again.")
 
 
 def flatten(value: Any) -> tuple[Any, dict[str, Any]]:

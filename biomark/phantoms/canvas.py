@@ -139,7 +139,7 @@ def acquire(
         circle: Whether what lies outside the reconstruction circle is padding.
 
     Returns:
-        Hounsfield units ``(size, size)``, float32, and the pixels that were reconstructed: padding must not be counted.
+        Hounsfield units ``(size, size)``, float32, and the pixels that were reconstructed; padding must not be counted.
     """
     image = canvas.block_mean(canvas.hu)
     blurred = ndimage.gaussian_filter(image, blur_mm / (canvas.fov_mm / canvas.size), mode="nearest")

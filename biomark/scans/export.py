@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,8 +53,13 @@ def write_nifti(path: str | Path, volume: ArrayLike, scan: Scan) -> Path:
     volume = np.asarray(volume)
     data, affine = scan.as_stored(volume.astype(np.uint8 if volume.dtype == bool else np.float32))
     if scan.meta["source"] == "DICOM":
+        if len(data) == 1 and np.isnan(scan.spacing_mm).any():  # no step across a slice alone: its thickness, if known
+            affine[:3, 0] *= scan.meta["slice_thickness_mm"] or 1.0
         data, affine = data.T, affine[:, [2, 1, 0, 3]]
-    image = nib.Nifti1Image(np.ascontiguousarray(data), affine)
+    # The file's own place, not one that was turned there and back: other programs compare them digit by digit.
+    kind = nib.Nifti2Image if isinstance(scan.place, nib.Nifti2Header) else nib.Nifti1Image
+    image = kind(np.ascontiguousarray(data), affine if scan.place is None else None, scan.place)
+    image.set_data_dtype(data.dtype)
     image.header.set_xyzt_units("mm")
     with atomic_write(path) as partial:
         nib.save(image, partial)
@@ -114,8 +120,8 @@ def write_dicom(
         raise FileExistsError(f"{folder} is not empty; name a new folder, so that no series are mixed.")
     target = Path(folder).resolve()
     # A part of a series would be read as a shorter one.
-    partial = target.with_name(f".partial-{os.getpid()}-{target.name}")
-    shutil.rmtree(partial, ignore_errors=True)
+    # By chance, since machines that share a disk have processes of the same number.
+    partial = target.with_name(f".partial-{secrets.token_hex(8)}-{target.name}")
     partial.mkdir(parents=True)
     try:
         # UIDs follow from the content, so that files are the same from run to run.

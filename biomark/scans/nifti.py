@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -16,7 +20,16 @@ from biomark.scans.orientation import reorient
 from biomark.scans.scan import Scan, ScanError, assemble
 
 SAME_PLACE = 0.1
-"""Of a voxel: programs round the corner and the spacing differently."""
+"""Of a voxel; programs round the corner and the spacing differently."""
+MOST_UNPACKED = 1032
+"""How many bytes deflate makes of one at most (zlib's documentation); a file that claims more is a trap, or damage."""
+# Scaled by a slope and an intercept, whole numbers come back a little off.
+_OFF_WHOLE = 0.01
+_CHUNK_BYTES = 2**20
+_PLACE = ("pixdim", "qform_code", "sform_code", *(f"srow_{axis}" for axis in "xyz"))
+_PLACE += (*(f"quatern_{axis}" for axis in "bcd"), *(f"qoffset_{axis}" for axis in "xyz"))
+# Of a voxel, at the far corner: the qform's rotation is rounded.
+_OFF_PLACE = 0.5
 
 
 def is_nifti(path: Path) -> bool:
@@ -31,6 +44,46 @@ def nifti_errors(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         raise ScanError(f"{path} cannot be read as NIfTI; copy or convert it again ({short(error)}).") from error
+
+
+def read_voxels(path: Path, image: nib.spatialimages.SpatialImage) -> NDArray[Any]:
+    """The voxels of an opened NIfTI file, scaled; a ScanError where the file is damaged or cannot hold so many."""
+    packed, shape = path.name.lower().endswith(".gz"), image.shape
+    claim = math.prod(shape) * image.get_data_dtype().itemsize
+    if claim > path.stat().st_size * (MOST_UNPACKED if packed else 1):  # before memory is asked for
+        claimed = " x ".join(f"{n}" for n in shape)
+        raise ScanError(
+            f"{path} is truncated or damaged: it cannot hold the {claimed} voxels it claims; copy it again."
+        )
+    try:
+        if not packed:
+            return np.asanyarray(image.dataobj)
+        with gzip.open(path) as file:
+            voxels = np.asanyarray(type(image).from_stream(file).dataobj)
+            # The checksum comes after the last voxel: read no further, one wrong bit gives other voxels.
+            while file.read(_CHUNK_BYTES):
+                pass
+            return voxels
+    # A damaged header can ask for any size, and a damaged stream fails in the reader or in the unpacker.
+    except Exception as error:
+        raise ScanError(f"{path} is truncated or damaged; copy it again ({short(error)}).") from error
+
+
+def whole_numbers(path: Path, labels: NDArray[Any]) -> NDArray[Any]:
+    """Labels, rounded where a header's slope left them a little off; a ScanError where they are no whole numbers."""
+    if labels.dtype.kind in "biu":
+        return labels
+    if labels.dtype.kind != "f":
+        raise ScanError(f"{path} holds colours or complex numbers; save the mask with one whole number a voxel.")
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        rounded = np.rint(labels)
+        off = ~(np.abs(labels - rounded) <= _OFF_WHOLE)  # true for nan
+    if off.any():
+        raise ScanError(
+            f"{path} holds {labels[off][0]:g} and is no mask of whole numbers: cut probabilities first, for example "
+            "at 0.5, and resample masks to the nearest voxel."
+        )
+    return rounded
 
 
 def read_nifti(path: Path) -> Scan:
@@ -65,13 +118,8 @@ def read_nifti(path: Path) -> Scan:
             f"{path}: the voxel axes are not at right angles (gantry tilt); resample it to a straight grid first."
         )
 
-    try:
-        data = np.asanyarray(image.dataobj).reshape(shape if len(shape) == 3 else (*shape, 1))
-    # A damaged header can ask for any size, and a damaged stream fails in the reader or in the unpacker.
-    except Exception as error:
-        raise ScanError(f"{path} is truncated or damaged; copy it again ({short(error)}).") from error
-
-    notes = []
+    data = read_voxels(path, image).reshape(shape if len(shape) == 3 else (*shape, 1))
+    notes = _contradiction(image)
     if units == "unknown":
         notes.append("The NIfTI header names no unit of length; millimetres are assumed.")
     # The header's float32 stands for the short decimal number that it is nearest to.
@@ -89,31 +137,66 @@ def read_nifti(path: Path) -> Scan:
     scaled = image.dataobj.slope != 1 or image.dataobj.inter != 0
     meta |= {"source": "NIfTI", "photometric": None, "rescale": "by the header" if scaled else "none"}
     axis = lone[0] if lone else 2
-    return assemble(str(path), data, affine, tuple(spacing), meta, notes, slice_axis=axis)
+    scan = assemble(str(path), data, affine, tuple(spacing), meta, notes, slice_axis=axis)
+    return replace(scan, place=_place(image.header))
+
+
+def _place(header: nib.Nifti1Header) -> nib.Nifti1Header:
+    """A header that says where voxels lie as this one does, to the last digit, and nothing else."""
+    place = nib.Nifti2Header() if isinstance(header, nib.Nifti2Header) else nib.Nifti1Header()
+    for name in _PLACE:
+        place[name] = header[name]
+    return place
+
+
+def _contradiction(image: nib.Nifti1Image) -> list[str]:
+    """A finding where a header's two ways to say where the voxels lie, qform and sform, do not agree."""
+    if not (int(image.header["qform_code"]) > 0 and int(image.header["sform_code"]) > 0):
+        return []
+    try:
+        sform, qform = image.get_sform(), image.get_qform()
+        names, others = nib.aff2axcodes(sform), nib.aff2axcodes(qform)
+    except ValueError:  # no rotation, or not finite
+        return ["The NIfTI header's qform is damaged; the sform is taken."]
+    if names != others:
+        return [
+            f"By the NIfTI header's sform the axes run to {''.join(names)}, by its qform to {''.join(others)}: sides "
+            "may be exchanged (left and right, front and back, head and feet). The sform is taken; see on the image "
+            "which is right."
+        ]
+    corners = np.array([[0, 0, 0, 1], [*np.subtract((*image.shape, 1)[:3], 1), 1]]).T
+    if np.abs(np.linalg.solve(sform, qform @ corners) - corners).max() > _OFF_PLACE:
+        return ["The NIfTI header's sform and qform place the voxels differently; the sform is taken."]
+    return []
 
 
 def read_mask(path: Path, scan: Scan) -> NDArray[np.bool_]:
-    """Read a NIfTI file whose voxels above 0 are the region, as a boolean array of the shape of `scan.hu`.
+    """Read a NIfTI file whose whole numbers above 0 are the region, as a boolean array of the shape of `scan.hu`.
 
-    It may be larger than the scan; a ScanError where it is damaged or does not lie on the scan's voxels.
+    It may be larger than the scan; a ScanError where it is damaged, holds anything between whole numbers, or does not
+    lie on the scan's voxels.
     """
     if not is_nifti(path):
         raise ScanError(f"{path} is no NIfTI file (.nii, .nii.gz); convert the mask to one.")
     with nifti_errors(path):
         image = nib.load(path)
-        data, affine = np.asanyarray(image.dataobj), np.asarray(image.affine, float)
-    data = data.reshape(data.shape + (1,) * (3 - data.ndim))
-    if data.ndim != 3 or data.dtype.kind not in "biuf":
-        raise ScanError(f"{path} has the shape {data.shape}; save the mask as one 3-D volume of whole numbers.")
-    turned, there, _ = reorient(data, affine)
+        affine = np.asarray(image.affine, float)
+    shape = image.shape
+    if len(shape) < 2 or 0 in shape or any(n != 1 for n in shape[3:]):
+        raise ScanError(f"{path} has the shape {shape}; save the mask as one 3-D volume of whole numbers.")
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) == 0:
+        raise ScanError(f"{path} gives its voxels no place; draw it on the image again.")
+    data = whole_numbers(path, read_voxels(path, image)).reshape((*shape, 1)[:3])
+    with nifti_errors(path):  # axes that do not run along three directions
+        turned, there, _ = reorient(data, affine)
     # Where the scan's first and last voxel lie among the mask's. A lone slice tells no step across.
     last = np.array(scan.hu.shape) - 1
     corners = np.array([[0, 0, 0, 1], [0, *last[1:], 1], [*last, 1]], float).T
     first, *ends = np.linalg.solve(there, scan.affine @ corners).T[:, :3]
-    start = np.rint(first).astype(int)
+    start = np.rint(first)
     off = np.abs([first - start, *(end - start - corners[:3, i] for i, end in enumerate(ends, start=1))]).max()
-    if off > SAME_PLACE or (start < 0).any() or (start + scan.hu.shape > turned.shape).any():
+    if not off <= SAME_PLACE or (start < 0).any() or (start + scan.hu.shape > turned.shape).any():
         raise ScanError(
             f"{path} does not lie on the voxels of its image: draw it on that image, or resample it to its grid."
         )
-    return np.asarray(turned[tuple(slice(s, s + n) for s, n in zip(start, scan.hu.shape, strict=True))] > 0)
+    return np.asarray(turned[tuple(slice(int(s), int(s) + n) for s, n in zip(start, scan.hu.shape, strict=True))] > 0)

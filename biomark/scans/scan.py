@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from nibabel.nifti1 import Nifti1Header
 from numpy.typing import NDArray
 
 from biomark.cohort import Case
@@ -41,6 +42,7 @@ class Scan:
         meta: What the header says of the acquisition; nothing that identifies the patient.
         findings: One sentence for each thing that a careful reader would want to know.
         axes: Where the axes of the file's array (of a DICOM series: slices, rows, columns) point to.
+        place: Where a NIfTI file's own header puts its voxels, for maps over it; None of DICOM, and of a part.
     """
 
     hu: NDArray[np.float32]
@@ -49,6 +51,7 @@ class Scan:
     meta: dict[str, Any]
     findings: tuple[str, ...]
     axes: tuple[str, str, str] = ("S", "P", "L")
+    place: Nifti1Header | None = None
 
     @property
     def z_mm(self) -> NDArray[np.float64]:
@@ -83,7 +86,9 @@ class Scan:
         check_slice(slice, len(self))
         affine = self.affine.copy()
         affine[:3, 3] += slice * affine[:3, 0]
-        return replace(self, hu=self.hu[slice : slice + 1].copy(), affine=affine, meta={**self.meta, "n_slices": 1})
+        place = self.place if len(self) == 1 else None
+        meta = {**self.meta, "n_slices": 1}
+        return replace(self, hu=self.hu[slice : slice + 1].copy(), affine=affine, meta=meta, place=place)
 
     def as_stored(self, volume: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """An array of the shape of ``hu``, turned to the order of the file's own array, and its affine."""

@@ -24,7 +24,7 @@ except ImportError:
     ipywidgets = None
 
 QUALITY = 80
-"""Of WebP, 0 to 100. Ours: letters stay sharp, and a slice with its map takes about 10 kB."""
+"""Of WebP, 0 to 100. Ours; letters stay sharp, and a slice with its map takes about 10 kB."""
 
 
 def frames(

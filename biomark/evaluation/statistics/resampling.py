@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from biomark.evaluation.statistics.results import Estimate, Significance, columns, same_rows
 
 FEWEST = 5
-"""Fewer cases or groups give no interval: of two groups it would hold the true mean half of the time. Ours."""
+"""Fewer cases or groups give no interval; of two groups it would hold the true mean half of the time. Ours."""
 
 # Numbers drawn at once, which bounds the memory: 8 MB for each of the lists. Ours.
 _AT_ONCE = 2**20
@@ -40,7 +40,7 @@ def bootstrap(
         seed: Same seed, same interval.
 
     Returns:
-        The statistic of all cases and the interval: nan where a draw leaves the statistic undefined, and for fewer than
+        The statistic of all cases and the interval, nan where a draw leaves the statistic undefined, and for fewer than
         five cases or groups.
 
     Raises:

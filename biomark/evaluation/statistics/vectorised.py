@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROUNDING = 1e-13
-"""A spread that is smaller than this share of the largest value is rounding: 0.1 + 0.2 is not 0.3. Ours."""
+"""A spread that is smaller than this share of the largest value is rounding; 0.1 + 0.2 is not 0.3. Ours."""
 
 
 def r(predicted: NDArray, known: NDArray) -> NDArray:
