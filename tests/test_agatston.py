@@ -440,6 +440,24 @@ def test_findings(arguments, words):
     assert " ".join(table.attrs["findings"]) == text
 
 
+@pytest.mark.parametrize("pixel_mm", [0.3, 0.4883, 0.7])
+@pytest.mark.parametrize("slice_mm", [0.5, 0.625, 1.5, 3.0])
+def test_a_spacing_in_another_order_is_refused(slice_mm, pixel_mm):
+    volume, right = np.full((1, 9, 9), -100.0), (slice_mm, pixel_mm, pixel_mm)
+    volume[0, 1:8, 1:8] = 450
+    for order in ((pixel_mm, pixel_mm, slice_mm), (pixel_mm, slice_mm, pixel_mm)):  # (x, y, z) and (x, z, y)
+        for call in (
+            lambda: agatston.score(volume, None, order),  # noqa: B023
+            lambda: agatston.weights(volume, order),  # noqa: B023
+            lambda: agatston.mass_score(volume, None, order, 0.8),  # noqa: B023
+        ):
+            with pytest.raises(ValueError, match=r"in CT they are square: give \(dz, dy, dx\), not \(x, y, z\)\."):
+                call()
+    assert agatston.score(volume, None, right) > 0
+    assert agatston.score(volume, None, (pixel_mm,) * 3) > 0  # cubes are the same in any order
+    assert agatston.score(volume, None, (slice_mm, pixel_mm, 1.001 * pixel_mm)) > 0  # headers round
+
+
 def test_a_table_says_when_nothing_is_below_0_hu():
     notes = agatston.lesions(np.full((1, 4, 4), 150.0), None, SPACING_MM).attrs["findings"]
     assert len(notes) == 1 and "make sure that these are Hounsfield units" in notes[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import plistlib
+import resource
 import zlib
 from functools import partial
 from pathlib import Path
@@ -362,6 +363,28 @@ def test_orcascore_converts_and_scores_the_three_arteries(tmp_path):
     np.testing.assert_allclose((read.weights * read.masks).sum(axis=(1, 2, 3)), read.values)
     aside = table.attrs["set_aside"]
     assert "0 reference files" in aside["TEV1P1"] and "damaged" in aside["TRV2P1"]
+
+
+def test_a_packed_raw_file_that_holds_more_less_or_other_bytes_is_set_aside(tmp_path):
+    hu, labels = chest(4), np.zeros((4, 48, 48), np.uint8)
+    hu[0, 20:23, 10:14], labels[0, 20:23, 10:14] = 250, 1
+    packed = zlib.compress(labels.tobytes())
+    packer = zlib.compressobj(9)
+    bomb = b"".join(packer.compress(bytes(2**20)) for _ in range(400)) + packer.flush()
+    raws = {"a": (packed, "48 48 4"), "b": (bomb, "48 48 4"), "c": (packed, "48 48 5"), "d": (packed[:-2], "48 48 4")}
+    raws |= {"e": (packed[:-1] + b"!", "48 48 4"), "f": (packed, "32000 32000 3"), "g": (packed, "48 48 0")}
+    for patient, (raw, size) in raws.items():
+        metaimage(tmp_path / f"{patient}CTI.mhd", hu, "MET_SHORT")
+        metaimage(tmp_path / f"{patient}R.mhd", labels, "MET_UCHAR", "CompressedData = True")
+        header = tmp_path / f"{patient}R.mhd"
+        header.write_text(header.read_text().replace("48 48 4", size))
+        header.with_suffix(".raw").write_bytes(raw)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    table = datasets.orcascore(tmp_path, tmp_path / "nifti", progress=False)
+    assert list(table["id"]) == ["orcascore-a"] and list(table["value"]) == [24]
+    assert list(table.attrs["set_aside"]) == list("bcdefg")
+    assert all("damaged or no 3-D MetaImage volume" in reason for reason in table.attrs["set_aside"].values())
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024
 
 
 # --- series by patient -----------------------------------------------------------------------------------

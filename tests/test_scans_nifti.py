@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import resource
 import struct
 import tempfile
 from pathlib import Path
@@ -17,7 +18,9 @@ from hypothesis import strategies as st
 from nibabel.orientations import axcodes2ornt
 
 from biomark import scans
+from biomark.datasets.labels import read_labels
 from biomark.scans import ScanError
+from biomark.scans.nifti import read_mask
 from biomark.scans.orientation import orientation
 
 SILENT = "A NIfTI file names no contrast agent, kernel, tube voltage or slice thickness, so none was checked."
@@ -234,6 +237,163 @@ def test_damaged_compression_is_named(tmp_path):
     assert "cannot be read as NIfTI" in refusal(path)
     path.write_bytes(gzip.compress(b"not NIfTI at all" * 50))
     assert "cannot be read as NIfTI" in refusal(path)
+
+
+def _flips(path: Path, count: int, seed: int = 0):
+    """The file with one bit changed, as often as asked; at last, the whole file again."""
+    whole, rng = path.read_bytes(), np.random.default_rng(seed)
+    for at, bit in zip(rng.integers(0, len(whole), count), rng.integers(0, 8, count), strict=True):
+        content = bytearray(whole)
+        content[at] ^= 1 << bit
+        path.write_bytes(content)
+        yield
+    path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("reader", ["scan", "mask", "labels"])
+def test_one_wrong_bit_of_a_packed_file_never_gives_other_voxels(tmp_path, reader):
+    image = write(tmp_path / "ct.nii.gz", volume())
+    scan = scans.read(image)
+    mask = write(tmp_path / "mask.nii.gz", (volume() > -500).astype(np.uint8))
+    read = {
+        "scan": lambda: scans.read(image).hu,
+        "mask": lambda: read_mask(mask, scan),
+        "labels": lambda: read_labels(mask, image).voxels,
+    }[reader]
+    truth, refused = read(), 0
+    for _ in _flips(image if reader == "scan" else mask, 150):
+        try:
+            np.testing.assert_array_equal(read(), truth)  # a bit of the file's name or date, say
+        except ScanError as error:
+            refused += 1
+            assert str(tmp_path) in str(error)
+    assert refused > 100
+    np.testing.assert_array_equal(read(), truth)
+
+
+@pytest.mark.parametrize("ending", ["nii", "nii.gz"])
+def test_a_claim_that_the_file_cannot_hold_takes_no_memory(tmp_path, ending):
+    scan = scans.read(write(tmp_path / "ct.nii", volume()))
+    path = write(tmp_path / f"a.{ending}", volume())
+    raw = bytearray(gzip.decompress(path.read_bytes()) if ending == "nii.gz" else path.read_bytes())
+    raw[42:48] = struct.pack("<hhh", 32000, 32000, 3)
+    path.write_bytes(gzip.compress(raw) if ending == "nii.gz" else raw)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert "it cannot hold the 32000 x 32000 x 3 voxels it claims" in refusal(path)
+    for read in (lambda: read_mask(path, scan), lambda: read_labels(path, path)):
+        with pytest.raises(ScanError, match="it cannot hold the 32000 x 32000 x 3 voxels"):
+            read()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024
+
+
+def test_a_mask_is_whole_numbers(tmp_path):
+    image = write(tmp_path / "ct.nii", volume())
+    scan, inside = scans.read(image), volume() > -500
+    truth = read_mask(write(tmp_path / "truth.nii", inside.astype(np.uint8)), scan)
+    assert 0 < truth.sum() == inside.sum() < truth.size
+    # -1 for "ignore", as many programs save it: whole numbers with a slope and an intercept, which do not come back.
+    ignore = np.where(inside, 1.0, 0.0)
+    ignore[:4] = -1
+    packed = nib.Nifti1Image(ignore, AFFINE)
+    packed.set_data_dtype(np.int16)
+    packed.header.set_xyzt_units("mm")
+    nib.save(packed, tmp_path / "packed.nii.gz")
+    back = np.asarray(nib.load(tmp_path / "packed.nii.gz").dataobj)
+    assert 0 < np.abs(back - ignore).max() < 0.01 and (back > 0).sum() > inside.sum()
+    np.testing.assert_array_equal(read_mask(tmp_path / "packed.nii.gz", scan), truth)
+    np.testing.assert_array_equal(read_labels(tmp_path / "packed.nii.gz", image).voxels > 0, truth)
+    for k, off in enumerate((0.0099, -0.0099, 1e-7)):
+        soft = write(tmp_path / f"{k}.nii", inside + off)
+        np.testing.assert_array_equal(read_mask(soft, scan), truth)
+        assert set(np.unique(read_labels(soft, image).voxels)) == {0, 1}
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    value=st.floats(width=32).filter(lambda v: not (np.isfinite(v) and abs(v - np.rint(v)) <= 0.011)),
+    at=st.integers(0, 48 * 48 * 4 - 1),
+)
+def test_a_mask_with_anything_between_is_refused(value, at):
+    with tempfile.TemporaryDirectory() as folder:
+        image = write(Path(folder) / "ct.nii", volume())
+        mask = (volume() > -500).astype(np.float32)
+        mask.flat[at] = value
+        path = write(Path(folder) / "mask.nii.gz", mask)
+        for read in (lambda: read_mask(path, scans.read(image)), lambda: read_labels(path, image)):
+            with pytest.raises(ScanError, match="is no mask of whole numbers: cut probabilities first"):
+                read()
+
+
+def test_large_labels_keep_their_number(tmp_path):
+    image = write(tmp_path / "ct.nii", volume())
+    labels = np.where(volume() > -500, 70000.0, 0)
+    assert read_labels(write(tmp_path / "a.nii", labels), image).voxels.max() == 70000
+
+
+def test_colours_are_no_mask(tmp_path):
+    image = write(tmp_path / "ct.nii", volume())
+    path = write(tmp_path / "a.nii", np.zeros((48, 48, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")]))
+    for read in (lambda: read_mask(path, scans.read(image)), lambda: read_labels(path, image)):
+        with pytest.raises(ScanError, match="holds colours or complex numbers"):
+            read()
+
+
+def test_a_fourth_axis_of_one_in_a_mask_is_dropped(tmp_path):
+    scan = scans.read(write(tmp_path / "ct.nii", volume()))
+    mask = (volume() > -500).astype(np.uint8)
+    truth = read_mask(write(tmp_path / "a.nii", mask), scan)
+    np.testing.assert_array_equal(read_mask(write(tmp_path / "b.nii", mask[..., None]), scan), truth)
+    with pytest.raises(ScanError, match="save the mask as one 3-D volume"):
+        read_mask(write(tmp_path / "c.nii", np.stack([mask, mask], 3)), scan)
+
+
+@pytest.mark.parametrize("reader", ["mask", "labels"])
+def test_a_damaged_mask_header_ends_in_a_sentence_or_a_mask(tmp_path, reader):
+    image = write(tmp_path / "ct.nii", volume())
+    scan, rng = scans.read(image), np.random.default_rng(0)
+    path = write(tmp_path / "a.nii", (volume() > -500).astype(np.int16))
+    whole, sentences = path.read_bytes(), 0
+    for _ in range(400):
+        content = bytearray(whole)
+        for place in rng.integers(0, 348, 3):
+            content[place] = rng.integers(256)
+        path.write_bytes(content)
+        try:
+            mask = read_mask(path, scan) if reader == "mask" else read_labels(path, image).voxels
+        except ScanError as error:
+            sentences += str(path) in str(error)
+        else:
+            assert mask.shape == scan.hu.shape
+    assert sentences > 50
+
+
+def test_qform_against_sform_is_a_finding(tmp_path):
+    def found(qform: np.ndarray, name: str = "a.nii") -> str:
+        image = nib.Nifti1Image(volume(), AFFINE)
+        image.set_sform(AFFINE, 1)
+        image.set_qform(qform, 1)
+        image.header.set_xyzt_units("mm")
+        nib.save(image, tmp_path / name)
+        scan = scans.read(tmp_path / name)
+        np.testing.assert_array_equal(scan.affine[:3, 3], [168, 168, 0])
+        return " ".join(scan.findings[:-1])
+
+    mirror = np.diag([-1.0, 1, 1, 1])
+    assert found(AFFINE) == ""
+    assert "By the NIfTI header's sform the axes run to LPS, by its qform to RPS: sides may be exch" in found(
+        mirror @ AFFINE
+    )
+    moved = AFFINE.copy()
+    moved[0, 3] += 14
+    assert found(moved) == "The NIfTI header's sform and qform place the voxels differently; the sform is taken."
+    moved[0, 3] -= 13
+    assert found(moved) == ""  # a seventh of a voxel
+    path = tmp_path / "broken.nii"
+    found(AFFINE, path.name)
+    raw = bytearray(path.read_bytes())
+    raw[256:268] = struct.pack("<fff", 3, 3, 3)  # quaternion
+    path.write_bytes(raw)
+    assert "The NIfTI header's qform is damaged; the sform is taken." in scans.read(path).findings
 
 
 def test_a_damaged_header_ends_in_a_sentence_or_a_scan(tmp_path):
