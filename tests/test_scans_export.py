@@ -38,6 +38,59 @@ def test_over_a_nifti_file_a_map_lies_voxel_by_voxel(tmp_path_factory, axes, end
     assert nib.aff2axcodes(again.affine) == codes
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    lone=st.integers(0, 3),
+    mm=st.tuples(*[st.floats(0.3, 7)] * 3),
+    corner=st.tuples(*[st.floats(-500, 500)] * 3),
+    angle=st.floats(-0.6, 0.6),
+    kind=st.sampled_from([nib.Nifti1Image, nib.Nifti2Image]),
+    form=st.sampled_from(["sform", "qform", "both"]),
+)
+def test_a_map_keeps_the_place_of_its_file_to_the_last_digit(tmp_path_factory, lone, mm, corner, angle, kind, form):
+    """Of a lone slice too: its 5 mm are no 1 mm, and other programs refuse an overlay whose header differs."""
+    tmp_path, affine = tmp_path_factory.mktemp("nifti"), np.eye(4)
+    turned = [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
+    affine[:3, :3], affine[:3, 3] = turned @ np.diag(mm), corner
+    shape = [1 if axis == lone else 4 for axis in range(3)]
+    image = kind(np.random.default_rng(0).uniform(-1000, 500, shape).astype(np.float32), affine)
+    if form != "both":
+        image.header.set_sform(affine, code=form == "sform")
+        image.header.set_qform(affine, code=form == "qform")
+        image = kind(np.asarray(image.dataobj), None, image.header)
+    nib.save(image, tmp_path / "ct.nii")
+    scan, source = scans.read(tmp_path / "ct.nii"), nib.load(tmp_path / "ct.nii")
+    for volume in (scan.hu, scan.hu > 0):
+        written = nib.load(scans.write_nifti(tmp_path / "map.nii.gz", volume, scan))
+        np.testing.assert_array_equal(written.affine, source.affine)
+        assert written.header.get_zooms() == source.header.get_zooms()
+        for get in ("get_sform", "get_qform"):
+            np.testing.assert_array_equal(getattr(written.header, get)(), getattr(source.header, get)())
+        assert written.get_data_dtype() == (np.uint8 if volume.dtype == bool else np.float32)
+
+
+def test_a_slice_of_a_file_lies_where_it_lay_and_nothing_else_is_kept(tmp_path):
+    data = np.random.default_rng(0).uniform(-1000, 500, (5, 6, 4)).astype(np.float32)
+    image = nib.Nifti1Image(data, np.diag([-2.0, -2, 5, 1]))
+    image.header["descrip"] = b"GRAUBNER^ILSE"
+    nib.save(image, tmp_path / "ct.nii")
+    scan = scans.read(tmp_path / "ct.nii")
+    part = scans.read(tmp_path / "ct.nii", slice=2)
+    written = nib.load(scans.write_nifti(tmp_path / "part.nii", part.hu, part))
+    assert written.shape == (5, 6, 1) and written.affine[2].tolist() == [0, 0, 5, 10]
+    assert b"GRAUBNER" not in scans.write_nifti(tmp_path / "map.nii", scan.hu, scan).read_bytes()
+
+
+@pytest.mark.parametrize(("thickness", "step"), [("5", 5), (None, 1)])
+def test_a_lone_dicom_slice_is_as_thick_as_its_header_says(tmp_path, thickness, step):
+    scan = scans.read(series(tmp_path / "s", (3,), SliceThickness=thickness))
+    written = nib.load(scans.write_nifti(tmp_path / "map.nii.gz", scan.hu, scan))
+    assert written.header.get_zooms() == (7, 7, step) and written.affine[2].tolist() == [0, 0, step, 3]
+    np.testing.assert_array_equal(
+        read_mask(scans.write_nifti(tmp_path / "m.nii", scan.hu > 45, scan), scan), scan.hu > 45
+    )
+
+
 def test_over_a_dicom_series_a_map_lies_where_its_voxels_lie(tmp_path):
     scan = scans.read(personal(tmp_path / "s"))
     mask = scan.hu > 45
