@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from biomark.machine import tensor_files
 from biomark.machine.disk_arrays import DiskArray, booleans, numbers, take_rows
-from biomark.machine.files import json_from_table, table_from_json
+from biomark.machine.files import json_from_table, table_from_json, whole_file
 from biomark.machine.masks import inside, unmasked
 from biomark.tasks import Task, task_of
 
@@ -208,8 +208,9 @@ class Cohort:
             FileNotFoundError: There is no such file.
         """
         header, arrays = tensor_files.read(path, "cohort", "biomark cohort", framework="np")
-        table = None if header["about"] is None else table_from_json(header["about"])
-        return cls(task_of(path, header, task), **{"masks": None} | arrays, ids=header["ids"], about=table)
+        with whole_file(path, "cohort"):
+            table = None if header["about"] is None else table_from_json(header["about"])
+            return cls(task_of(path, header, task), **{"masks": None} | arrays, ids=header["ids"], about=table)
 
     def without_masks(self) -> Cohort:
         """The same cases with numbers only: what a localizer trains on."""

@@ -223,6 +223,7 @@ class Localizer(Model):
         value = self.aggregate(tensor(membership)[None], tensor(case.weights)[None]).item()
         if not np.isfinite(value):
             refuse_broken([case])
+            tensor_files.refuse_broken(self.state_dict(), "the model")
         return Localization(value, membership)
 
 

@@ -1,6 +1,7 @@
 """Records: round trip, whole or not at all, and parameters that are checked."""
 
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -59,16 +60,36 @@ def test_predictions_belong_to_their_run(tmp_path):
         records.predictions(tmp_path / "b")
 
 
-def test_a_run_that_is_stopped_while_it_replaces_another_is_no_run(tmp_path, monkeypatch):
+def test_a_run_that_is_stopped_while_it_replaces_another_leaves_one_of_both(tmp_path, monkeypatch):
     records.write(tmp_path, parameters={"seed": 1}, report=FakeReport())
     with pytest.raises(TypeError):
         records.write(tmp_path, parameters={"seed": {2}}, report=FakeReport(), overwrite=True)
     assert records.read(tmp_path)["parameters"] == {"seed": 1}, "nothing to replace it with"
-    monkeypatch.setattr(records.run, "atomic_write", lambda path: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        records.write(tmp_path, parameters={"seed": 2}, report=FakeReport(), overwrite=True)
-    with pytest.raises(FileNotFoundError):
-        records.read(tmp_path)
+
+    class Other(FakeReport):
+        def to_frame(self):
+            return pd.DataFrame({"id": ["b"], "known": [2.0]})
+
+    def found():
+        return records.read(tmp_path)["parameters"]["seed"], records.predictions(tmp_path).id.tolist()
+
+    for patch, after in (
+        (("atomic_write", lambda path: 1 / 0), (1, ["a"])),
+        (("sweep", lambda path: 1 / 0), (2, ["b"])),
+    ):
+        with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+            patched.setattr(records.run, *patch)
+            records.write(tmp_path, parameters={"seed": 2}, report=Other(), overwrite=True)
+        assert found() == after
+    # Between the two files: the new predictions wait beside the new record.
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        replace = os.replace
+        patched.setattr(os, "replace", lambda a, b: 1 / 0 if str(b)[-16:] == "/predictions.csv" else replace(a, b))
+        records.write(tmp_path, parameters={"seed": 3}, report=FakeReport(), overwrite=True)
+    assert found() == (3, ["a"]) and "2.0" in (tmp_path / "predictions.csv").read_text()
+    records.write(tmp_path, parameters={"seed": 4}, report=FakeReport(), overwrite=True)
+    assert found() == (4, ["a"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["predictions.csv", "run.json"]
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "3", ""])

@@ -32,6 +32,10 @@ def result(root: Path, folder: Path) -> dict:
     """One row of the table: what was asked, what came out, what it cost, and by which code."""
     record = bm.records.read(folder)
     asked, training = record["parameters"], record["training"]
+    kinds = dict(zip(RUN, (str, str, str, int, int), strict=True)) | dict.fromkeys(("n_test", "size"), (int, float))
+    for name, kind in kinds.items():
+        if not isinstance(asked.get(name, 0 if name in SAME_TEST else None), kind):
+            raise ValueError(f"its {name} is {asked.get(name)!r}")
     return {
         **{name: asked[name] for name in RUN},
         **{name: value for name, value in record["metrics"].items() if name != "task"},
@@ -123,7 +127,8 @@ def keep(root: Path, kept: Path) -> None:
         folder = kept / record.parent.relative_to(root)
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("predictions.csv", "run.json"):
-            shutil.copyfile(record.with_name(name), folder / name)
+            if record.with_name(name).is_file():  # else gather says what is wrong with it
+                shutil.copyfile(record.with_name(name), folder / name)
 
 
 def gather(root: Path) -> None:
@@ -134,8 +139,8 @@ def gather(root: Path) -> None:
             row = result(root, path.parent)
             read[row["folder"]] = bm.Report.read(path.parent)
             rows.append(row)
-        # One that is damaged, or a record of something else, is no reason to lose the table.
-        except (ValueError, KeyError, IndexError, OSError) as error:
+        # One that is damaged in whatever way, or a record of something else, is no reason to lose the table.
+        except Exception as error:
             print(f"left out: {path.parent.relative_to(root)} ({type(error).__name__}: {error})")
     if not rows:
         print(f"{root} holds no finished run: there is nothing to gather.")

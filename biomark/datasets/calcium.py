@@ -22,6 +22,7 @@ _GATED = (
 _NONGATED = "it should hold deidentified_nongated/<id>/<one folder>/*.dcm and deidentified_nongated/scores.xlsx"
 _ARTERIES = ("right coronary artery", "left coronary artery")
 _ARTERIES += ("left anterior descending artery", "left circumflex artery")
+_TWICE = object()  # in place of a score: there are two
 _SAME_SLICE = 0.1  # of the distance between slices. Ours.
 # Wide enough for any convention of where a pixel begins, narrow enough to find a mirrored image. Ours.
 _SAME_PIXEL = 2.0
@@ -95,11 +96,15 @@ def coca_nongated(root: str | Path, *, progress: bool = True) -> pd.DataFrame:
     """
     top = folder(root, "deidentified_nongated", "*/deidentified_nongated", "", layout=_NONGATED)
     scores = _scores(top / "scores.xlsx")
-    series = {_key(path.name): path for path in _folders(top)}
+    folders = _folders(top)
+    series = {_key(path.name): path for path in folders}
+    twice = {key for key in series if [_key(path.name) for path in folders].count(key) > 1}
 
     def rows(key: str) -> list[dict]:
         if key not in scores:
             raise ScanError("there is no score for this folder in scores.xlsx")
+        if key in twice or scores[key] is _TWICE:
+            raise ScanError("two folders, or two rows of scores.xlsx, have this id")
         if key not in series:
             raise ScanError(f"there is no folder {top / key} for this row of scores.xlsx")
         total = float(pd.to_numeric(scores[key], errors="coerce"))
@@ -138,8 +143,11 @@ def _scores(path: Path) -> dict[str, object]:
     sheet.columns = [str(name).strip().lower() for name in sheet.columns]
     if missing := [name for name in ("filename", "total") if name not in sheet]:
         raise ScanError(f"{path} has no column {missing[0]!r}: {_NONGATED}")
+    if twice := [name for name in ("filename", "total") if list(sheet).count(name) > 1]:
+        raise ScanError(f"{path} has two columns {twice[0]!r}, in whatever letters: remove the one that does not count")
     sheet = sheet.dropna(subset="filename")
-    return {_key(str(name)): total for name, total in zip(sheet["filename"], sheet["total"], strict=True)}
+    keys = [_key(str(name)) for name in sheet["filename"]]
+    return {key: total if keys.count(key) == 1 else _TWICE for key, total in zip(keys, sheet["total"], strict=True)}
 
 
 def _drawn(path: Path, scan: Scan) -> NDArray[np.bool_]:

@@ -132,7 +132,13 @@ def _slices(name: str, areas_cm2: np.ndarray, chosen: np.ndarray, common: dict) 
 
 def _splits(path: Path, column: str, separator: str, layout: str) -> dict[str, str]:
     """The split of each case."""
-    sheet = pd.read_csv(path, sep=separator, dtype=str)
+    try:
+        sheet = pd.read_csv(path, sep=separator, dtype=str)
+    except ValueError as error:  # rows of unequal length, other than UTF-8, an empty file
+        reason = " ".join(str(error).split())
+        raise ScanError(f"{path} is no table ({reason}): download it again, and open it in no other program") from error
     if missing := [name for name in (column, "split") if name not in sheet]:
         raise ScanError(f"{path} has no column {missing[0]!r}: {layout}")
+    if (twice := sheet[column].duplicated()).any():
+        raise ScanError(f"{path} has two rows for {sheet[column][twice].iloc[0]!r}: download it again")
     return dict(zip(sheet[column], sheet["split"], strict=True))

@@ -9,7 +9,7 @@ import pandas as pd
 import pydicom
 
 from biomark.datasets.labels import Labels
-from biomark.datasets.liver import LIVER, TUMOUR, Sampling, number
+from biomark.datasets.liver import LIVER, TUMOUR, Sampling, numbered, refuse_unnumbered
 from biomark.datasets.table import folder, table
 from biomark.scans.header import open_header
 from biomark.scans.orientation import reorient
@@ -45,15 +45,17 @@ def ircadb(
         root: The folder that holds ``3Dircadb1.1`` and so on.
     """
     top = folder(root, "3Dircadb1", "", layout=_LAYOUT)
-    patients = sorted((p for p in top.glob("3Dircadb1.*") if p.is_dir()), key=number)
+    folders = (path for path in top.glob("3Dircadb1.*") if path.is_dir())
+    patients = numbered("ircadb", folders, r"3Dircadb1\.(\d+)")
     if not patients:
         raise ScanError(f"{top} holds no 3Dircadb1.N: {_LAYOUT}")
     sampling = Sampling(root, every_mm, least_liver_cm2, largest, masks)
 
-    def rows(patient: Path) -> list[dict]:
-        return sampling.rows(f"ircadb-{number(patient)}", patient / "PATIENT_DICOM", _labels(patient))
+    def rows(name: str) -> list[dict]:
+        refuse_unnumbered(name, patients[name])
+        return sampling.rows(name, patients[name] / "PATIENT_DICOM", _labels(patients[name]))
 
-    return table(rows, {patient.name: patient for patient in patients}, "3D-IRCADb-01", progress)
+    return table(rows, {path.name: name for name, path in patients.items()}, "3D-IRCADb-01", progress)
 
 
 def _labels(patient: Path) -> Labels:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biomark.datasets.table import relative
+from biomark.machine.files import atomic_write
 from biomark.scans.nifti import SAME_PLACE, nifti_errors, read_voxels, whole_numbers
 from biomark.scans.orientation import reorient
 from biomark.scans.scan import ScanError
@@ -66,8 +67,8 @@ def mask_cell(
 
 def write_mask(path: Path, mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> Path:
     """Write a mask of shape (D, H, W) as NIfTI on its scan's voxels, as a manifest needs it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     image = nib.Nifti1Image(mask.astype(np.uint8), affine)
     image.header.set_xyzt_units("mm")
-    nib.save(image, path)
+    with atomic_write(path) as partial:
+        nib.save(image, partial)
     return path

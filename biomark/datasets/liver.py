@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,10 +51,8 @@ def msd_liver(
         A manifest with the columns id, image, value (cm2), slice, group and, with ``masks``, mask.
     """
     images = folder(root, "Task03_Liver/imagesTr", "imagesTr", layout=_MSD)
-    pairs = {
-        f"msd-{number(path)}": (path, images.parent / "labelsTr" / path.name)
-        for path in sorted(images.glob("liver_*.nii.gz"), key=number)
-    }
+    volumes = numbered("msd", images.glob("liver_*.nii.gz"), r"liver_(\d+)\.nii\.gz")
+    pairs = {name: (path, images.parent / "labelsTr" / path.name) for name, path in volumes.items()}
     return _volumes(Sampling(root, every_mm, least_liver_cm2, largest, masks), pairs, "Task03_Liver", progress)
 
 
@@ -82,10 +81,11 @@ def lits(
         root: The folder that holds both batches.
     """
     top = folder(root, "", layout=_LITS)
-    labels = {number(path): path for path in sorted(top.rglob("segmentation-*.nii*"))}
+    labels = numbered("lits", top.rglob("segmentation-*.nii*"), r"segmentation-(\d+)\.nii(?:\.gz)?")
+    volumes = numbered("lits", top.rglob("volume-*.nii*"), r"volume-(\d+)\.nii(?:\.gz)?")
     pairs = {
-        f"lits-{number(path)}": (path, labels.get(number(path), path.with_name(f"segmentation-{number(path)}.nii")))
-        for path in sorted(top.rglob("volume-*.nii*"), key=number)
+        name: (path, labels.get(name, path.with_name(path.name.replace("volume", "segmentation"))))
+        for name, path in volumes.items()
     }
     if not pairs:
         raise ScanError(f"{top} holds no volume-N.nii: {_LITS}")
@@ -119,9 +119,21 @@ class Sampling(NamedTuple):
         return sorted(chosen)
 
 
-def number(path: Path) -> int:
-    """The last number in the name of a file or folder."""
-    return int(re.findall(r"\d+", path.name)[-1])
+def numbered(prefix: str, paths: Iterable[Path], pattern: str) -> dict[str, Path]:
+    """Files or folders as ``prefix-N``, in order; by its whole path one without a number, or with that of another."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(paths):
+        match = re.fullmatch(pattern, path.name)
+        found.setdefault(f"{prefix}-{int(match[1])}" if match else "", []).append(path)
+    alone = {name: same[0] for name, same in found.items() if name and len(same) == 1}
+    others = [path for name, same in found.items() if name not in alone for path in same]
+    return dict(sorted(alone.items(), key=lambda item: int(item[0].rpartition("-")[2]))) | {str(p): p for p in others}
+
+
+def refuse_unnumbered(name: str, path: Path) -> None:
+    """Set aside what :func:`numbered` could not name."""
+    if name == str(path):
+        raise ScanError(f"{path} has no number, or that of another file: name it as the download does")
 
 
 def _volumes(sampling: Sampling, pairs: dict[str, tuple[Path, Path]], what: str, progress: bool) -> pd.DataFrame:
@@ -129,6 +141,7 @@ def _volumes(sampling: Sampling, pairs: dict[str, tuple[Path, Path]], what: str,
 
     def rows(name: str) -> list[dict]:
         image, labels = pairs[name]
+        refuse_unnumbered(name, image)
         return sampling.rows(name, image, read_labels(labels, image))
 
     return table(rows, {name: name for name in pairs}, what, progress)

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from biomark import agatston
-from biomark.datasets.labels import read_labels, write_mask
+from biomark.datasets.labels import Labels, read_labels, write_mask
 from biomark.datasets.table import folder, relative, table
+from biomark.machine.files import atomic_write, partial_name, sweep
 from biomark.scans.nifti import MOST_UNPACKED, read_nifti
 from biomark.scans.scan import ScanError
 
@@ -49,6 +50,7 @@ def orcascore(
         A manifest with the columns id, image, value (Agatston), mask and group.
     """
     top, out = folder(root, "", layout=_LAYOUT), Path(converted).expanduser()
+    sweep(out)
     files = sorted(top.rglob("*.mhd"))
     scans = {path.stem.removesuffix(_SCAN): path for path in files if path.stem.endswith(_SCAN)}
     if not scans:
@@ -61,9 +63,8 @@ def orcascore(
         if len(references) != 1:
             raise ScanError(f"{len(references)} reference files (.mhd) are named after {patient}: one is needed")
         name = f"orcascore-{patient}"
-        image = _convert(scans[patient], out / f"{name}.nii.gz")
-        mask = _convert(references[0], out / f"{name}-mask.nii.gz")
-        scan, labels = read_nifti(image), read_labels(mask, image)
+        image, mask = _convert(scans[patient], out / f"{name}.nii.gz"), out / f"{name}-mask.nii.gz"
+        scan, labels = read_nifti(image), _labels(references[0], image)
         drawn = np.isin(labels.voxels, _ARTERIES)
         write_mask(mask, drawn, labels.affine)
         value = agatston.score(scan.hu, drawn, scan.spacing_mm, rules)
@@ -82,6 +83,18 @@ def _unpack(packed: bytes, size: int) -> bytes:
     if len(raw) != size or not unpacker.eof:  # the checksum stands at the end
         raise ValueError(f"it does not hold {size} bytes of voxels")
     return raw
+
+
+def _labels(path: Path, image: Path) -> Labels:
+    """The labels of a MetaImage file on the voxels of an image."""
+    # Never under the mask's own name: if this is stopped, they would be read as the mask.
+    converted = partial_name(image)
+    try:
+        return read_labels(_convert(path, converted), image)
+    except ScanError as error:
+        raise ScanError(str(error).replace(str(converted), str(path))) from error
+    finally:
+        converted.unlink(missing_ok=True)
 
 
 def _convert(path: Path, target: Path) -> Path:
@@ -104,8 +117,8 @@ def _convert(path: Path, target: Path) -> Path:
         voxels = np.frombuffer(raw, dtype.newbyteorder(">" if big else "<")).reshape(shape, order="F")
     except (KeyError, ValueError, zlib.error) as error:
         raise ScanError(f"{path} or its raw file is damaged or no 3-D MetaImage volume ({error})") from error
-    target.parent.mkdir(parents=True, exist_ok=True)
     image = nib.Nifti1Image(voxels.astype(dtype), np.diag([-1.0, -1, 1, 1]) @ affine)
     image.header.set_xyzt_units("mm")
-    nib.save(image, target)
+    with atomic_write(target) as partial:
+        nib.save(image, partial)
     return target

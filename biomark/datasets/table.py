@@ -53,8 +53,10 @@ def table(rows: Callable[[Case], list[dict]], cases: Mapping[str, Case], what: s
     for name, case in bar:
         try:
             found += rows(case)
-        except (ValueError, OSError) as error:
-            aside[name] = f"{error}"
+        except Exception as error:  # one odd file can make a parser raise nearly anything, and must not stop a set
+            known = isinstance(error, (ValueError, OSError))
+            sentence = f"{error}" if known else f"it is damaged ({type(error).__name__}: {error})"
+            aside[name] = " ".join(sentence.split())
             bar.set_postfix({"set aside": len(aside)})
     if not found:
         why = f"; {next(iter(aside))}: {next(iter(aside.values()))}" if aside else ""

@@ -11,6 +11,7 @@ from torch import nn
 
 from biomark.cohort import Cohort, refuse_broken
 from biomark.localizer import refuse_other_task, tensor
+from biomark.machine import tensor_files
 
 
 @torch.no_grad()
@@ -49,4 +50,5 @@ def predict(
     found = np.concatenate(values)
     if not np.isfinite(found).all():
         refuse_broken(cohort)
+        tensor_files.refuse_broken(model.state_dict(), "the model")
     return found, np.concatenate(kept) if kept else None

@@ -20,6 +20,8 @@ from biomark.evaluation.statistics.resampling import FEWEST
 from biomark.machine.masks import memberships, unmasked
 from biomark.tasks import Task
 
+_CASES = ("id", "known", "predicted", "dice", "inside", "total")
+
 
 @dataclass(frozen=True, eq=False)
 class Report:
@@ -157,7 +159,15 @@ class Report:
         names = [f.name for f in fields(cls) if f.name != "cases"]
         if missing := [name for name in names if name not in numbers]:
             raise ValueError(f"the record in {folder} has no {', '.join(missing)}: evaluate that model again.")
-        return cls(cases=records.predictions(folder), **{name: numbers[name] for name in names})
+        kinds = {name: str if name in ("task", "unit") else float for name in names}
+        wrong = [n for n, kind in kinds.items() if n != "limits" and not isinstance(numbers[n], (kind, int))]
+        cases = records.predictions(folder)
+        wrong += [
+            name for name in _CASES if name not in cases or (name != "id" and cases[name].dtype.kind not in "iuf")
+        ]
+        if wrong or not all(isinstance(v, (float, int)) for v in numbers["limits"]):
+            raise ValueError(f"the record in {folder} is damaged ({', '.join(wrong) or 'limits'}): run it again.")
+        return cls(cases=cases, **{name: numbers[name] for name in names})
 
     def __str__(self) -> str:
         low, high = self.limits
@@ -261,7 +271,9 @@ def _ratio_of_sums(part: NDArray, whole: NDArray) -> NDArray:
 def _estimate(flat: dict, name: str) -> object:
     """The entry of that name, with its interval where it has one."""
     ends = flat.get(f"{name}_low"), flat.get(f"{name}_high")
-    return flat[name] if ends[0] is None else statistics.Estimate(flat[name], *ends)
+    if ends[0] is None or not all(isinstance(v, (float, int)) for v in (flat[name], *ends)):
+        return flat[name]
+    return statistics.Estimate(flat[name], *ends)
 
 
 def _with_interval(estimate: statistics.Estimate, digits: str, unit: str = "") -> str:

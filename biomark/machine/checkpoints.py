@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biomark.machine import tensor_files
-from biomark.machine.files import whole_file
+from biomark.machine.files import DAMAGE
 
 if TYPE_CHECKING:
     import lightning_fabric as lf
@@ -63,24 +63,20 @@ class Checkpoint:
             raise ValueError(
                 f"the checkpoint {self.path} cannot be read ({error}): remove it to train from the start."
             ) from error
-        with whole_file(self.path, "checkpoint"):
-            return self._take(header, tensors)
-
-    def _take(self, header: dict[str, Any], tensors: dict[str, Any]) -> bool:
-        if header["call"] != self.call:
+        if header.get("call") != self.call:
             raise ValueError(
                 f"the checkpoint {self.path} belongs to another model, other data or settings: remove it, or give "
                 "another file."
             )
-        states = tensor_files.rebuild(header["state"], tensors)
-        history = {name: [float(v) for v in header["history"][name]] for name in ("loss", "seconds")}
         try:
+            states = tensor_files.rebuild(header["state"], tensors)
+            history = {name: [float(v) for v in header["history"][name]] for name in ("loss", "seconds")}
             for name in _STATE:
                 self.state[name].load_state_dict(states[name])
-        except (RuntimeError, ValueError) as error:  # of torch, over many lines
+        except DAMAGE as error:
             raise ValueError(f"the checkpoint {self.path} is damaged: remove it to train from the start.") from error
         self.state["history"].update(history)
-        return header["start"] != self.start
+        return header.get("start") != self.start
 
 
 def open_checkpoint(

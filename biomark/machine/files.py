@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STALE_S = 24 * 3600
-"""Age from which a partial file belongs to nobody: no file takes a day to write. Ours."""
+"""Age from which a partial file belongs to nobody; no file takes a day to write. Ours."""
 
 
 @contextmanager
@@ -54,12 +54,18 @@ def sweep(folder: Path) -> None:
             continue
 
 
+DAMAGE = (LookupError, TypeError, AttributeError, RecursionError, ArithmeticError, ValueError, RuntimeError)
+"""What reading a file raises that parses but is wrong."""
+
+
 @contextmanager
 def whole_file(path: str | os.PathLike, what: str) -> Iterator[None]:
     """Say in one sentence that a file is not what it should be, whatever its content makes the code within raise."""
     try:
         yield
-    except (LookupError, TypeError, AttributeError, RecursionError, ArithmeticError, UnicodeError) as error:
+    except DAMAGE as error:
+        if type(error) is ValueError and str(path) in str(error):  # a sentence of ours
+            raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise ValueError(f"{path} is no {what} that biomark wrote ({reason}): make it again.") from error
 

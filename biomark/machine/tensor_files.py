@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from biomark.machine.files import atomic_write
+from biomark.machine.files import DAMAGE, atomic_write
 
 
 def write(path: str | os.PathLike, arrays: Mapping[str, Any], header: Mapping[str, Any], kind: str = "biomark") -> None:
@@ -58,7 +58,7 @@ def read(
                 raise ValueError("its header is no object")
             return header, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     # A damaged file can make the parser raise nearly anything.
-    except (SafetensorError, LookupError, TypeError, ValueError, RecursionError, AttributeError) as error:
+    except (SafetensorError, *DAMAGE) as error:
         raise ValueError(f"{path} is no {what} that biomark wrote ({error}).") from error
 
 
@@ -98,4 +98,7 @@ def rebuild(tree: Any, tensors: Mapping[str, Any]) -> Any:
     if kind == "sequence":
         return [rebuild(value, tensors) for value in content]
     name, stride = content
+    last = sum((n - 1) * step for n, step in zip(tensors[name].shape, stride, strict=True))
+    if last >= max(tensors[name].numel(), 1):  # before memory is asked for
+        raise ValueError(f"tensor {name} has other steps than places")
     return torch.empty_strided(tensors[name].shape, stride, dtype=tensors[name].dtype).copy_(tensors[name])

@@ -15,10 +15,13 @@ from typing import Any, get_origin
 
 import pandas as pd
 
-from biomark.machine.files import atomic_write
+from biomark.machine.files import atomic_write, read_object, sweep
 from biomark.records import provenance
 
 SCHEMA = 1
+
+_NEW_PREDICTIONS = "predictions.new.csv"
+"""Where predictions wait while a run is replaced; a reader takes them if its record is the new one."""
 
 _RENAMED = {"decide": "binarity", "smooth": "edges"}
 """Parameters by their old names, in which older notes and scripts may still ask for them."""
@@ -104,13 +107,20 @@ def write(
         predictions = report.to_frame().to_csv(index=False)
         record["predictions_digest"] = _digest(predictions.encode())
     text = json.dumps(_plain(record), indent=2, allow_nan=False)
-    for stale in (target, target.with_name("predictions.csv")):  # an interrupted write leaves no run
-        stale.unlink(missing_ok=True)
+    final, new = target.with_name("predictions.csv"), target.with_name(_NEW_PREDICTIONS)
+    # Until the new record is there, the old one needs its own predictions.
+    beside = new if target.exists() else final
     if report is not None:
-        with atomic_write(target.with_name("predictions.csv")) as partial:
+        with atomic_write(beside) as partial:
             partial.write_text(predictions, encoding="utf-8")
     with atomic_write(target) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
+    if report is None:
+        final.unlink(missing_ok=True)
+    elif beside is new:
+        os.replace(new, final)
+    new.unlink(missing_ok=True)
+    sweep(target.parent)
     return target
 
 
@@ -124,16 +134,14 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
     path = Path(folder).expanduser() / "run.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no run.json: give the folder of a finished run.")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not readable JSON ({error}): run it again.") from error
-    if not isinstance(record, dict):
-        raise ValueError(f"{path} holds no record: run it again.")
+    record = read_object(path, "run it again")
     if record.get("schema") != SCHEMA:
         raise ValueError(
             f"{path} has schema {record.get('schema')!r}, this biomark reads {SCHEMA}: use the biomark that wrote it."
         )
+    for name in ("parameters", "metrics", "training", "extra"):
+        if not isinstance(record.get(name, {}), dict):
+            raise ValueError(f"{path} is damaged, for its {name} are no names with values: run it again.")
     return record
 
 
@@ -146,13 +154,19 @@ def predictions(folder: str | os.PathLike) -> pd.DataFrame:
     """
     path = Path(folder).expanduser() / "predictions.csv"
     expected = read(folder).get("predictions_digest")
-    if not path.is_file():
+    new = path.with_name(_NEW_PREDICTIONS)
+    if new.is_file() and expected == _digest(new.read_bytes()):  # stopped before they got their name
+        path = new
+    if not path.is_file() or expected == "":
         raise FileNotFoundError(f"{folder} holds a run without predictions.csv: give a run that wrote a report.")
     text = path.read_bytes()
     if expected and expected != _digest(text):
         raise ValueError(f"{path} does not belong to the run.json beside it: run it again.")
-    # "NA" and "None" are names of cases; only an empty cell is missing.
-    return pd.read_csv(io.BytesIO(text), dtype={"id": str}, keep_default_na=False, na_values=[""])
+    try:
+        # "NA" and "None" are names of cases; only an empty cell is missing.
+        return pd.read_csv(io.BytesIO(text), dtype={"id": str}, keep_default_na=False, na_values=[""])
+    except ValueError as error:
+        raise ValueError(f"{path} is no table of predictions: run it again.") from error
 
 
 def reference(name: str) -> Path:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from biomark.backbones import BACKBONES
 from biomark.cohort import Cohort
 from biomark.localizer import Model
 from biomark.machine import devices, fingerprints, tensor_files
-from biomark.machine.files import atomic_write, runs_folder
+from biomark.machine.files import atomic_write, read_object, runs_folder, whole_file
 from biomark.tasks import Task, task_of
 from biomark.training import History, choose_settings, fit, training_arrays
 from biomark.version import __version__
@@ -35,6 +37,14 @@ def load(path: str | os.PathLike, *, task: Task | None = None, backbone: nn.Modu
         FileNotFoundError: There is no such file.
     """
     about, state = tensor_files.read(path, "model")
+    with whole_file(path, "model"):
+        return _built(path, about, state, task, backbone)
+
+
+def _built(
+    path: str | os.PathLike, about: dict[str, Any], state: dict[str, Any], task: Task | None, backbone: nn.Module | None
+) -> Model:
+    """The model of a file, by its header and its weights."""
     kind = Model.kinds.get(about.get("kind"))
     if kind is None:
         raise ValueError(f"{path} is of class {about.get('kind')!r}, which is not defined here: define it, then load.")
@@ -43,7 +53,18 @@ def load(path: str | os.PathLike, *, task: Task | None = None, backbone: nn.Modu
             f"{path} was trained with a backbone of its own, {about['backbone']}: pass such a module as backbone=."
         )
     task = task_of(path, about, task)
+    tensor_files.refuse_broken(state, f"{path}")
     advice = "build it yourself and give its restore what safetensors.torch.load_file reads"
+    misfit = (
+        f"{path} does not fit the {about['backbone']} of biomark {__version__} or the module given: read it with "
+        "the biomark that wrote it, or train again."
+    )
+    if backbone is None and kind.__module__.startswith("biomark."):
+        # Without memory: a damaged width could ask for more than there is.
+        with torch.device("meta"):
+            shapes = {name: v.shape for name, v in kind(task, about["backbone"], about["width"]).state_dict().items()}
+        if shapes != {name: v.shape for name, v in state.items()}:
+            raise ValueError(misfit)
     try:
         model = kind(task, backbone or about["backbone"], about["width"])
     except TypeError as error:
@@ -60,10 +81,7 @@ def load(path: str | os.PathLike, *, task: Task | None = None, backbone: nn.Modu
     try:
         return model.restore(state)
     except RuntimeError as error:
-        raise ValueError(
-            f"{path} does not fit the {about['backbone']} of biomark {__version__} or the module given: read it with "
-            "the biomark that wrote it, or train again."
-        ) from error
+        raise ValueError(misfit) from error
 
 
 _DEFAULTS = {name: p.default for name, p in signature(fit).parameters.items() if p.default is not p.empty}
@@ -103,8 +121,15 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
     )
     weights, story = place / "model.safetensors", place / "history.json"
     if weights.exists() and story.exists():
-        model.restore(tensor_files.read(weights, "model")[1]).to(devices.available(meant["device"]))
-        return History(**json.loads(story.read_text()))
+        try:
+            with whole_file(place, "trained model"):
+                history, state = History(**read_object(story, "train again")), tensor_files.read(weights, "model")[1]
+                tensor_files.refuse_broken(state, f"{weights}")
+                model.restore(state).to(devices.available(meant["device"]))
+        except ValueError as error:
+            warnings.warn(f"{place} is damaged, and what it held is trained again ({error})", stacklevel=2)
+        else:
+            return history
     history = fit(model, cohort, **settings, checkpoint=place / "checkpoint.safetensors")
     if devices.is_main_process():
         model.save(weights)

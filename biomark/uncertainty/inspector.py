@@ -7,9 +7,11 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from torch import nn
 from biomark.cohort import Case, Cohort
 from biomark.localizer import refuse_other_task
 from biomark.losses import SOFTENING
-from biomark.machine.files import atomic_write
+from biomark.machine.files import atomic_write, read_object, sweep, whole_file
 from biomark.records.trained import load
 from biomark.tasks import Task
 from biomark.uncertainty import conformal, ranges
@@ -30,6 +32,7 @@ STRATA = 3
 
 _FILE = "inspector.json"
 _SCHEMA = 2
+_MODEL = r"model-\d+(-new)?\.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,10 +148,15 @@ class Inspector:
         )
 
     def save(self, folder: str | os.PathLike) -> None:
-        """Write the model's weights (safetensors) and ``inspector.json`` to a folder, made if missing; no code."""
+        """Write the model's weights (safetensors) and ``inspector.json`` to a folder, made if missing; no code.
+
+        What was saved there before is whole until all of the new is there.
+        """
         folder = Path(folder).expanduser()
         members = list(self.model.models) if isinstance(self.model, Ensemble) else [self.model]
-        files = {f"model-{i}.safetensors": model for i, model in enumerate(members)}
+        before = _models(folder)
+        both = [(f"model-{i}.safetensors", f"model-{i}-new.safetensors") for i in range(len(members))]
+        files = {b if a in before else a: model for (a, b), model in zip(both, members, strict=True)}
         for name, model in files.items():
             model.save(folder / name)
         about = {
@@ -162,6 +170,10 @@ class Inspector:
         }
         with atomic_write(folder / _FILE) as partial:
             partial.write_text(json.dumps(about, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        for path in folder.glob("model-*.safetensors"):
+            if path.name not in files and re.fullmatch(_MODEL, path.name):
+                path.unlink(missing_ok=True)
+        sweep(folder)
 
     @classmethod
     def load(
@@ -181,10 +193,13 @@ class Inspector:
         path = Path(folder).expanduser() / _FILE
         if not path.is_file():
             raise FileNotFoundError(f"{folder} holds no {_FILE}: give a folder that Inspector.save wrote.")
-        try:
-            about = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is not readable JSON ({error}): save the inspector again.") from error
+        about = read_object(path, "save the inspector again")
+        with whole_file(path, "inspector"):
+            return cls._built(path, about, task, backbone)
+
+    @classmethod
+    def _built(cls, path: Path, about: dict[str, Any], task: Task | None, backbone: nn.Module | None) -> Inspector:
+        """The inspector of a file's content."""
         if about.get("schema") != _SCHEMA:
             raise ValueError(f"{path} was made by another version of biomark ({about.get('biomark')}): make it again.")
         models = []
@@ -198,12 +213,16 @@ class Inspector:
             models.append(load(file, task=task, backbone=copy.deepcopy(backbone)))
         inspector = cls.__new__(cls)
         inspector.model = Ensemble(models) if len(models) > 1 else models[0]
-        inspector.softening = about["softening"]
+        inspector.softening = float(about["softening"])
         of = about["intervals"]
-        listed = {key: tuple(of[key]) for key in ("bounds", "distances")}
+        listed = {key: tuple(map(float, of[key])) for key in ("bounds", "distances")}
         inspector.intervals = conformal.Conformal(**of | listed)
-        limits = {name: tuple(ends) for name, ends in about["detector"]["ranges"].items()}
+        limits = {name: (float(low), float(high)) for name, (low, high) in about["detector"]["ranges"].items()}
         inspector.detector = ranges.RangeDetector(**about["detector"] | {"ranges": limits})
+        numbers = [inspector.softening, float(of["coverage"]), *listed["bounds"], *listed["distances"]]
+        numbers += [end for ends in limits.values() for end in ends]
+        if not np.isfinite(numbers).all() or len(listed["distances"]) != len(listed["bounds"]) + 1:
+            raise ValueError("its intervals or ranges are damaged")
         return inspector
 
     def _difficulty(self, value: NDArray | float) -> NDArray[np.float64]:
@@ -212,6 +231,14 @@ class Inspector:
     def _sentence(self, name: str, value: float) -> str:
         low, high = self.detector.ranges[name]
         return f"{name} {value:.4g}: usual is {low:.4g} to {high:.4g}"
+
+
+def _models(folder: Path) -> set[str]:
+    """The files that an inspector in a folder needs; none where there is none that can be read."""
+    try:
+        return set(read_object(folder / _FILE, "")["models"])
+    except (OSError, KeyError, TypeError, ValueError):
+        return set()
 
 
 def _digest(path: Path) -> str:
