@@ -263,7 +263,8 @@ def test_the_pixels_are_pydicoms_in_every_plain_file(tmp_path, syntax, kind, bit
     little = syntax.is_little_endian
     stored = (body_hu() + (0 if kind == "i2" else 1024)).astype(np.int16).view(np.uint16)
     stored[10:20] = (stored[10:20] & 0x0FFF) | above if above else stored[10:20]
-    data = ct_slice(stored.view(kind), (0, 0, 0), BitsStored=bits, HighBit=bits - 1, RescaleIntercept="-24")
+    intercept = "-24" if kind == "i2" else "-1024"
+    data = ct_slice(stored.view(kind), (0, 0, 0), BitsStored=bits, HighBit=bits - 1, RescaleIntercept=intercept)
     data.PixelData = stored.astype(("<" if little else ">") + "u2").tobytes()
     data.file_meta.TransferSyntaxUID = syntax
     pydicom.dcmwrite(tmp_path / "x", data, little_endian=little, implicit_vr=syntax.is_implicit_VR)

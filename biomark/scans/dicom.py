@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
 
 from biomark.scans.header import Header, files_of, open_header
 from biomark.scans.orientation import orientation
 from biomark.scans.scan import Scan, ScanError, assemble, check_slice
 from biomark.scans.slices import check, read_pixels
 from biomark.scans.stack import stack
+
+# Padding that is darker lies below every window that a task measures in.
+_DARK_HU = -500
+# What takes the place of brighter padding, as GE's scanners have it; a part of a slice that is smaller is noise.
+_FILL_HU, _LEAST_SHARE = -3024, 0.001
+_PROJECTION = re.compile(r"(?<![A-Z])(M(AX|IN)?[ _]?IP|PROJECTION|VRT|VOLUME[ _]?REND)")
 
 
 def read_file(path: Path) -> Scan:
@@ -119,15 +128,53 @@ def _read(name: str, headers: list[Header], notes: list[str], index: int | None 
         headers, index = [headers[place]], None
     first = headers[0]
     data = np.empty((len(headers), *first.plane), dtype=np.float32)
+    taken = np.zeros(2, int)
     for header, plane in zip(headers, data, strict=True):
         read_pixels(header, plane)
+        taken += _take_out_padding(header, plane)
     meta, on_series = _describe(headers)
-    padding = first.number("PixelPaddingValue")
-    if padding is not None:
-        padding = padding * first.rescale[0] + first.rescale[1]
+    padding = _padding_hu(first)[0]
     notes = notes + more + on_series
+    if padding is not None and padding >= _DARK_HU:
+        if taken.any():
+            kept = f"; {taken[1]} voxels of that value within the image are kept" if taken[1] else ""
+            notes.append(
+                f"The header calls {padding:g} HU padding: {taken[0]} such voxels at the edge of the slices are set "
+                f"to {_FILL_HU} HU, since no task may measure them{kept}."
+            )
+        padding = None
     scan = assemble(name, data, affine, spacing_mm, meta, notes, slice_axis=0, padding_hu=padding)
     return scan if index is None else scan.only(index)
+
+
+def _padding_hu(header: Header) -> tuple[float | None, float | None]:
+    """The lowest and highest value that the header calls padding, in HU; None where it names none."""
+    stored = header.number("PixelPaddingValue")
+    if stored is None:
+        return None, None
+    slope, intercept = header.rescale
+    limit = header.number("PixelPaddingRangeLimit")
+    ends = (end * slope + intercept for end in (stored, stored if limit is None else limit))
+    low, high = sorted(ends)
+    return low, high
+
+
+def _take_out_padding(header: Header, plane: NDArray[np.float32]) -> tuple[int, int]:
+    """Darken padding as bright as tissue, where it reaches the slice's edge; how many voxels, and how many others."""
+    low, high = _padding_hu(header)
+    if low is None or low < _DARK_HU:
+        return 0, 0
+    padding = (plane >= np.float32(low)) & (plane <= np.float32(high))
+    if not padding.any():
+        return 0, 0
+    labels, count = ndimage.label(padding)
+    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    outer = np.bincount(labels.ravel(), minlength=count + 1) >= _LEAST_SHARE * plane.size
+    outer &= np.isin(np.arange(count + 1), edge)
+    outer[0] = False
+    outside = outer[labels]
+    plane[outside] = _FILL_HU
+    return np.count_nonzero(outside), np.count_nonzero(padding & ~outside)
 
 
 def _describe(headers: list[Header]) -> tuple[dict[str, Any], list[str]]:
@@ -157,6 +204,12 @@ def _describe(headers: list[Header]) -> tuple[dict[str, Any], list[str]]:
             f"The {len(headers)} slices name {len(frames)} frames of reference, as some anonymisers leave "
             "them; they are read as one volume by their positions."
         )
-    if first.text("RescaleType") == "US":
+    if projections := sum(bool(_PROJECTION.search((h.text("ImageType") or "").upper())) for h in headers):
+        many = "The images are" if projections == len(headers) else f"{projections} of the {len(headers)} images are"
+        notes.append(
+            f"{many} projections, such as MIP, by the header's ImageType: they show several depths at once, so areas, "
+            "volumes and scores are not those of slices."
+        )
+    if (first.text("RescaleType") or "").upper() == "US":
         notes.append("The header calls the unit of the values unspecified (US); they are taken as HU.")
     return meta, notes

@@ -34,8 +34,9 @@ _OF_IMAGE = """
 SpecificCharacterSet SOPClassUID SOPInstanceUID ImageType Modality Manufacturer ManufacturerModelName KVP SliceThickness
 ConvolutionKernel ContrastBolusAgent RescaleType GantryDetectorTilt StudyInstanceUID SeriesInstanceUID SeriesNumber
 FrameOfReferenceUID PatientID ImagePositionPatient ImageOrientationPatient PixelSpacing PixelPaddingValue
-ModalityLUTSequence RescaleSlope RescaleIntercept SamplesPerPixel PhotometricInterpretation PlanarConfiguration
-NumberOfFrames Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation PixelData FloatPixelData
+PixelPaddingRangeLimit ModalityLUTSequence RescaleSlope RescaleIntercept SamplesPerPixel PhotometricInterpretation
+PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation PixelData
+FloatPixelData
 DoubleFloatPixelData ExtendedOffsetTable ExtendedOffsetTableLengths
 """.split()
 _TAG_OF = {keyword: BaseTag(tag_for_keyword(keyword)) for keyword in _OF_IMAGE}

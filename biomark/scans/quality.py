@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import lru_cache
 from typing import Any
@@ -21,8 +22,23 @@ _AIR_HU, _AIR_TOLERANCE_HU = -1000, 50
 # 5 mm slices are known to lower calcium scores; 3 mm is what the Agatston score was defined on.
 _THICK_MM = 3.0
 _SLICES_EXAMINED = 7
+# What is no HU, although some values are negative; on the real scans here and what was made of them, the shares differ
+# by ten times. Air that was cut off or scaled down crowds at the lowest value, which in a part of a body is rare.
+_CUT_ABOVE_HU, _CROWD_HU, _CROWD_SHARE = -500, 30, 0.1
+# Padding is one value; many different ones so low, close to one another, are air, shifted or stretched from -1000 HU.
+_VARIED_SHARE, _TISSUE_SHARE, _AIR_RANGE_HU = 0.05, 0.05, (-1150, -600)
+_SPREAD_HU = 500
+_VOXELS_SAMPLED, _LOWEST_HU = 10**6, -(2**15) - 2**10
 _COARSE_MM = 4.0
 _SILENT = "A NIfTI file names no contrast agent, kernel, tube voltage or slice thickness, so none was checked."
+# How technologists write that no contrast agent was given; all else is taken for one.
+_WITHOUT = re.compile(
+    r"[-./0 ]+|c-|n|nein|no|none|nil|non|not|n[./ ]?a\.?|negative|nati(v|ve|f)|plain|(un|non)[ -]?enhanced|"
+    r"(no|non|not|without|w/?o|ohne|sans|sin|kein)[ -]*(i\.?v\.?|intravenous)?[ -]*"
+    r"(contrast|contraste|kontrast(mittel)?|km|c)?[ -]*(agent|medium|media)?[ -]*"
+    r"(given|used|applied|administered|applicable|available)?",
+    re.IGNORECASE,
+)
 # The default of ndimage.label, made once: pixels that share a side.
 _NEIGHBOURS = ndimage.generate_binary_structure(2, 1)
 
@@ -45,10 +61,54 @@ def examine(
     return notes + _values(hu, extremes_hu, padding_hu) + _body(hu, spacing_mm, padding_hu)
 
 
+def not_hu(hu: NDArray[np.float32], extremes_hu: tuple[float, float]) -> str | None:
+    """What shows that values, some of them negative, are no Hounsfield units, as an end of a sentence; None if nothing.
+
+    Looks further only where the lowest or the highest value is unusual, and not at values beyond 16 bits.
+    """
+    low, high = extremes_hu
+    if low < _LOWEST_HU:
+        return None
+    if high <= _CUT_ABOVE_HU:
+        return f"no value lies above {high:g} HU, so there is no tissue in it, or the values were rescaled twice"
+    if _PADDING_BELOW_HU <= low <= _CUT_ABOVE_HU:
+        return None
+    step = max(1, math.ceil(math.sqrt(hu.size / _VOXELS_SAMPLED)))
+    sample = hu[:, ::step, ::step]
+    if low < _PADDING_BELOW_HU:
+        return _darker_than_air(sample)
+    share = np.mean(sample <= low + _CROWD_HU)
+    if share <= _CROWD_SHARE:
+        return None
+    return (
+        f"the lowest value is {low:g} and {share:.0%} of the voxels lie there or just above, so air was cut off by a "
+        "window, or these are grey values"
+    )
+
+
+def _darker_than_air(sample: NDArray[np.float32]) -> str | None:
+    """As :func:`not_hu`, of values of which some are darker than air can be."""
+    dark = sample < _PADDING_BELOW_HU
+    rest = sample[~dark]
+    tissue = np.mean(rest > _CUT_ABOVE_HU) if rest.size else 0.0
+    values, counts = np.unique(np.rint(sample[dark]), return_counts=True)
+    other = sample[dark & (np.rint(sample) != values[counts.argmax()])] if len(values) else values
+    varied = other.size / sample.size if other.size and np.ptp(np.percentile(other, (25, 75))) < _SPREAD_HU else 0.0
+    air = np.count_nonzero((rest > _AIR_RANGE_HU[0]) & (rest < _AIR_RANGE_HU[1])) / sample.size
+    # Of padding that was interpolated, the rim is varied too, but then there is tissue, and air or lung.
+    if tissue > 0 and (varied <= _VARIED_SHARE or (tissue > _TISSUE_SHARE and air > varied / 2)):
+        return None
+    return (
+        f"{np.mean(dark):.0%} of the voxels are darker than {_PADDING_BELOW_HU} HU, which is no air, and there is "
+        f"{'too little' if tissue else 'no'} tissue or air beside them; the values seem to be rescaled twice, or "
+        "multiplied"
+    )
+
+
 def _header(spacing_mm: tuple[float, ...], meta: dict[str, Any]) -> list[str]:
     notes = []
     agent = meta["contrast_agent"]
-    if agent and agent.strip().lower() not in ("none", "no", "n"):
+    if agent and not _WITHOUT.fullmatch(agent.strip()):
         notes.append(f"The header names a contrast agent ({agent}), so do not score calcium on this scan.")
     kernel, sharp = meta["kernel"], is_sharp(meta["kernel"])
     if sharp:

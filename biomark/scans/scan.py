@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from biomark.cohort import Case
 from biomark.scans.orientation import reorient, restore
-from biomark.scans.quality import examine
+from biomark.scans.quality import examine, not_hu
 from biomark.tasks import Task
 
 # Beyond any clinical scanner; other values are in metres or micrometres, or damaged.
 _SPACING_MM = (0.01, 100.0)
+# Far beyond metal, but what 32 bits may hold.
+_FARTHEST_HU = 1e9
 _PLANES = {"S": "axial", "I": "axial", "P": "coronal", "A": "coronal", "L": "sagittal", "R": "sagittal"}
 
 
@@ -159,8 +161,12 @@ def assemble(
             f"{name}: the values run from {low:g} to {high:g}; these are grey values or labels, not HU "
             "(air is -1000 HU). Use the original CT."
         )
+    if max(-low, high) > _FARTHEST_HU:
+        raise ScanError(f"{name}: the values run from {low:g} to {high:g}, which no CT has; export it again.")
     turned, affine, axes = reorient(data, affine)
     hu, affine = np.ascontiguousarray(turned, dtype=np.float32), affine + 0.0  # -0.0 becomes 0.0
+    if why := not_hu(hu, (low, high)):
+        raise ScanError(f"{name}: {why}; these are not HU (air is -1000 HU). Use the original CT.")
     planes = [_PLANES[axis] for axis in axes]
     spacing = tuple(float(spacing_mm[planes.index(plane)]) for plane in ("axial", "coronal", "sagittal"))
     meta = {**meta, "orientation": planes[slice_axis], "n_slices": data.shape[slice_axis]}

@@ -15,6 +15,8 @@ from biomark.scans.scan import ScanError
 
 # float32 holds every whole number up to here, so that arithmetic on whole numbers below it is exact.
 _EXACT_BELOW = 2**24
+# No CT comes near: 16 bits times the one, or 32 bits and the other.
+_STEEPEST, _FARTHEST = 1e5, 1e9
 _PLAIN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 
 
@@ -35,10 +37,16 @@ def check(header: Header) -> None:
     if header.get("ModalityLUTSequence"):
         raise ScanError(f"{path} maps its values by a table instead of slope and intercept; not supported.")
     unit = header.text("RescaleType") or "HU"
-    if unit not in ("HU", "US"):
+    if unit.upper() not in ("HU", "US") and not unit.upper().startswith("HOUNSFIELD"):
         raise ScanError(f"{path} is rescaled to {unit}, not to HU; pass the conventional CT series.")
-    if header.rescale[0] == 0:
+    slope, intercept = header.rescale
+    if slope == 0:
         raise ScanError(f"{path} has the RescaleSlope 0, which leaves no image; export the CT series again.")
+    if abs(slope) > _STEEPEST or abs(intercept) > _FARTHEST:
+        raise ScanError(
+            f"{path} has the RescaleSlope {slope:g} and the RescaleIntercept {intercept:g}, which lead to no HU; "
+            "export the CT series again."
+        )
 
 
 def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
@@ -66,7 +74,7 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
         stored = _plain_pixels(Header(path, data), syntax, out.shape)
         if stored is None:
             # As `data.pixel_array`, without the copy that pydicom caches.
-            stored, _ = decoder.as_array(data, raw=True, view_only=True)
+            stored, _ = decoder.as_array(data, raw=True, view_only=True, correct_unused_bits=not _misplaced(header))
     except (KeyboardInterrupt, SystemExit):
         raise
     # Damaged pixels make the decoders raise nearly anything; a panic in Rust is no Exception.
@@ -74,6 +82,12 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
         raise ScanError(f"{path} has truncated or damaged pixels; copy it again ({short(error)}).") from error
     if stored.shape != out.shape:
         raise ScanError(f"{path} holds pixels of shape {stored.shape} instead of {out.shape}; copy it again.")
+    # Many headers name a wrong HighBit over right values; where values need the bits above, nobody knows which count.
+    if _misplaced(header) and not _within(stored, header.number("BitsStored")):
+        raise ScanError(
+            f"{path} stores {header.number('BitsStored'):g} bits below bit {header.number('HighBit'):g}, with values "
+            "beyond them, so their scale is unknown; export the original CT series again."
+        )
 
     slope, intercept = header.rescale
     whole = slope.is_integer() and intercept.is_integer() and stored.dtype.kind in "iu" and stored.itemsize <= 2
@@ -97,5 +111,16 @@ def _plain_pixels(header: Header, syntax: UID, shape: tuple[int, int]) -> NDArra
         return None
     stored = np.frombuffer(raw, (">" if syntax == ExplicitVRBigEndian else "<") + "ui"[int(sign)] + "2").reshape(shape)
     # Bits above those stored have no meaning and may hold anything, mostly the sign.
-    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1)) if sign else (0, 2**bits)
-    return stored if bits == 16 or (low <= stored.min() and stored.max() < high) else None
+    return stored if bits == 16 or _within(stored, bits) else None
+
+
+def _misplaced(header: Header) -> bool:
+    """Whether the header places the stored bits elsewhere than at the low end."""
+    bits, high = header.number("BitsStored"), header.number("HighBit")
+    return bool(bits) and high is not None and high != bits - 1
+
+
+def _within(stored: NDArray, bits: float) -> bool:
+    """Whether all values need no more than some bits."""
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1)) if stored.dtype.kind == "i" else (0, 2**bits)
+    return bool(low <= stored.min() and stored.max() < high)
