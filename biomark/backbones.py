@@ -171,4 +171,6 @@ def build(backbone: str | nn.Module, ndim: int, width: int) -> nn.Module:
     if backbone not in BACKBONES:
         known = ", ".join(BACKBONES)
         raise ValueError(f"no backbone is called {backbone!r}: choose one of {known}, or pass an nn.Module.")
+    if width < 1:
+        raise ValueError(f"a network of {width} channels sees nothing: take a width of 1 or more.")
     return BACKBONES[backbone](ndim, width)

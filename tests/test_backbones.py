@@ -226,3 +226,9 @@ def test_any_module_plugs_in(make, size, tmp_path):
 def test_unknown_name():
     with pytest.raises(ValueError, match="choose one of fcn, unet, resunet"):
         build("vnet", 2, 16)
+
+
+@pytest.mark.parametrize("width", [0, -4])
+def test_a_width_that_there_is_not_is_said(width):
+    with pytest.raises(ValueError, match=f"a network of {width} channels sees nothing: take a width of 1 or more"):
+        bm.Localizer("sfa", width=width)
