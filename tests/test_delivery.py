@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
+import time
 
 import nibabel as nib
 import numpy as np
@@ -103,7 +105,7 @@ def test_what_is_done_is_not_done_again_unless_something_changed(model, sheet, t
     assert read == ["HOLTER.dcm"], "only what failed is tried again"
     pd.testing.assert_frame_equal(first, again, check_dtype=False)
     assert len(run(write=["nifti"])[1]) == 4
-    # A call that is stopped leaves the values that it has.
+    # A call that is stopped leaves the values that it has, and a row for every other scan.
     (tmp_path / "out" / "c" / "result.json").unlink()
 
     def stopped(*args, **kwargs):
@@ -112,7 +114,9 @@ def test_what_is_done_is_not_done_again_unless_something_changed(model, sheet, t
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("biomark.delivery.sheet.read", stopped)
         run(write=["nifti"])
-    assert pd.read_csv(tmp_path / "out" / "values.csv")["id"].tolist() == ["a", "b", "c"]
+    left = pd.read_csv(tmp_path / "out" / "values.csv")
+    assert left["id"].tolist() == list("abcde") and left["value"].notna().tolist() == [True, True, False, False, False]
+    assert left["problem"].str.startswith("Not measured yet").tolist()[2:4] == [True, True]
     assert run(write=["nifti"])[1] == ["c.nii.gz", "HOLTER.dcm"]
     torch.manual_seed(1)
     other = bm.Localizer("pma", width=2)  # the same but for its weights
@@ -178,17 +182,128 @@ def test_only_the_case_s_own_files_are_removed(model, single, tmp_path):
     assert single(model)[1] == ["notes.txt"]
 
 
-def test_leftovers_of_processes_that_died_are_removed(model, single, tmp_path):
-    died = subprocess.Popen([sys.executable, "-c", ""])
-    died.wait()
+def test_leftovers_are_removed_by_their_age(model, single, tmp_path):
+    """A number of a process says nothing where containers or machines share a disk."""
     (tmp_path / "out" / "a").mkdir(parents=True)
-    dead, lives = f".partial-{died.pid}-map.nii.gz", f".partial-{os.getppid()}-page.html"
     for place in (tmp_path / "out", tmp_path / "out" / "a"):
-        for name in (dead, lives, f".partial-{os.getpid()}-x", ".partial-mine"):
+        for name, hours in ((".partial-1-map.nii.gz", 25), (f".partial-{os.getpid()}-x", 25), (".partial-new", 1)):
             (place / name).touch()
+            os.utime(place / name, (time.time() - 3600 * hours,) * 2)
     single(model)
     for place in (tmp_path / "out", tmp_path / "out" / "a"):
-        assert {p.name for p in place.glob(".*")} == {lives, ".partial-mine"}
+        assert {p.name for p in place.glob(".*")} == {".partial-new"}
+
+
+KILLED = """
+import os, sys, threading
+import biomark as bm, torch
+from biomark import delivery, scans
+from biomark.delivery import sheet
+torch.manual_seed(1)
+model = bm.Localizer("pma", width=2)
+model.trained_spacing_mm.fill_(8.0)
+whole, count = sheet._measure, [0]
+def measure(*args):
+    count[0] += 1
+    if count[0] == 2:
+        os.kill(os.getpid(), 9)
+    return whole(*args)
+sheet._measure = measure
+delivery.deliver(model.eval(), sys.argv[1], sys.argv[2], grid=scans.Grid((60, 60), (8.0, 8.0)), progress=False)
+"""
+
+
+def test_a_killed_call_with_another_model_leaves_no_value_beside_another_map(model, sheet, tmp_path):
+    first = delivery.deliver(model, sheet, tmp_path / "out", grid=GRID, progress=False)
+    subprocess.run([sys.executable, "-c", KILLED, sheet, tmp_path / "out"], check=False, timeout=300)
+    values = pd.read_csv(tmp_path / "out" / "values.csv")
+    assert values["id"].tolist() == list("abcde") and values["value"].isna().all()
+    again = delivery.deliver(another(1), sheet, tmp_path / "out", grid=GRID, progress=False)
+    assert again["value"].notna().sum() == 3 and not again["value"].equals(first["value"])
+
+
+def test_two_calls_do_not_write_to_one_folder_at_a_time(model, single, tmp_path, monkeypatch):
+    whole, told = page.render, []
+
+    def render(*args, **kwargs):
+        with pytest.raises(OSError, match="another call is writing to .*: wait until it is done"):
+            delivery.deliver(another(1), tmp_path / "in" / "sheet.csv", tmp_path / "out", grid=GRID, progress=False)
+        told.append(True)
+        return whole(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("biomark.delivery.sheet.page.render", render)
+        row, files = single(model)
+    assert told and row["value"] > 0 and files == ["map.nii.gz", "page.html", "result.json"]
+    assert single(another(1))[0]["value"] != row["value"], "afterwards it may"
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"a", "values.csv"}
+
+
+def test_values_that_cannot_be_written_are_told_before_a_scan_is_read(model, single, tmp_path, monkeypatch):
+    (tmp_path / "out" / "values.csv").mkdir(parents=True)
+    monkeypatch.setattr("biomark.delivery.sheet.read", None)  # would be called
+    with pytest.raises(OSError, match="values.csv cannot be written"):
+        single(model)
+
+
+@pytest.mark.parametrize(
+    "name", ["=WEBSERVICE(A1)", "@SUM(A1)", "+1", "-1", "＝1", "a\rb", "a\x1b[2J", "values.csv", "Values.CSV"]
+)
+def test_what_an_id_or_a_cell_says_is_carried_out_by_nothing(model, sheet, tmp_path, name):
+    rows = pd.read_csv(sheet, dtype=str).iloc[:2]
+    rows.loc[0, "id"] = name
+    rows.to_csv(sheet, index=False, quoting=1)
+    values = delivery.deliver(model, sheet, tmp_path / "out", write=["page"], grid=GRID, progress=False)
+    assert values["problem"].notna().tolist() == [True, False] and values["value"].notna().tolist() == [False, True]
+    lines = (tmp_path / "out" / "values.csv").read_bytes().decode().splitlines()
+    assert len(lines) == 3 and all(line.isprintable() for line in lines)
+    for cell in (
+        pd.read_csv(tmp_path / "out" / "values.csv", dtype=str)[["id", "findings", "problem"]].to_numpy().ravel()
+    ):
+        assert pd.isna(cell) or cell[0] not in "=+-@＝"
+    with pytest.raises(manifests.ManifestError) as caught:
+        manifests.read(sheet, "pma", progress=False)
+    assert all(line.isprintable() for line in str(caught.value).split("\n"))
+
+
+@pytest.mark.parametrize(
+    "name", [b"DOE\xc2\xa0JANE 2.dcm", b"DOE\xe9 JANE 2.dcm", "DOÉ JANE.dcm".encode(), b"DOE'JANE.dcm", b"DOE\nJANE"]
+)
+@pytest.mark.parametrize("fault", ["cut", "same place", "OSError"])
+def test_names_of_files_are_not_told_in_any_form(model, single, tmp_path, name, fault, monkeypatch):
+    image = tmp_path / "in" / "GRAUBNER_1"
+    odd = image / os.fsdecode(name)
+    (image / "1.dcm").rename(odd)
+    if fault == "cut":
+        odd.write_bytes(odd.read_bytes()[:-700])
+    elif fault == "same place":
+        shutil.copy(odd, image / "x.dcm")
+    else:
+
+        def denied(path, **options):
+            raise PermissionError(13, "Permission denied", str(odd))
+
+        monkeypatch.setattr("biomark.delivery.sheet.read", denied)
+    row, _ = single(model)
+    assert re.search(r"file \d of the image", row["problem"]), row["problem"]
+    content = (tmp_path / "out" / "values.csv").read_bytes()
+    assert not re.search(b"JANE|DOE|GRAUBNER", content) and str(tmp_path).encode() not in content
+
+
+def test_value_map_and_page_stay_where_no_dicom_object_can_be_written(model, sheet, tmp_path):
+    pytest.importorskip("highdicom")
+    series(sheet.parent / "GRAUBNER_ILSE")  # without a StudyInstanceUID
+    personal(sheet.parent / "GRAUBNER_2", places_mm=(0, 3, 6), PatientBirthDate="1950", StudyTime="noon")
+    how = {"write": delivery.FORMATS, "grid": GRID, "identify": True, "progress": False}
+    with pytest.warns(UserWarning, match="so the DICOM objects are without it"):
+        values = delivery.deliver(model, sheet, tmp_path / "out", **how)
+    assert values["value"].notna().tolist() == [True, True, True, False, False]
+    assert "No DICOM object was written: file 1 of the image has no StudyInstanceUID" in values["findings"][0]
+    assert "PatientBirthDate is not as DICOM has it" in values["findings"][1] and "StudyTime" in values["findings"][1]
+    there = {name: sorted(p.name for p in (tmp_path / "out" / name).iterdir()) for name in "ab"}
+    assert there["a"] == ["map.nii.gz", "page.html", "result.json"]
+    assert there["b"] == ["map.dcm", "map.nii.gz", "page.html", "result.json", "segmentation.dcm"]
+    assert b"MRN-778812" in (tmp_path / "out" / "b" / "map.dcm").read_bytes()
 
 
 def test_cells_that_are_not_used_keep_no_scan_from_being_measured(model, sheet, tmp_path):
@@ -238,7 +353,7 @@ def test_a_value_that_is_not_finite_is_a_problem(single, tmp_path):
     with torch.no_grad():
         next(p for p in broken.parameters()).fill_(torch.nan)
     row, files = single(broken)
-    assert "no finite value" in row["problem"] and pd.isna(row["value"]) and files == []
+    assert re.search("no finite value|no numbers", row["problem"]) and pd.isna(row["value"]) and files == []
 
 
 def test_the_next_scan_is_read_while_one_is_measured_and_no_more(model, sheet, tmp_path, monkeypatch):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from biomark.machine.files import atomic_write
+from biomark.machine.files import atomic_write, sweep
 
 FILES = {"nifti": ("map.nii.gz",), "page": ("page.html",), "dicom": ("segmentation.dcm", "map.dcm")}
 """The files of each format."""
@@ -22,7 +22,7 @@ def open_folder(folder: Path) -> None:
     """Make the folder of all results, without leftovers; an OSError where it cannot be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".partial-{os.getpid()}-"):
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".partial-"):
             pass
     except OSError as error:
         raise OSError(f"{folder} cannot be written to ({error.strerror}): give another folder.") from error
@@ -54,23 +54,47 @@ def clear(place: Path) -> None:
     sweep(place)
 
 
-def sweep(folder: Path) -> None:
-    """Remove partial files of processes that no longer live."""
-    for path in folder.glob(".partial-*"):
-        owner = re.match(r"\.partial-(\d+)-", path.name)
-        if owner and path.is_file() and not _is_writing(int(owner[1])):
-            path.unlink(missing_ok=True)
+@contextmanager
+def sole_use(folder: Path) -> Iterator[None]:
+    """Keep other calls out of a folder, or maps of one model would stand beside values of another.
 
+    The system gives the lock back when a process ends, however it ends.
 
-def _is_writing(process: int) -> bool:
-    """Whether another process of that number lives. This one writes nothing while it sweeps."""
-    if process == os.getpid():
-        return False
-    if os.name != "posix":
-        return True  # elsewhere asking would send a signal
+    Raises:
+        BlockingIOError: Another call is writing to the folder.
+    """
+    path = folder / ".in-use"
+    while True:
+        file = open(path, "a")  # noqa: SIM115 - closed below; the lock is the open file's
+        if not _lock(file):
+            file.close()
+            raise BlockingIOError(
+                f"another call is writing to {folder}: wait until it is done, or give another folder."
+            )
+        # Another call may have removed the file between opening and locking.
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            break
+        file.close()
     try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no open file; there the next call takes the one that stays
+            path.unlink(missing_ok=True)
+        file.close()
+
+
+def _lock(file: IO) -> bool:
+    """Whether a file could be locked; on a disk that knows no locks, there is none to wait for."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
         return False
     except OSError:
         return True

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -24,7 +25,7 @@ from biomark.machine.files import atomic_write
 from biomark.manifests import cache, checks
 from biomark.manifests.manifest import ManifestError
 from biomark.manifests.preparation import Excerpt, PreparedCase, take
-from biomark.manifests.sheet import identifier
+from biomark.manifests.sheet import harmless
 from biomark.scans.anonymous import anonymous
 from biomark.scans.export import write_nifti
 from biomark.scans.grid import Grid
@@ -44,6 +45,8 @@ FORMATS = tuple(outcome.FILES)
 _USED = ("id", "image", "slice", "value")
 _COLUMNS = ("id", "value", "unit", "low", "high", "coverage", "unlike", "known", "slice", "findings", "problem")
 _COLUMNS += ("reading_s", "network_s", "writing_s")
+_TEXTS = ("id", "findings", "problem")
+_NOT_YET = "Not measured yet: call deliver again."
 
 
 def deliver(
@@ -82,7 +85,7 @@ def deliver(
     Raises:
         ValueError: Unknown format, a window or grid that does not fit the task, a model without maps, or a bad sheet.
         ImportError: ``dicom`` is wanted and highdicom is not installed.
-        OSError: The folder cannot be written to.
+        OSError: The folder cannot be written to, or another call is writing to it.
     """
     write = (write,) if isinstance(write, str) else tuple(write)
     task, grid = _check(model, write, grid, window)
@@ -94,39 +97,75 @@ def deliver(
     reasons, remarks, table = checks.explain(rows, problems)
     answer = model.inspect if isinstance(model, Inspector) else partial(_locate, model)
     settings = _settings(model, task, grid, crop, (sorted(write), identify, window and tuple(window)))
-
-    def result_or_scan(row: Any) -> dict[str, Any] | _Reading:
-        if row.row in reasons:
-            raise ScanError(reasons[row.row])
-        remark = remarks.get(row.row)
-        key = cache.key(row.image, None, row.slice, settings + repr((row.value, remark)))
-        return outcome.read_result(folder / row.id, key) or _read(row, remark, key, task, grid, crop)
-
-    todo = list(rows.itertuples(index=False))
-    try:
-        for row, future in tqdm(
-            _one_ahead(result_or_scan, todo), "measuring", len(todo), unit="scan", disable=not progress
-        ):
-            table[row.row], place = {"id": row.id, "problem": None}, folder / row.id
-            try:
-                result = future.result()
-                if isinstance(result, _Reading):
+    with outcome.sole_use(folder):
+        todo = _look_up(rows, reasons, remarks, settings, folder, table)
+        # Now, so that no value of another model stands beside what is about to be written.
+        _write_values(table, folder)
+        try:
+            ahead = _one_ahead(lambda job: _read(job[0], task, grid, crop), todo)
+            for (row, key), future in tqdm(ahead, "measuring", len(todo), unit="scan", disable=not progress):
+                place, remark = folder / row.id, remarks.get(row.row)
+                try:
+                    reading = future.result()
                     outcome.clear(place)
-                    result = _measure(row, place, result, answer, task, window, write, identify)
-                table[row.row] |= result
-            # One scan among thousands, whatever is wrong with it, must not stop the others.
-            except Exception as error:
-                reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-                table[row.row]["problem"] = anonymous(reason, row.image).replace(str(folder), "the folder")
-                # A slip in the sheet, or a drive that is not there today, does not invalidate earlier results. A bad
-                # id could name any place; and a folder that cannot be cleared must not stop the others either.
-                if row.row not in reasons:
-                    with contextlib.suppress(OSError, ScanError):
-                        outcome.clear(folder / identifier(row.id))
-    finally:
-        values = pd.DataFrame([table[row] for row in sorted(table)], columns=list(_COLUMNS))
+                    result = _measure(row, place, reading, remark, answer, task, window, write, identify)
+                    outcome.write_result(place, key, *result)
+                    table[row.row] = {"id": row.id, **result[0]}
+                # One scan among thousands, whatever is wrong with it, must not stop the others.
+                except Exception as error:
+                    table[row.row]["problem"] = _told(error, row, folder)
+                    # A folder that cannot be cleared must not stop them either.
+                    with contextlib.suppress(OSError):
+                        outcome.clear(place)
+        finally:
+            values = _write_values(table, folder)
+    return values
+
+
+def _look_up(
+    rows: pd.DataFrame,
+    reasons: dict[int, str],
+    remarks: dict[int, str],
+    settings: str,
+    folder: Path,
+    table: dict[int, dict[str, Any]],
+) -> list[tuple[Any, str]]:
+    """The rows that are to be measured, each with its key; the table gets the others' results, or why there is none."""
+    todo = []
+    for row in rows.itertuples(index=False):
+        if row.row in reasons:
+            table[row.row] = {"id": row.id, "problem": _told(ScanError(reasons[row.row]), row, folder)}
+            continue
+        key, result = "", None
+        # A file that cannot be looked at is no reason to stop here: reading it will say why.
+        with contextlib.suppress(OSError):
+            key = cache.key(row.image, None, row.slice, settings + repr((row.value, remarks.get(row.row))))
+            result = outcome.read_result(folder / row.id, key)
+        table[row.row] = {"id": row.id, "problem": _NOT_YET} if result is None else {"id": row.id, **result}
+        if result is None:
+            todo.append((row, key))
+    return todo
+
+
+def _told(error: Exception, row: Any, folder: Path) -> str:
+    """What went wrong, without names of files."""
+    reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    reason = anonymous(reason, row.image)
+    return reason.replace(str(folder), "the folder").replace(repr(str(folder))[1:-1], "the folder")
+
+
+def _write_values(table: dict[int, dict[str, Any]], folder: Path) -> pd.DataFrame:
+    """Write ``values.csv``, one row for each of the sheet."""
+    values = pd.DataFrame([table[row] for row in sorted(table)], columns=list(_COLUMNS))
+    for name in _TEXTS:
+        values[name] = [harmless(text) if isinstance(text, str) else text for text in values[name]]
+    try:
         with atomic_write(folder / "values.csv") as temporary:
             values.to_csv(temporary, index=False)
+    except OSError as error:
+        raise OSError(
+            f"{folder / 'values.csv'} cannot be written ({error.strerror}): close it in other programs and try again."
+        ) from error
     return values
 
 
@@ -177,16 +216,14 @@ class _Reading:
 
     excerpt: Excerpt
     on_grid: PreparedCase
-    remark: str | None
-    key: str
     seconds: float
 
 
-def _read(row: Any, remark: str | None, key: str, task: Task, grid: Grid, crop: bool) -> _Reading:
+def _read(row: Any, task: Task, grid: Grid, crop: bool) -> _Reading:
     start = perf_counter()
     # The whole scan, for the map lies on all of its voxels.
     excerpt = take(read(row.image), task, grid, index=row.slice, crop=crop)
-    return _Reading(excerpt, excerpt.on_grid(native=grid.spacing_mm is None), remark, key, perf_counter() - start)
+    return _Reading(excerpt, excerpt.on_grid(native=grid.spacing_mm is None), perf_counter() - start)
 
 
 def _locate(model: nn.Module, case: Case, *, findings: Sequence[str], window: Sequence[int] | None) -> Inspection:
@@ -201,13 +238,14 @@ def _measure(
     row: Any,
     place: Path,
     reading: _Reading,
+    remark: str | None,
     answer: Callable[..., Inspection],
     task: Task,
     window: Sequence[int] | None,
     write: Sequence[str],
     identify: bool,
-) -> dict[str, Any]:
-    """Measure one scan and write what is wanted of it; its row of the table."""
+) -> tuple[dict[str, Any], list[str]]:
+    """Measure one scan and write what is wanted of it; its row of the table, and the names of the files."""
     excerpt, on_grid, start = reading.excerpt, reading.on_grid, perf_counter()
     case = Case(row.id, on_grid.image, on_grid.weights, None, None, on_grid.spacing_mm)
     found = answer(case, findings=excerpt.findings, window=window)
@@ -216,18 +254,14 @@ def _measure(
         raise ValueError("The model gives no finite value for this scan: train it again, or look at its weights.")
     part = excerpt.back(found.map)
     findings, files = found.unusual + found.findings, [name for kind in write for name in outcome.FILES[kind]]
-    findings += (reading.remark,) if reading.remark else ()
+    findings += (remark,) if remark else ()
     if "nifti" in write:
         write_nifti(place / "map.nii.gz", excerpt.whole(part), excerpt.scan)
-    if "dicom" in write and excerpt.scan.meta["source"] == "DICOM":
-        to = {"source": row.image, "task": task, "identify": identify}
-        dicom_objects.write_segmentation(place / "segmentation.dcm", excerpt.whole(part > 0.5), **to)
-        dicom_objects.write_parametric_map(place / "map.dcm", excerpt.whole(part), **to)
-    elif "dicom" in write:
-        files = [name for name in files if name not in outcome.FILES["dicom"]]
-        findings += ("The scan is no DICOM series, so no DICOM object refers to it.",)
+    if "dicom" in write:
+        findings += _write_objects(row, place, excerpt, part, task, identify)
+        files = [name for name in files if name not in outcome.FILES["dicom"] or (place / name).exists()]
     if "page" in write:
-        text = page.render(found, excerpt.case, part, excerpt.slice, row.value, reading.remark)
+        text = page.render(found, excerpt.case, part, excerpt.slice, row.value, remark)
         with atomic_write(place / "page.html") as temporary:
             temporary.write_text(text, encoding="utf-8")
     result = {
@@ -241,5 +275,24 @@ def _measure(
         "writing_s": round(perf_counter() - answered, 3),
     }
     result = {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in result.items()}
-    outcome.write_result(place, reading.key, result, files)
-    return result
+    return result, files
+
+
+def _write_objects(
+    row: Any, place: Path, excerpt: Excerpt, part: NDArray, task: Task, identify: bool
+) -> tuple[str, ...]:
+    """Write the DICOM objects of a scan, both or none; findings on them."""
+    if excerpt.scan.meta["source"] != "DICOM":
+        return ("The scan is no DICOM series, so no DICOM object refers to it.",)
+    to = {"source": row.image, "task": task, "identify": identify}
+    try:
+        dicom_objects.write_segmentation(place / "segmentation.dcm", excerpt.whole(part > 0.5), **to)
+        dicom_objects.write_parametric_map(place / "map.dcm", excerpt.whole(part), **to)
+        return dicom_objects.left_out(row.image) if identify else ()
+    except OSError:  # a disk that is full is none of the scan's
+        raise
+    # An odd header can make the library raise nearly anything, and value, map and page do not depend on it.
+    except Exception as error:
+        for name in outcome.FILES["dicom"]:
+            (place / name).unlink(missing_ok=True)
+        return (f"No DICOM object was written: {_told(error, row, place)}",)

@@ -16,10 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from biomark.machine import fingerprints
-from biomark.machine.files import atomic_write
+from biomark.machine import fingerprints, tensor_files
 from biomark.manifests.preparation import PreparedCase
 from biomark.scans.grid import Grid
 from biomark.tasks import Task
@@ -58,8 +56,7 @@ def save(path: Path, case: PreparedCase) -> None:
     """Write a case."""
     arrays = {"image": case.image, "weights": case.weights} | ({} if case.mask is None else {"mask": case.mask})
     about = {name: getattr(case, name) for name in ("spacing_mm", "total", "slice", "findings")}
-    with atomic_write(path) as partial:
-        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, partial, {"biomark": json.dumps(about)})
+    tensor_files.write(path, {k: np.ascontiguousarray(v) for k, v in arrays.items()}, about)
 
 
 def about(path: Path) -> dict[str, Any] | None:

@@ -12,7 +12,16 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from biomark.manifests import cross_checks
-from biomark.manifests.sheet import COLUMNS, REQUIRED, Problem, ambiguous, identifier, number, read_sheet
+from biomark.manifests.sheet import (
+    COLUMNS,
+    REQUIRED,
+    Problem,
+    ambiguous,
+    harmless,
+    identifier,
+    number,
+    read_sheet,
+)
 from biomark.scans.nifti import is_nifti
 from biomark.scans.preview import Preview, preview
 from biomark.scans.reader import missing
@@ -107,7 +116,7 @@ class Checker:
                 return reader(text, *more)
             except (ScanError, OSError) as error:
                 end = "" if f"{error}".endswith(("?", ".")) else "."
-                self.problems.append(Problem(cells["row"], cells.get("id", ""), column, f"{error}{end}"))
+                self.problems.append(Problem(cells["row"], harmless(cells.get("id", "")), column, f"{error}{end}"))
                 return None
 
         image = attempt("image", self._path)
@@ -115,7 +124,7 @@ class Checker:
         mask = attempt("mask", self._path)
         return {
             "row": cells["row"],
-            "id": attempt("id", identifier) or cells.get("id", ""),
+            "id": attempt("id", identifier) or harmless(cells.get("id", "")),
             "image": image,
             "real": image and image.resolve(),
             "value": attempt("value", self._value),

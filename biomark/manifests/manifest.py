@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,16 +143,48 @@ def _prepare_all(
     ]
     reasons: dict[int, str] = {}
     bar = tqdm(total=len(rows), initial=len(rows) - len(jobs), desc="reading", unit="scan", disable=not progress)
-    results = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(
-        joblib.delayed(_prepare)(job, *how) for job in jobs
-    )
-    for index, reason in results:
+    for index, reason in _results(jobs, how, workers):
         if reason is not None:
             reasons[index] = reason
             bar.set_postfix({"set aside": len(reasons)})
         bar.update()
     bar.close()
     return dict(sorted(reasons.items()))
+
+
+def _results(jobs: list[_Job], how: tuple[Task, Grid, bool], workers: int) -> Iterator[tuple[int, str | None]]:
+    """What came of each job, in any order, also where the system ends a process, as it does when memory runs out."""
+    while jobs:
+        begun, done = {}, set()
+
+        def calls(jobs: list[_Job] = jobs, begun: dict[int, _Job] = begun) -> Iterator[tuple]:
+            for job in jobs:
+                begun[job.index] = job
+                yield joblib.delayed(_prepare)(job, *how)
+
+        try:
+            for result in joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)(calls()):
+                done.add(result[0])
+                yield result
+            return
+        except BrokenProcessPool:
+            # Which one it was is not told: each that was begun is tried alone.
+            for job in (job for index, job in begun.items() if index not in done):
+                yield _alone(job, how)
+            jobs = [job for job in jobs if job.index not in begun]
+
+
+def _alone(job: _Job, how: tuple[Task, Grid, bool]) -> tuple[int, str | None]:
+    """As :func:`_prepare`, in a process that may end."""
+    if case_cache.about(job.target) is not None:
+        return job.index, None
+    try:
+        return joblib.Parallel(2)([joblib.delayed(_prepare)(job, *how)])[0]
+    except BrokenProcessPool:
+        return (
+            job.index,
+            "The system ended the process that read this scan: most likely it takes more memory than is free.",
+        )
 
 
 def _prepare(job: _Job, task: Task, grid: Grid, crop: bool) -> tuple[int, str | None]:

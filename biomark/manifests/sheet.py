@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import difflib
 import io
 import math
 import re
+import unicodedata
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -18,6 +21,14 @@ from biomark.scans.scan import ScanError
 REQUIRED = ("id", "image", "value")
 OPTIONAL = ("slice", "mask", "split", "group")
 COLUMNS = (*REQUIRED, *OPTIONAL)
+
+# Ids become folders. Windows keeps these names for devices, with whatever ending.
+_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{k}" for port in ("COM", "LPT") for k in range(1, 10))}
+_TAKEN = ("values.csv",)
+_LONGEST_BYTES = 200  # most disks take 255, and there are endings
+_FORMULA = ("=", "+", "-", "@")
+_LARGEST_BYTES = 512 * 2**20  # of an unpacked workbook: a hundred times that of 10,000 rows
+_MOST_CELLS = 2**24  # of a tab: 10,000 rows with 1600 columns
 
 
 class Problem(NamedTuple):
@@ -49,21 +60,22 @@ def read_sheet(
             f"there is no file {path}: give the CSV or Excel file with the columns id, image, value."
         )
     excel = path.suffix.lower() in (".xlsx", ".xlsm", ".xls")
-    lines, separator = (_excel(path, required), "") if excel else _csv(path)
-    lines = [[cell.strip() for cell in line] for line in lines]
-    if not lines or not any(lines[0]):
+    numbered, separator = (_excel(path, required), "") if excel else _csv(path)
+    lines = {number: [cell.strip() for cell in line] for number, line in numbered}
+    header = lines.pop(1, [])
+    if not any(header):
         raise ValueError(f"{path} does not begin with a row of column names: write id, image, value there.")
-    names, problems = _names(lines[0], required, known)
+    names, problems = _names(header, required, known)
     rows = []
-    for number, line in enumerate(lines[1:], start=2):
+    for number, line in lines.items():
         if not any(line):
             continue
-        if any(line[len(lines[0]) :]):
+        if separator and any(line[len(header) :]):  # in Excel a note may stand beside the table
             comma = " (is there a decimal comma, or a comma in a path? Write 31.5, and set such paths in quotes)"
-            sentence = f"has {len(line)} cells, but there are {len(lines[0])} columns{comma}."
-            problems.append(Problem(number, line[0], "", sentence))
+            sentence = f"has {len(line)} cells, but there are {len(header)} columns{comma}."
+            problems.append(Problem(number, harmless(line[0]), "", sentence))
             continue
-        line = line + [""] * (len(lines[0]) - len(line))
+        line = line + [""] * (len(header) - len(line))
         rows.append({"row": number} | {name: line[i] for name, i in names.items()})
     if not rows and not problems:
         raise ValueError(f"{path} has column names but no rows below them.")
@@ -89,9 +101,26 @@ def identifier(text: str) -> str:
     if not text:
         raise ScanError("no id is given")
     # Ids become names of files; a control character could hide in a table.
-    if not text.isprintable() or set(text) & set('/\\<>:"|?*') or text.strip(".") == "":
+    device = text.split(".")[0].rstrip().upper() in _DEVICES
+    if not text.isprintable() or set(text) & set('/\\<>:"|?*') or text[0] == "." or text[-1] == "." or device:
         raise ScanError(f"the id {text!r} cannot name a file: use letters, digits, - and _")
+    if text.casefold() in _TAKEN:
+        raise ScanError(f"the id {text!r} is the name of a file of the results: give another")
+    if len(text.encode()) > _LONGEST_BYTES:
+        raise ScanError(
+            f"the id {text[:20]!r}... is too long to name a file: give one of {_LONGEST_BYTES} letters at most"
+        )
+    if harmless(text) != text:
+        raise ScanError(
+            f"the id {text!r} begins as a formula does, which spreadsheets carry out: begin with a letter or digit"
+        )
     return text
+
+
+def harmless(text: str) -> str:
+    """A text that nothing carries out: no terminal as a command, and no spreadsheet program as a formula."""
+    text = "".join(sign if sign.isprintable() else "?" for sign in text)
+    return f"'{text}" if unicodedata.normalize("NFKC", text[:1]) in _FORMULA else text
 
 
 def number(text: str, what: str) -> float:
@@ -145,8 +174,8 @@ def _point_decimals(rows: list[dict]) -> None:
                 row["value"] = row["value"].replace(".", "").replace(",", ".")
 
 
-def _csv(path: Path) -> tuple[list[list[str]], str]:
-    """The cells of each line, and what separates them."""
+def _csv(path: Path) -> tuple[Iterable[tuple[int, list[str]]], str]:
+    """The number and the cells of each line, and what separates them."""
     raw = path.read_bytes()
     if b"\0" in raw:
         raise ValueError(f"{path} is no text: save the sheet as CSV (UTF-8) or as .xlsx.")
@@ -157,31 +186,62 @@ def _csv(path: Path) -> tuple[list[list[str]], str]:
     first = text.lstrip().split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
     try:
-        return list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)), separator
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
     except csv.Error as error:
         raise ValueError(f"{path} is no proper CSV ({error}): save the sheet again, as CSV or .xlsx.") from error
+    return enumerate(lines, start=1), separator
 
 
-def _excel(path: Path, required: tuple[str, ...]) -> list[list[str]]:
+def _excel(path: Path, required: tuple[str, ...]) -> list[tuple[int, list[str]]]:
+    """The number and the cells of each row that is not empty, of the tab that has the columns."""
     if path.suffix.lower() == ".xls":
         raise ValueError(f"{path} is in the Excel format before 2007: save it as .xlsx or as CSV.")
     try:
-        tabs = pd.read_excel(path, sheet_name=None, header=None, dtype=str, na_filter=False, engine="openpyxl")
+        import openpyxl
     except ImportError as error:
         raise ImportError(
             'reading Excel needs openpyxl: run pip install "biomark[excel]", or save the sheet as CSV.'
         ) from error
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(part.file_size for part in archive.infolist()) > _LARGEST_BYTES:
+                raise ValueError(f"unpacked it takes more than {_LARGEST_BYTES / 2**20:.0f} MiB")
+        # Not pandas': it fills all cells up to the last, so that one stray cell takes gigabytes.
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
+        with contextlib.closing(book):
+            tables = {tab.title: _rows(tab) for tab in book.worksheets}
     except Exception as error:  # a damaged archive can make the parser raise nearly anything
         raise ValueError(f"{path} cannot be read as Excel ({error}): save it again, as .xlsx or CSV.") from error
-    tables = {
-        name: [["" if pd.isna(cell) else str(cell) for cell in line] for line in table.itertuples(index=False)]
-        for name, table in tabs.items()
-    }
+    if not tables:
+        raise ValueError(f"{path} has no tab with cells: save it again, as .xlsx or CSV.")
     # Only one is read, and nobody would miss the rows of another.
-    whole = [
-        name for name, lines in tables.items() if lines and set(required) <= {cell.strip().lower() for cell in lines[0]}
-    ]
+    first = {name: rows[0][1] if rows and rows[0][0] == 1 else [] for name, rows in tables.items()}
+    whole = [name for name, cells in first.items() if set(required) <= {cell.strip().lower() for cell in cells}]
     if len(whole) > 1:
         listed = ", ".join(map(repr, whole))
         raise ValueError(f"{path} has the columns {', '.join(required)} in the tabs {listed}: keep one of them.")
     return next(iter(tables.values()))
+
+
+def _rows(tab: Any) -> list[tuple[int, list[str]]]:
+    """The number and the cells, as text, of each row of a tab that is not empty."""
+    tab.reset_dimensions()  # what the file claims of its size need not be so
+    rows, count = [], 0
+    for number, line in enumerate(tab.iter_rows(), start=1):
+        count += len(line)
+        if count > _MOST_CELLS:
+            raise ValueError("cells far away from the table make too many empty ones")
+        cells = [_cell(cell) for cell in line]
+        while cells and not cells[-1]:
+            cells.pop()
+        if cells:
+            rows.append((number, cells))
+    return rows
+
+
+def _cell(cell: Any) -> str:
+    """What stands in a cell, as text; nothing for an error such as #N/A."""
+    value = cell.value
+    if value is None or cell.data_type == "e":
+        return ""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)

@@ -28,8 +28,12 @@ def anonymous(reason: str, image: Path | None, mask: Path | None = None) -> str:
             paths |= {str(own): what} | {str(own / name): words for name, words in inside.items()}
         # A single letter or a short number names nobody, and means something else in a sentence.
         names |= {name: words for name, words in inside.items() if not re.fullmatch(r".|\d{1,3}", name)}
-    # ScanError replaces what cannot be printed.
-    paths |= {"".join(c if c.isprintable() else "?" for c in path): what for path, what in paths.items()}
+    for place, what in ((image, "the image"), (mask, "the mask")):
+        # Libraries may quote a file's name alone. A word, such as CT, means something else in a sentence.
+        if place is not None and place.is_file() and not place.name.isalpha():
+            names.setdefault(place.name, what)
+    paths = {form: what for path, what in paths.items() for form in _forms(path)}
+    names = {form: what for name, what in names.items() for form in _forms(name)}
     alone = {f"(?<![\\w./-]){re.escape(name)}": words for name, words in names.items()}
     words = {re.escape(path): what for path, what in paths.items()} | alone
     # The longest first, for a folder's path begins that of its files.
@@ -37,6 +41,12 @@ def anonymous(reason: str, image: Path | None, mask: Path | None = None) -> str:
     pattern = re.compile("|".join(f"({part})(?![\\w-])" for part in longest))
     reason = pattern.sub(lambda found: words[longest[found.lastindex - 1]], reason)
     return re.sub(r"(the image|the mask)/[^\s'\"]+", r"a file of \1", reason)
+
+
+def _forms(text: str) -> set[str]:
+    """A name as sentences may hold it: as it is, as ScanError writes what cannot be printed, and quoted by ``repr``."""
+    printable = "".join(sign if sign.isprintable() else "?" for sign in text)
+    return {text, printable, repr(text)[1:-1], ascii(text)[1:-1], repr(os.fsencode(text))[2:-1]}
 
 
 def _inside(path: Path, what: str) -> dict[str, str]:

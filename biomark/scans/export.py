@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from biomark.machine.files import atomic_write
+from biomark.machine.files import atomic_write, partial_name
 from biomark.scans.scan import Scan
 
 # The entries that are the same for every volume, with all that the standard wants of a CT image.
@@ -120,8 +119,7 @@ def write_dicom(
         raise FileExistsError(f"{folder} is not empty; name a new folder, so that no series are mixed.")
     target = Path(folder).resolve()
     # A part of a series would be read as a shorter one.
-    # By chance, since machines that share a disk have processes of the same number.
-    partial = target.with_name(f".partial-{secrets.token_hex(8)}-{target.name}")
+    partial = partial_name(target)
     partial.mkdir(parents=True)
     try:
         # UIDs follow from the content, so that files are the same from run to run.
