@@ -26,6 +26,7 @@ from pydicom.uid import (
     JPEG2000Lossless,
     RLELossless,
 )
+from scipy import ndimage
 
 from biomark import scans
 from biomark.scans import ScanError, quality
@@ -539,6 +540,134 @@ def test_a_damaged_header_ends_in_a_sentence_or_a_scan(tmp_path):
     assert sentences > 100
 
 
+# --- values that are no HU, although some are negative ----------------------------------------------------
+
+
+def _grey(hu: np.ndarray, low: float, high: float) -> np.ndarray:
+    """As a picture of 8 bits, which is then taken for signed."""
+    return np.clip((hu - low) / (high - low) * 255, 0, 255) - 128
+
+
+def _bone(hu: np.ndarray) -> np.ndarray:
+    """With dense bone in the body."""
+    return np.where(np.indices(hu.shape).sum(axis=0) == 47, np.maximum(hu, -1000) + 1200 * (hu > 0), hu)
+
+
+NOT_HU = {
+    "a fat window": (lambda hu: np.clip(hu, -160, 240), "the lowest value is -160 and"),
+    "a liver window": (lambda hu: np.clip(hu, -200, 300), "the lowest value is -200 and"),
+    "a picture": (lambda hu: _grey(hu, -160, 240), "the lowest value is -128 and"),
+    "a whole picture": (lambda hu: _grey(hu, -1100, 1500), "the lowest value is -1"),
+    "z-scores": (lambda hu: (hu - hu.mean()) / hu.std() * 100, "the lowest value is -"),
+    "centimetres": (lambda hu: hu / 10, "the lowest value is -"),
+    "stored values and noise": (lambda hu: hu + 1000, "the lowest value is -"),
+    "rescaled twice by -1024": (lambda hu: hu - 1024.0, "no value lies above -9"),
+    "rescaled twice, with bone": (lambda hu: _bone(hu) - 1000, "% of the voxels are darker than -1500 HU"),
+    "HU twice": (lambda hu: hu * 2.0, "% of the voxels are darker than -1500 HU"),
+    "air alone": (lambda hu: np.minimum(hu, -980), "no value lies above -980 HU"),
+}
+
+
+@pytest.mark.parametrize("padding", [0, 4], ids=["bare", "padding"])
+@pytest.mark.parametrize("what", NOT_HU)
+def test_what_is_not_hu_is_refused_also_where_values_are_negative(tmp_path, what, padding):
+    spoil, words = NOT_HU[what]
+    hu = np.rint(spoil(body_hu().astype(float)))
+    if hu.min() < -1100:  # scanners pad before such a thing happens
+        hu[:padding] = -3024
+    sentence = refusal(save(ct_slice(hu.astype(np.int16), (0, 0, 0)), tmp_path / "x"))
+    assert words in sentence and "not HU (air is -1000 HU). Use the original CT." in sentence
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    body=st.integers(-100, 100),
+    noise=st.integers(2, 60),
+    air=st.integers(-1024, -980),
+    padding=st.sampled_from([None, -1500, -1501, -2000, -2048, -3024, -8192, -32768]),
+    margin=st.integers(0, 20),
+    seed=st.integers(0, 999),
+)
+def test_a_body_in_air_with_any_padding_is_read(body, noise, air, padding, margin, seed):
+    rows, columns = np.indices((64, 64))
+    hu = np.where(np.hypot(rows - 31.5, columns - 31.5) < 6 + margin, body, air).astype(float)
+    hu += np.random.default_rng(seed).normal(0, noise, hu.shape)
+    hu = np.clip(np.rint(hu), -1024, 3071)
+    if padding is not None:
+        hu[np.hypot(rows - 31.5, columns - 31.5) > 32] = padding
+    assert quality.not_hu(hu[None].astype(np.float32), (hu.min(), hu.max())) is None
+    part = hu[None, 28:36, 28:36].astype(np.float32)  # of the body alone
+    assert quality.not_hu(part, (part.min(), part.max())) is None
+
+
+def test_interpolated_padding_is_no_sign(tmp_path):
+    rows, columns = np.indices((512, 512))
+    radius = np.hypot(rows - 255.5, columns - 255.5)
+    hu = np.where(radius < 150, 40.0, -1000) + np.random.default_rng(0).normal(0, 10, radius.shape)
+    hu[radius > 256] = -3024
+    coarse = ndimage.zoom(hu, 0.25, order=3)[None].astype(np.float32)
+    assert len(np.unique(np.rint(coarse[coarse < -1500]))) > 50
+    assert quality.not_hu(coarse, (coarse.min(), coarse.max())) is None
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("kind", ["<u2", "<i2"])
+def test_stored_bits_in_an_unknown_place_are_refused(tmp_path, kind, packed):
+    def path(stored: np.ndarray, high: int | None) -> Path:
+        data = ct_slice(stored, (0, 0, 0), BitsStored=12, HighBit=high, RescaleIntercept=-1024 * (kind == "<u2"))
+        if packed:
+            data.compress(RLELossless)
+        return save(data, tmp_path / "x")
+
+    stored = (body_hu() + 1024 * (kind == "<u2")).astype(kind)
+    for high in (11, 15, 12, 99, None):  # a wrong name over right values does no harm
+        np.testing.assert_array_equal(scans.read(path(stored, high)).hu[0], body_hu())
+    for high in (15, 14):
+        assert "so their scale is unknown; export the original CT" in refusal(path(stored << (high - 11), high))
+
+
+@pytest.mark.parametrize("slope, intercept", [("1e37", "0"), ("1e300", "-1"), ("-1e38", "0"), ("1", "1e30")])
+def test_a_rescale_that_leads_to_no_hu_is_refused(tmp_path, slope, intercept):
+    path = save(ct_slice(body_hu(), (0, 0, 0), RescaleSlope=slope, RescaleIntercept=intercept), tmp_path / "x")
+    assert "which lead to no HU; export the CT series again" in refusal(path)
+    with pytest.raises(ScanError, match="which lead to no HU"):
+        preview(path)
+
+
+@pytest.mark.parametrize("padding", [3071, 500, 0, -500])
+def test_padding_as_bright_as_tissue_is_taken_out(tmp_path, padding):
+    hu = body_hu()
+    hu[:4] = padding
+    hu[24, 20:24] = padding  # within the body: metal, or chance
+    expected = np.where(np.arange(48)[:, None] < 4, -3024, hu)
+    inside = np.count_nonzero(hu[4:] == padding)
+    stored = (hu + 1024).astype(np.uint16)
+    series = {"RescaleIntercept": "-1024", "PixelPaddingValue": padding + 1024}
+    scan = scans.read(save(ct_slice(stored, (0, 0, 0), **series), tmp_path / "x"))
+    np.testing.assert_array_equal(scan.hu[0], expected)
+    assert (
+        f"The header calls {padding} HU padding: 192 such voxels at the edge of the slices are set to -3024 HU, since "
+        f"no task may measure them; {inside} voxels of that value within the image are kept."
+    ) in scan.findings
+    assert not any(f"padding ({padding}" in sentence for sentence in scan.findings)
+
+
+def test_a_range_of_bright_padding_is_taken_out_slice_by_slice(tmp_path):
+    for k, intercept in enumerate((-1024, -1100, -2000)):
+        stored = (body_hu(k) - intercept).astype(np.uint16)
+        stored[:, :3] = 4000 + np.arange(3)
+        more = {"PixelPaddingValue": 4000, "PixelPaddingRangeLimit": 4002, "RescaleIntercept": intercept}
+        save(ct_slice(stored, (0, 0, 2 * k), **more), tmp_path / f"{k}")
+    scan = scans.read(tmp_path)
+    for k in range(3):
+        np.testing.assert_array_equal(scan.hu[k], np.where(np.arange(48) < 3, -3024, body_hu(k)))
+
+
+@pytest.mark.parametrize("unit", ["hu", "Hu", "HOUNSFIELD", "Hounsfield Units"])
+def test_hu_by_another_name_is_hu(tmp_path, unit):
+    assert scans.read(series(tmp_path, RescaleType=unit)).findings == ()
+
+
 # --- findings --------------------------------------------------------------------------------------------
 
 
@@ -551,6 +680,37 @@ def test_a_damaged_header_ends_in_a_sentence_or_a_scan(tmp_path):
         ),
         ({"ContrastBolusAgent": "NONE"}, None),
         ({"ContrastBolusAgent": ""}, None),
+        *[
+            ({"ContrastBolusAgent": agent}, None)
+            for agent in (
+                *("NO CONTRAST", "Without", "N/A", "n.a.", "NON-CONTRAST", "noncontrast", "no iv contrast", "w/o", "-"),
+                *(
+                    "WITHOUT CONTRAST",
+                    "Unenhanced",
+                    "nativ",
+                    "ohne KM",
+                    "Not Applicable",
+                    "None given",
+                    "0",
+                    "NOT USED",
+                ),
+            )
+        ],
+        *[
+            (
+                {"ImageType": ["DERIVED", "SECONDARY", *kind]},
+                "The images are projections, such as MIP, by the header's ImageType: they show several depths at once, "
+                "so areas, volumes and scores are not those of slices.",
+            )
+            for kind in (
+                ["MIP"],
+                ["AXIAL", "CT_MIP"],
+                ["PROJECTION IMAGE"],
+                ["REFORMATTED", "MIN IP"],
+                ["AXIAL", "MAX_IP"],
+            )
+        ],
+        ({"ImageType": ["DERIVED", "PRIMARY", "MPR"]}, None),
         (
             {"ConvolutionKernel": "B70f"},
             "The kernel B70f is a sharp one: more noise, and more noise specks above 130 HU.",
@@ -587,6 +747,16 @@ def test_a_damaged_header_ends_in_a_sentence_or_a_scan(tmp_path):
 def test_findings_from_the_header(tmp_path, changes, sentence):
     found = scans.read(series(tmp_path, **changes)).findings
     assert found == (() if sentence is None else (sentence,))
+
+
+@pytest.mark.parametrize(
+    "agent", ["NON IONIC", "APPLIED", "Novalgin", "IV", "contrast", "ORAL", "no reaction, ULTRAVIST", "Natrium"]
+)
+def test_any_other_word_is_taken_for_a_contrast_agent(tmp_path, agent):
+    (found,) = scans.read(series(tmp_path, ContrastBolusAgent=agent)).findings
+    assert found.startswith("The header names a contrast agent (") and found.endswith(
+        "do not score calcium on this scan."
+    )
 
 
 def test_thick_slices_are_found(tmp_path):

@@ -219,6 +219,19 @@ def test_what_is_not_hu_is_refused(tmp_path, data, words):
     assert words in refusal(write(tmp_path / "a.nii", data))
 
 
+@pytest.mark.parametrize("slope", [1e37, 1e30, 1e7])
+def test_a_scale_that_no_ct_has_is_refused(tmp_path, slope):
+    path = write(tmp_path / "ct.nii", volume())
+    raw = bytearray(path.read_bytes())
+    raw[112:120] = struct.pack("<ff", slope, 0)  # scl_slope, scl_inter
+    path.write_bytes(raw)
+    assert "which no CT has" in refusal(path)
+
+
+def test_a_window_is_no_hu(tmp_path):
+    assert "air was cut off by a window" in refusal(write(tmp_path / "ct.nii.gz", np.clip(volume(), -160, 240)))
+
+
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
 @pytest.mark.parametrize("ending", ["nii", "nii.gz"])
 def test_a_truncated_file_is_named(tmp_path, ending, share):
@@ -414,6 +427,23 @@ def test_a_damaged_header_ends_in_a_sentence_or_a_scan(tmp_path):
 
 REAL = Path(os.environ.get("BIOMARK_SCANS", "/nonexistent"))
 real = pytest.mark.skipif(not REAL.is_dir(), reason="BIOMARK_SCANS names no folder of real scans")
+
+
+SPOILT = {
+    "window": lambda hu: np.clip(hu, -160, 240),
+    "picture": lambda hu: np.clip((hu + 160) / 400 * 255, 0, 255) - 128,
+    "z-scores": lambda hu: (hu - hu.mean()) / hu.std() * 100,
+    "rescaled twice": lambda hu: hu - 1024,
+    "HU twice": lambda hu: hu * 2,
+}
+
+
+@real
+@pytest.mark.parametrize("what", SPOILT)
+@pytest.mark.parametrize("place", ["totalsegmentator-abdomen/example_ct_sm.nii.gz", "dcmqi-liver/ct-3slice"])
+def test_a_real_scan_in_other_units_is_refused(tmp_path, place, what):
+    hu = np.rint(SPOILT[what](scans.read(REAL / place).hu)).transpose(2, 1, 0)
+    assert "not HU (air is -1000 HU). Use the original CT." in refusal(write(tmp_path / "ct.nii", hu))
 
 
 @real

@@ -24,7 +24,7 @@ _THICK_MM = 3.0
 _SLICES_EXAMINED = 7
 # What is no HU, although some values are negative; on the real scans here and what was made of them, the shares differ
 # by ten times. Air that was cut off or scaled down crowds at the lowest value, which in a part of a body is rare.
-_CUT_ABOVE_HU, _CROWD_HU, _CROWD_SHARE = -500, 30, 0.1
+_CUT_ABOVE_HU, _CROWD_HU, _CROWD_OF_RANGE, _CROWD_SHARE = -500, 30, 0.05, 0.1
 # Padding is one value; many different ones so low, close to one another, are air, shifted or stretched from -1000 HU.
 _VARIED_SHARE, _TISSUE_SHARE, _AIR_RANGE_HU = 0.05, 0.05, (-1150, -600)
 _SPREAD_HU = 500
@@ -34,7 +34,7 @@ _SILENT = "A NIfTI file names no contrast agent, kernel, tube voltage or slice t
 # How technologists write that no contrast agent was given; all else is taken for one.
 _WITHOUT = re.compile(
     r"[-./0 ]+|c-|n|nein|no|none|nil|non|not|n[./ ]?a\.?|negative|nati(v|ve|f)|plain|(un|non)[ -]?enhanced|"
-    r"(no|non|not|without|w/?o|ohne|sans|sin|kein)[ -]*(i\.?v\.?|intravenous)?[ -]*"
+    r"(no|non|none|not|without|w/?o|ohne|sans|sin|kein)[ -]*(i\.?v\.?|intravenous)?[ -]*"
     r"(contrast|contraste|kontrast(mittel)?|km|c)?[ -]*(agent|medium|media)?[ -]*"
     r"(given|used|applied|administered|applicable|available)?",
     re.IGNORECASE,
@@ -77,7 +77,7 @@ def not_hu(hu: NDArray[np.float32], extremes_hu: tuple[float, float]) -> str | N
     sample = hu[:, ::step, ::step]
     if low < _PADDING_BELOW_HU:
         return _darker_than_air(sample)
-    share = np.mean(sample <= low + _CROWD_HU)
+    share = np.mean(sample <= low + min(_CROWD_HU, _CROWD_OF_RANGE * (high - low)))
     if share <= _CROWD_SHARE:
         return None
     return (
