@@ -290,6 +290,7 @@ def test_names_of_files_are_not_told_in_any_form(model, single, tmp_path, name, 
     assert not re.search(b"JANE|DOE|GRAUBNER", content) and str(tmp_path).encode() not in content
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 def test_value_map_and_page_stay_where_no_dicom_object_can_be_written(model, sheet, tmp_path):
     pytest.importorskip("highdicom")
     series(sheet.parent / "GRAUBNER_ILSE")  # without a StudyInstanceUID

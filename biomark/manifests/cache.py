@@ -23,7 +23,20 @@ from biomark.scans.grid import Grid
 from biomark.tasks import Task
 
 # Another code here may give other voxels or findings.
-_READERS = ("dicom", "grid", "header", "heart", "nifti", "orientation", "quality", "reader", "scan", "slices", "stack")
+_READERS = (
+    "dicom",
+    "grid",
+    "header",
+    "heart",
+    "nifti",
+    "orientation",
+    "quality",
+    "reader",
+    "scan",
+    "slices",
+    "stack",
+    "words",
+)
 _COMPUTES = ("agatston", "candidates.py", "tasks.py", "manifests/cache.py", "manifests/preparation.py")
 _COMPUTES += tuple(f"scans/{name}.py" for name in _READERS)
 

@@ -16,6 +16,7 @@ from biomark.scans.orientation import orientation
 from biomark.scans.scan import Scan, ScanError, assemble, check_slice
 from biomark.scans.slices import check, read_pixels
 from biomark.scans.stack import stack
+from biomark.scans.words import MODALITY, NUMBERS, UID, known
 
 # Padding that is darker lies below every window that a task measures in.
 _DARK_HU = -500
@@ -98,9 +99,14 @@ def _listing(groups: dict[tuple[str, ...], list[Header]]) -> str:
     """Every series with its modality and number of files."""
     parts = []
     for key, group in sorted(groups.items()):
-        name = key[0] or f"one without UID, series number {key[1] or 'unknown'}"
+        name = (
+            known(key[0], UID)
+            if key[0]
+            else f"one without UID, series number {known(key[1], NUMBERS) if key[1] else 'unknown'}"
+        )
         count = f"{len(group)} file{'s' * (len(group) > 1)}"
-        parts.append(f"{name} ({group[0].text('Modality') or 'no modality'}, {count})")
+        modality = group[0].text("Modality")
+        parts.append(f"{name} ({known(modality, MODALITY) if modality else 'no modality'}, {count})")
     return "; ".join(parts)
 
 

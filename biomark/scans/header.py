@@ -21,6 +21,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from biomark.scans.scan import ScanError
+from biomark.scans.words import NUMBERS, known, without_quotes
 
 _CT = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT = (f"{_CT}.1", f"{_CT}.2")  # Enhanced, and Legacy Converted Enhanced
@@ -90,7 +91,7 @@ class Header:
         except (TypeError, ValueError):
             numbers = ()
         if len(numbers) != count or not all(math.isfinite(v) for v in numbers):
-            found = "has no" if value is None else f"has an unusable ({str(value)[:40]})"
+            found = "has no" if value is None else f"has an unusable ({known(str(value), NUMBERS)})"
             raise ScanError(f"{self.path} {found} {keyword}; export the original CT series again.")
         return numbers
 
@@ -210,4 +211,4 @@ def _plain(element: RawDataElement) -> Any:
 
 def short(error: Exception) -> str:
     """The first line of another library's message."""
-    return (str(error).splitlines() or [type(error).__name__])[0].strip().rstrip(".")
+    return without_quotes((str(error).splitlines() or [type(error).__name__])[0].strip().rstrip("."))

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from biomark.scans import words
+
 # Outside the reconstruction circle GE writes -3024 HU (-2000 stored) and Canon -2048 HU; no tissue and no
 # noise in air comes near, so all values below this limit are padding.
 _PADDING_BELOW_HU = -1500
@@ -109,8 +111,10 @@ def _header(spacing_mm: tuple[float, ...], meta: dict[str, Any]) -> list[str]:
     notes = []
     agent = meta["contrast_agent"]
     if agent and not _WITHOUT.fullmatch(agent.strip()):
-        notes.append(f"The header names a contrast agent ({agent}), so do not score calcium on this scan.")
+        notes.append(f"The header names a contrast agent ({words.agent(agent)}), so do not score calcium on this scan.")
     kernel, sharp = meta["kernel"], is_sharp(meta["kernel"])
+    if kernel and not words.KERNEL.fullmatch(kernel):
+        kernel = f"({words.known(kernel, words.KERNEL)})"
     if sharp:
         notes.append(f"The kernel {kernel} is a sharp one: more noise, and more noise specks above 130 HU.")
     elif not kernel:

@@ -12,6 +12,8 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from biomark.scans.header import ENHANCED_CT, TAGS, Header, short
 from biomark.scans.scan import ScanError
+from biomark.scans.words import MODALITY, PHOTOMETRIC, UNIT, known
+from biomark.scans.words import UID as UIDS
 
 # float32 holds every whole number up to here, so that arithmetic on whole numbers below it is exact.
 _EXACT_BELOW = 2**24
@@ -24,12 +26,16 @@ def check(header: Header) -> None:
     """Raise a ScanError for another modality, several frames, colours, 8 bits, or no rescale to HU."""
     path, modality = header.path, header.text("Modality")
     if modality != "CT":
-        raise ScanError(f"{path} has the modality {modality or '(none)'}, not CT; pass a CT series.")
+        raise ScanError(
+            f"{path} has the modality {known(modality, MODALITY) if modality else '(none)'}, not CT; pass a CT series."
+        )
     if header.kind in ENHANCED_CT or (header.number("NumberOfFrames") or 1) > 1:
         raise ScanError(f"{path} holds many slices in one file (enhanced CT); convert it to NIfTI, with dcm2niix.")
     photometric = header.text("PhotometricInterpretation") or "MONOCHROME2"
     if (header.number("SamplesPerPixel") or 1) != 1 or not photometric.startswith("MONOCHROME"):
-        raise ScanError(f"{path} is a colour image ({photometric}): not HU; pass the original CT series.")
+        raise ScanError(
+            f"{path} is a colour image ({known(photometric, PHOTOMETRIC)}): not HU; pass the original CT series."
+        )
     if (bits := header.number("BitsStored") or header.numbers("BitsAllocated", 1)[0]) <= 8:
         raise ScanError(
             f"{path} stores {bits:g} bits a pixel: these are grey values, not HU; pass the original CT series."
@@ -38,7 +44,7 @@ def check(header: Header) -> None:
         raise ScanError(f"{path} maps its values by a table instead of slope and intercept; not supported.")
     unit = header.text("RescaleType") or "HU"
     if unit.upper() not in ("HU", "US") and not unit.upper().startswith("HOUNSFIELD"):
-        raise ScanError(f"{path} is rescaled to {unit}, not to HU; pass the conventional CT series.")
+        raise ScanError(f"{path} is rescaled to {known(unit, UNIT)}, not to HU; pass the conventional CT series.")
     slope, intercept = header.rescale
     if slope == 0:
         raise ScanError(f"{path} has the RescaleSlope 0, which leaves no image; export the CT series again.")
@@ -63,7 +69,9 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError as error:
-        raise ScanError(f"{path} has the transfer syntax {syntax or '(none)'}, which is not known.") from error
+        raise ScanError(
+            f"{path} has the transfer syntax {known(syntax, UIDS) if syntax else '(none)'}, which is not known."
+        ) from error
     if not decoder.is_available:
         raise ScanError(
             f"{path} is compressed ({syntax.name}, {syntax}) and no decoder for it is installed; run: "
