@@ -23,7 +23,7 @@ from biomark.manifests.sheet import (
     read_sheet,
 )
 from biomark.scans.nifti import is_nifti
-from biomark.scans.preview import Preview, preview
+from biomark.scans.preview import Preview, links_out, preview
 from biomark.scans.reader import missing
 from biomark.scans.scan import ScanError
 from biomark.tasks import TASKS, Task
@@ -159,6 +159,11 @@ class Checker:
 
     def _size(self, path: Path) -> Preview:
         if path not in self._sizes:  # many rows may be slices of one scan
+            if not self.allow_outside and path.is_dir() and (links := links_out(path, self.root.resolve())):
+                raise ScanError(
+                    f"{path} holds {links} link{'s' * (links > 1)} out of the data root {self.root}: copy the files, "
+                    "give another root=, or allow_outside=True"
+                )
             self._sizes[path] = preview(path)
         return self._sizes[path]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +49,13 @@ def preview(path: Path) -> Preview:
     if header is None or not header.is_image:
         raise ScanError(f"{path} is neither a DICOM image nor NIfTI (.nii, .nii.gz); convert it to one of them.")
     return _dicom(header, 1)
+
+
+def links_out(folder: Path, root: Path) -> int:
+    """How many entries of a folder are links that lead out of a root, a resolved path."""
+    with os.scandir(folder) as entries:
+        links = [entry.path for entry in entries if entry.is_symlink()]
+    return sum(not Path(link).resolve().is_relative_to(root) for link in links)
 
 
 def _dicom(header: Header, files: int) -> Preview:
