@@ -1,10 +1,11 @@
-"""Whatever a DICOM file holds, reading ends in a scan or in one sentence, soon and in little memory.
+"""Whatever a DICOM or NIfTI file holds, reading ends in a scan or in one sentence, soon and in little memory.
 
 Set BIOMARK_FUZZ_SECONDS to look for longer: ``BIOMARK_FUZZ_SECONDS=900 pytest tests/test_scans_fuzz.py -s``.
 """
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import resource
@@ -14,6 +15,7 @@ import time
 import zlib
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from dicom_files import body_hu, ct_slice
@@ -24,7 +26,9 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from biomark import scans
+from biomark.datasets.labels import read_labels
 from biomark.scans import ScanError
+from biomark.scans.nifti import read_mask
 from biomark.scans.preview import preview
 
 SECONDS = float(os.environ.get("BIOMARK_FUZZ_SECONDS", "0"))
@@ -180,6 +184,72 @@ def test_any_file_ends_in_a_scan_or_a_sentence(files):
         look()
     print(f"\n{count['files']} files, {count['sentences']} ended in a sentence")
     assert count["files"] >= 20 and 0 < count["sentences"] <= count["files"]
+
+
+# --- NIfTI: scans, masks and labels -----------------------------------------------------------------------
+
+_SHAPE, _AFFINE = (24, 24, 4), np.diag([-7.0, -7, 2, 1])
+_VOLUME = np.stack([body_hu(k, _SHAPE[:2]) for k in range(4)], axis=2)
+
+
+@st.composite
+def volumes(draw) -> tuple[bytes, bool]:
+    """A NIfTI file, as a scan or as a mask, with entries of its header changed or the packed file damaged."""
+    kind = draw(st.sampled_from([nib.Nifti1Image, nib.Nifti2Image]))
+    image = kind(draw(st.sampled_from([_VOLUME, (_VOLUME > -500).astype(np.uint8)])), _AFFINE)
+    image.header.set_xyzt_units("mm")
+    content = bytearray(image.to_bytes())
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(0, 352 if kind is nib.Nifti1Image else 544) | st.integers(0, len(content) - 1))
+        word = draw(
+            st.binary(min_size=1, max_size=4) | st.sampled_from([b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\xff\x7f", b"\0"])
+        )
+        content[at : at + len(word)] = word
+    if not draw(st.booleans()):
+        return bytes(content), False
+    packed = bytearray(gzip.compress(content, draw(st.sampled_from([0, 1, 9]))))
+    for _ in range(draw(st.integers(0, 2))):
+        packed[draw(st.integers(0, len(packed) - 1))] ^= 1 << draw(st.integers(0, 7))
+    return bytes(packed[: draw(st.sampled_from([None, len(packed) // 2, len(packed) - 4]))]), True
+
+
+def test_any_nifti_file_ends_in_a_scan_a_mask_or_a_sentence():
+    end, sentences = time.monotonic() + SECONDS / 2, set()
+
+    def attempt_nifti(content: bytes, packed: bool, folder: Path) -> None:
+        image = folder / "ct.nii"
+        image.write_bytes(nib.Nifti1Image(_VOLUME, _AFFINE).to_bytes())
+        scan, path = scans.read(image), folder / ("x.nii.gz" if packed else "x.nii")
+        path.write_bytes(content)
+        for read in (scans.read, preview, lambda p: read_mask(p, scan), lambda p: read_labels(p, image)):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            try:
+                found = read(path)
+            except ScanError as error:
+                sentences.add(str(error).replace(str(folder), ""))
+                assert str(folder) in str(error) and "\n" not in str(error)
+            else:
+                assert not isinstance(found, scans.Scan) or np.isfinite(found.hu).all()
+            assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < MOST_BYTES
+
+    @settings(
+        max_examples=2000 if SECONDS else 200,
+        deadline=None,
+        derandomize=not SECONDS,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(file=volumes())
+    def look(file):
+        if SECONDS and time.monotonic() > end:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            attempt_nifti(*file, Path(folder))
+
+    look()
+    while time.monotonic() < end:
+        look()
+    assert len(sentences) > 10
 
 
 # --- bombs -----------------------------------------------------------------------------------------------
