@@ -21,12 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def chapter(number: str) -> Path:
     """The notebook whose name begins like this."""
-    found = sorted((ROOT / "book").glob(f"{number}*.ipynb"))
+    every = sorted((ROOT / "book").glob("*.ipynb"))
+    found = [path for path in every if path.stem.startswith(number)]
     if len(found) != 1 or not number:
-        names = [
-            path.stem
-            for path in found or sorted((ROOT / "book").glob("[0-9][0-9]-*.ipynb"))
-        ]
+        names = [path.stem for path in found or every if path.stem[0].isdigit()]
         raise ValueError(
             f"which chapter is {number!r}? Say the number of one of {', '.join(names)}."
         )
@@ -36,7 +34,7 @@ def chapter(number: str) -> Path:
 def values(notebook: Path) -> dict:
     """What the parameters cell declares and papermill injected, as the notebook itself would see them."""
     namespace = {"__annotations__": {}}
-    for cell in json.loads(notebook.read_text())["cells"]:
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         if {"parameters", "injected-parameters"} & set(
             cell["metadata"].get("tags", [])
         ):
@@ -71,6 +69,7 @@ def run(number: str, *arguments: str) -> Path:
     Raises:
         ValueError: There is no such chapter, parameter or type.
         FileExistsError: The folder already holds a run.
+        OSError: The folder cannot be written to.
         subprocess.CalledProcessError: papermill, or a cell, failed.
     """
     source = chapter(number)
@@ -95,11 +94,17 @@ def run(number: str, *arguments: str) -> Path:
 
 
 if __name__ == "__main__":
+    # A terminal without UTF-8 shows a chapter's name with "?" in it instead of a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")
+    if {"-h", "--help"} & set(sys.argv[1:2]):
+        print(__doc__)
+        sys.exit()
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     try:
         print(f"The executed chapter is in {run(*sys.argv[1:])}")
-    except (ValueError, FileExistsError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"{error}")
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import datetime
 import os
 import pickle
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import nibabel as nib
@@ -18,6 +20,8 @@ import pandas as pd
 import pydicom
 import pytest
 from dicom_files import body_hu, ct_slice, save, series
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom.pixels import apply_modality_lut
 
 import biomark as bm
@@ -25,7 +29,8 @@ from biomark import manifests
 from biomark.delivery import sheet as sheet_of_results
 from biomark.machine import fingerprints
 from biomark.machine.disk_arrays import DiskArray
-from biomark.manifests import ManifestError, cache, manifest
+from biomark.manifests import ManifestError, cache, cross_checks, likeness, manifest
+from biomark.manifests.sheet import identifier
 from biomark.scans import Grid, ScanError
 from biomark.scans.anonymous import anonymous
 
@@ -413,6 +418,137 @@ def test_a_group_written_in_two_ways_is_one(scans):
     assert "the group 'p1' is written 'P1' in row 2" in problems["problem"][1]
 
 
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        *(
+            ("007", "7"),
+            ("7", "7.0"),
+            ("100000", "1.00E+05"),
+            ("3-1", "2026-03-01 00:00:00"),
+            ("3-1", "2026-01-03 00:00:00"),
+        ),
+        *(("3-1", "1-Mar"), ("3-95", "Mar-95"), ("3-1", "03. Jan"), ("MAR1", "1-Mar"), ("3-5", "3/5/2026")),
+        *(("P 01", "P01"), ("P-01", "p01"), ("P01", "P1"), ("P\xa001", "P01"), ("P\u201301", "P-01"), ("Ｐ01", "P01")),
+        *(("caf\xe9 1", "cafe\u0301 1"), ("P\u200b1", "P1"), ("STRASSE", "stra\xdfe")),
+    ],
+)
+def test_one_patient_written_in_two_ways_is_on_no_two_sides(scans, one, other):
+    rows = [("one", "a.nii.gz", 30, "train", one), ("two", "b", 30, "test", other), ("three", "c.dcm", 30, "test", "q")]
+    columns = ("id", "image", "value", "split", "group")
+    problems = manifests.check(sheet(scans / "m.csv", rows, columns), "pma", progress=False)
+    assert [(p.row, p.column) for p in problems.itertuples()] == [(2, "split"), (3, "group"), (3, "split")]
+    assert "is written" in problems["problem"][1] and "row 2: write it the same way" in problems["problem"][1]
+    assert cohort_of(scans, rows, columns, strict=False).ids == ("three",)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        *(
+            ("3-1", "1-3"),
+            ("1-1", "11"),
+            ("1-Mar", "3-Jan"),
+            ("P1", "P10", "P100", "P11"),
+            ("2025-03-01", "2026-03-01"),
+        ),
+        *(
+            ("7", "70", "0.7"),
+            ("1" * 30, "1" * 29 + "2"),
+            ("maria1", "mar1"),
+            ("A", "B", "-", "+"),
+            ("3-1", "2026-04-01"),
+        ),
+    ],
+)
+def test_two_patients_are_two(texts):
+    assert len(set(likeness.alike(texts).values())) == len(texts)
+
+
+@given(st.lists(st.text(max_size=12), max_size=8))
+def test_any_text_has_a_key_and_a_blank_or_a_capital_changes_none(texts):
+    keys = likeness.alike(texts)
+    assert set(keys) == set(texts)
+    for text in texts:
+        again = likeness.alike([text, f" {text} "])
+        assert again[text] == again[f" {text} "] and bool(again[text]) == bool(text.strip() and keys[text])
+
+
+def test_ids_that_share_a_folder_elsewhere_are_named(scans):
+    rows = [("P01", "a.nii.gz", 30), ("p01", "b", 30), ("caf\xe9", "c.dcm", 30), ("cafe\u0301", "c.dcm", 30)]
+    problems = manifests.check(sheet(scans / "m.csv", rows, COLUMNS[:3]), "pma", progress=False)
+    told = problems[problems["column"] == "id"]
+    assert (
+        list(told["row"]) == [2, 3, 4, 5] and told["problem"].str.contains("names the same folder as that of row").all()
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["=1+1", "@x", "-3", "CON", "com1.txt", "values.csv", ".hidden", "x.", "a" * 201, "a\x1bb", "a\rb"]
+)
+def test_an_id_that_is_no_name_of_a_folder_is_refused(scans, name):
+    with pytest.raises(ScanError, match="the id "):
+        identifier(name)
+
+
+def test_a_sheet_of_one_group_takes_time_that_grows_with_its_rows():
+    def seconds(n):
+        rows = [
+            {"row": k, "id": f"x{k}", "group": "one", "split": "train" if k < n - 1 else "test", "real": k}
+            for k in range(n)
+        ]
+        start = time.perf_counter()
+        assert len([*cross_checks.leaks(rows)]) == n and not [*cross_checks.spellings(rows)]
+        return time.perf_counter() - start
+
+    assert seconds(40_000) < 3
+    repeated = [{"row": k, "id": "same", "real": "x", "slice": 1, "cell": "1", "image": "x"} for k in range(20_000)]
+    start = time.perf_counter()
+    assert len([*cross_checks.repeats(repeated, {}, 3)]) == 40_000 and time.perf_counter() - start < 3
+
+
+def test_a_stray_cell_far_away_takes_no_memory(scans):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["id", "image", "value"], *ROWS):
+        book.active.append(row)
+    book.active.cell(1_048_576, 16_384, "x")
+    book.active["E2"] = "a note beside the table"
+    book.save(scans / "m.xlsx")
+    tracemalloc.start()
+    problems = manifests.check(scans / "m.xlsx", "pma", progress=False)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 50 * 2**20 and set(problems["row"]) == {1_048_576}
+    for row in range(2, 1100):
+        book.active.cell(row, 16_384, "x")
+    book.save(scans / "m.xlsx")
+    with pytest.raises(ValueError, match="too many empty ones"):
+        manifests.check(scans / "m.xlsx", "pma", progress=False)
+
+
+def test_cells_of_excel_are_read_as_they_look(scans):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    moment = datetime.datetime(2026, 3, 1)
+    for row in (
+        ["id", "image", "value", "group"],
+        ["007", "a.nii.gz", 30.0, moment],
+        [7, "b", 31.5, "#N/A"],
+        [],
+        ["x", True, 0.1],
+    ):
+        book.active.append(row)
+    book.save(scans / "m.xlsx")
+    table, problems = manifests.read_sheet(scans / "m.xlsx")
+    assert table.to_numpy().tolist() == [
+        [2, "007", "a.nii.gz", "30", "2026-03-01 00:00:00"],
+        [3, "7", "b", "31.5", ""],
+        [5, "x", "True", "0.1", ""],
+    ]
+    assert not problems
+
+
 def test_a_workbook_with_the_columns_in_two_tabs_is_refused(scans):
     pytest.importorskip("openpyxl")
     table = pd.DataFrame(ROWS, columns=["id", "image", "value"])
@@ -485,6 +621,25 @@ def test_no_patient_s_name_gets_out(scans):
         assert secret not in out and secret.encode() not in kept
 
 
+@pytest.mark.slow
+def test_a_process_that_the_system_ends_sets_its_scan_aside(tmp_path, monkeypatch):
+    """As where memory runs out; which of the scans it was is not told."""
+    nifti(tmp_path / "a.nii", 8)
+    whole = manifest._prepare
+
+    def prepare(job, *how, whole=whole):
+        if job.slice == 3:
+            os.kill(os.getpid(), 9)
+        return whole(job, *how)
+
+    monkeypatch.setattr(manifest, "_prepare", prepare)
+    rows = [(f"case{k}", "a.nii", 30, k) for k in range(8)]
+    cohort = cohort_of(tmp_path, rows, COLUMNS[:4], workers=2)
+    assert cohort.ids == tuple(f"case{k}" for k in range(8) if k != 3)
+    assert cohort.set_aside["id"].tolist() == ["case3"]
+    assert "The system ended the process that read this scan" in cohort.set_aside["problem"][0]
+
+
 # --- the cache -------------------------------------------------------------------------------------------
 
 
@@ -515,6 +670,26 @@ def test_files_and_settings_decide_what_is_kept(scans):
     os.utime(scans / "c.dcm", ns=(stat.st_atime_ns, stat.st_mtime_ns))
     cohort = cohort_of(scans, ROWS, grid=Grid((48, 48), None))
     np.testing.assert_array_equal(cohort.images[2], body_hu(8))
+
+
+def test_prepared_scans_may_be_read_by_others(scans):
+    before = os.umask(0o022)
+    try:
+        cohort_of(scans, ROWS)
+    finally:
+        os.umask(before)
+    assert {p.stat().st_mode & 0o777 for p in (scans / "cache").iterdir()} == {0o644}
+
+
+def test_a_cache_that_has_no_place_is_a_sentence(scans, monkeypatch):
+    (scans / "file").touch()
+    with pytest.raises(OSError, match="file cannot be written to .*cache="):
+        cohort_of(scans, ROWS, cache=scans / "file")
+    monkeypatch.delenv("BIOMARK_CACHE", raising=False)
+    monkeypatch.setattr(Path, "home", classmethod(lambda cls: Path("~")))
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    with pytest.raises(ValueError, match="no home folder is known: .*BIOMARK_CACHE"):
+        manifests.cache_folder()
 
 
 def test_a_damaged_file_is_made_again(scans):

@@ -1,6 +1,7 @@
 """`make run`: what the chapter does not know is refused before anything runs, and no run takes another's place."""
 
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def test_what_the_chapter_does_not_know_is_refused_before_it_runs(book, tmp_path
 
 
 def test_a_number_that_names_no_chapter(book):
-    for number in ("09", "0", ""):
+    for number in ("09", "0", "", "/etc", "../book/07", "0*", "[0-9]7", "**"):
         with pytest.raises(ValueError, match="which chapter is .*07-fat, 08-plain"):
             book(number)
 
@@ -95,3 +96,14 @@ def test_a_value_that_was_forgotten_runs_nothing(book, tmp_path):
     with pytest.raises(subprocess.CalledProcessError):
         book("07", "-p", "epochs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_help_is_what_the_script_says_of_itself():
+    result = subprocess.run([sys.executable, RUN, "--help"], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0 and result.stdout.startswith("Run a chapter with values of your own")
+
+
+def test_a_terminal_without_utf_8_and_no_home_are_no_traceback(tmp_path):
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    result = subprocess.run([sys.executable, RUN, "é"], capture_output=True, env=environment, timeout=300)
+    assert result.returncode == 1 and b"which chapter is" in result.stderr and b"Traceback" not in result.stderr

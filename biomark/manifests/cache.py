@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,25 @@ _COMPUTES += tuple(f"scans/{name}.py" for name in _READERS)
 
 def cache_folder() -> Path:
     """Where prepared scans are kept: ``$BIOMARK_CACHE``, else ``~/.cache/biomark/scans``. It may be deleted."""
-    return Path(os.environ.get("BIOMARK_CACHE") or "~/.cache/biomark/scans").expanduser()
+    try:
+        return Path(os.environ.get("BIOMARK_CACHE") or "~/.cache/biomark/scans").expanduser()
+    except RuntimeError as error:  # no HOME, and a user whom the system does not know, as in containers
+        raise ValueError(
+            "no home folder is known: name one for prepared scans in BIOMARK_CACHE, or as cache=."
+        ) from error
+
+
+def check_writable(folder: Path) -> None:
+    """Raise an OSError, in a sentence, where prepared scans cannot be written to a folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".partial-"):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"{folder} cannot be written to ({error.strerror}): name another folder for scans as cache=, or in "
+            "BIOMARK_CACHE."
+        ) from error
 
 
 def key(image: Path, mask: Path | None, index: int | None, settings: str) -> str:

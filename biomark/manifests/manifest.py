@@ -99,6 +99,7 @@ def read(
     Raises:
         ManifestError: There are problems, all listed in the message and in ``.problems``; or no scan could be read.
         FileNotFoundError: There is no such sheet.
+        OSError: The cache cannot be written to.
         ValueError: The sheet is no table, or the grid does not fit the task.
     """
     task = TASKS[task] if isinstance(task, str) else task
@@ -141,6 +142,8 @@ def _prepare_all(
         for index, (row, target) in enumerate(zip(rows.itertuples(index=False), paths, strict=True))
         if case_cache.about(target) is None
     ]
+    if jobs:
+        case_cache.check_writable(jobs[0].target.parent)
     reasons: dict[int, str] = {}
     bar = tqdm(total=len(rows), initial=len(rows) - len(jobs), desc="reading", unit="scan", disable=not progress)
     for index, reason in _results(jobs, how, workers):
