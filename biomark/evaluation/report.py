@@ -153,7 +153,7 @@ class Report:
             FileNotFoundError: No record there, or one without predictions.
             ValueError: The record holds no report, or not one of this biomark.
         """
-        flat = {k: np.nan if v is None else v for k, v in records.read(folder)["metrics"].items()}
+        flat = {k: np.nan if v is None else v for k, v in records.read(folder).get("metrics", {}).items()}
         numbers = {name: _estimate(flat, name) for name in flat}
         numbers["limits"] = numbers.get("limit_low"), numbers.get("limit_high")
         names = [f.name for f in fields(cls) if f.name != "cases"]
