@@ -4,6 +4,10 @@ What comes after the chapter's number goes to papermill as it is. A name that th
 another type, is refused before anything runs: papermill itself would only print a line. Every run gets a folder of its
 own, runs/chapters/NAME/1, 2, 3 ..., or the one that `-p out FOLDER` names. It holds the executed notebook, run.json
 and, of a chapter with the parameter `out`, predictions.csv and the model.
+
+The values given stand in run.json and in the notebook, paths too. Where a folder is named after a patient, keep its name
+out: go there first and give the path from there on (`cd FOLDER; python .../book/run.py 14 -p manifest sheet.csv`), and
+let `out` be a folder elsewhere.
 """
 
 import ast
