@@ -30,7 +30,7 @@ _CUT_ABOVE_HU, _CROWD_HU, _CROWD_OF_RANGE, _CROWD_SHARE = -500, 30, 0.05, 0.1
 # Padding is one value; many different ones so low, close to one another, are air, shifted or stretched from -1000 HU.
 _VARIED_SHARE, _TISSUE_SHARE, _AIR_RANGE_HU = 0.05, 0.05, (-1150, -600)
 _SPREAD_HU = 500
-_VOXELS_SAMPLED, _LOWEST_HU = 10**6, -(2**15) - 2**10
+_VOXELS_SAMPLED, _LOWEST_HU = 10**5, -(2**15) - 2**10
 _COARSE_MM = 4.0
 _SILENT = "A NIfTI file names no contrast agent, kernel, tube voltage or slice thickness, so none was checked."
 # How technologists write that no contrast agent was given; all else is taken for one.
@@ -93,9 +93,12 @@ def _darker_than_air(sample: NDArray[np.float32]) -> str | None:
     dark = sample < _PADDING_BELOW_HU
     rest = sample[~dark]
     tissue = np.mean(rest > _CUT_ABOVE_HU) if rest.size else 0.0
-    values, counts = np.unique(np.rint(sample[dark]), return_counts=True)
-    other = sample[dark & (np.rint(sample) != values[counts.argmax()])] if len(values) else values
-    varied = other.size / sample.size if other.size and np.ptp(np.percentile(other, (25, 75))) < _SPREAD_HU else 0.0
+    values, varied = np.rint(sample[dark]), 0.0
+    if values.size and values.min() < values.max():
+        unique, counts = np.unique(values, return_counts=True)
+        other = values[values != unique[counts.argmax()]]
+        if np.ptp(np.percentile(other, (25, 75))) < _SPREAD_HU:
+            varied = other.size / sample.size
     air = np.count_nonzero((rest > _AIR_RANGE_HU[0]) & (rest < _AIR_RANGE_HU[1])) / sample.size
     # Of padding that was interpolated, the rim is varied too, but then there is tissue, and air or lung.
     if tissue > 0 and (varied <= _VARIED_SHARE or (tissue > _TISSUE_SHARE and air > varied / 2)):
