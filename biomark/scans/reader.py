@@ -14,7 +14,8 @@ def read(path: str | Path, *, series: str | None = None, slice: int | None = Non
     """Read one CT scan.
 
     Nothing is interpolated: the voxels are those of the file, their axes permuted and flipped. So the same scan read
-    as DICOM and as NIfTI gives the same Hounsfield units on the same grid.
+    as DICOM and as NIfTI gives the same Hounsfield units on the same grid. Only what a DICOM header calls padding
+    is set to -3024 HU where it is as bright as tissue, and a finding says so.
 
     Args:
         path: A folder with the files of one DICOM series (any names), one DICOM file, or one `.nii` or `.nii.gz` file.
