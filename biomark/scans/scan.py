@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from nibabel.nifti1 import Nifti1Header
 from numpy.typing import NDArray
 
 from biomark.cohort import Case
@@ -53,7 +52,7 @@ class Scan:
     meta: dict[str, Any]
     findings: tuple[str, ...]
     axes: tuple[str, str, str] = ("S", "P", "L")
-    place: Nifti1Header | None = None
+    place: Any = None
 
     @property
     def z_mm(self) -> NDArray[np.float64]:
