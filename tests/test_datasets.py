@@ -405,3 +405,59 @@ def test_tcia_takes_the_largest_ct_series_below_each_folder_named(tmp_path):
     assert "modality DX" in aside["100013"] and "at least 3 files" in aside["100014"]
     assert "there is no folder" in aside["100015"]
     assert list(cohort(table, tmp_path, "pma").values) == [31.5, 30]
+
+
+# --- one odd file stops no set ---------------------------------------------------------------------------
+
+
+def test_volumes_without_a_number_of_their_own_are_set_aside(tmp_path):
+    root = msd(tmp_path, (3,)) / "Task03_Liver"
+    for name in ("liver_final", "liver_4", "liver_04"):
+        nifti(root / f"imagesTr/{name}.nii.gz", chest())
+        nifti(root / f"labelsTr/{name}.nii.gz", liver_labels())
+    table = datasets.msd_liver(root, progress=False)
+    assert set(table["group"]) == {"msd-3"}
+    aside = table.attrs["set_aside"]
+    assert {Path(name).name for name in aside} == {f"liver_{n}.nii.gz" for n in ("final", "4", "04")}
+    assert all("has no number, or that of another file" in reason for reason in aside.values())
+
+
+def test_what_a_parser_raises_of_one_file_sets_it_aside(tmp_path):
+    def rows(case):
+        return [{"id": case, "image": "x", "value": 1 / case, "group": "g"}] if case < 9 else [][case]
+
+    made = datasets.table.table(rows, {"a": 1, "b": 0, "c": 9}, "a set", progress=False)
+    assert made["id"].tolist() == [1]
+    assert made.attrs["set_aside"]["b"] == "it is damaged (ZeroDivisionError: division by zero)"
+    assert made.attrs["set_aside"]["c"].startswith("it is damaged (IndexError:")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("image_id;split\ns0001;train;x;y\ns1;a;b\n", "is no table"),
+        ("", "is no table"),
+        ("image_id;split\ns0001;train\ns0001;test\n", "has two rows for 's0001'"),
+        ("image_id\ns0001\n", "has no column 'split'"),
+    ],
+)
+def test_a_table_that_is_not_the_downloads_is_said(tmp_path, text, words):
+    labels = fat_labels()
+    nifti(tmp_path / "s0001/ct.nii.gz", np.zeros(labels.shape, np.int16))
+    (tmp_path / "meta.csv").write_text(text)
+    with pytest.raises(ScanError, match=words) as error:
+        datasets.totalsegmentator(tmp_path, progress=False)
+    assert "meta.csv" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_scores_that_stand_twice_are_no_score(tmp_path):
+    top = tmp_path / "deidentified_nongated"
+    for n in ("1", "2"):
+        series(top / n / "x")
+    sheet = pd.DataFrame({"filename ": ["1A", "2A", "2"], "total": [3, 5, 6]})
+    sheet.to_excel(top / "scores.xlsx", index=False)
+    table = datasets.coca_nongated(tmp_path, progress=False)
+    assert table["value"].tolist() == [3] and "two rows of scores.xlsx" in table.attrs["set_aside"]["2"]
+    sheet.assign(Total=sheet["total"]).to_excel(top / "scores.xlsx", index=False)
+    with pytest.raises(ScanError, match="two columns 'total', in whatever letters"):
+        datasets.coca_nongated(tmp_path, progress=False)

@@ -272,3 +272,22 @@ def test_a_model_is_not_loaded_for_another_task(tmp_path):
         bm.load(tmp_path / "m", task=bm.TASKS["pma"])
     with pytest.warns(UserWarning, match="with rules other than those given"):
         bm.load(tmp_path / "m", task=dataclasses.replace(bm.TASKS["sfa"], input_hu=(0.0, 150.0)))
+
+
+def test_weights_that_are_no_numbers_predict_nothing_in_silence(cohort, tmp_path):
+    for name in ("bias", "scale", "backbone.head.weight"):
+        broken = bm.Localizer(cohort.task, width=4).eval()
+        broken.prepare(cohort)
+        state = broken.state_dict()
+        name = name if name in state else next(key for key in state if key.endswith("weight"))
+        state[name].fill_(float("nan"))
+        broken.save(tmp_path / "model")
+        with pytest.raises(ValueError, match=rf"model holds weights that are no numbers \({name}\): train it again"):
+            bm.load(tmp_path / "model", task=cohort.task)
+        if name != "scale":  # which training alone reads
+            for look in (
+                lambda broken=broken: bm.predict(broken, cohort),
+                lambda broken=broken: broken.locate(cohort[0]),
+            ):
+                with pytest.raises(ValueError, match="the model holds weights that are no numbers"):
+                    look()

@@ -292,6 +292,14 @@ def test_methods_of_ones_own_stand_in_the_table_and_what_cannot_be_compared_is_s
     (tmp_path / "e" / "predictions.csv").unlink()
     (tmp_path / "f" / "predictions.csv").write_text("of another run")
     bm.records.write(tmp_path / "g", parameters={"setting": "plain"})  # of something else
+    for folder, part, value in (("h", "parameters", {"seed": "x"}), ("i", "parameters", {"task": ["pma"]})):
+        write_run(tmp_path / folder, "direct", 0, known, known)
+        record = json.loads((tmp_path / folder / "run.json").read_text())
+        record[part] |= value
+        (tmp_path / folder / "run.json").write_text(json.dumps(record))
+    (tmp_path / "j").mkdir()
+    (tmp_path / "j" / "run.json").write_text('{"schema": 1, "parameters": null}')
+    GATHER["keep"](tmp_path, tmp_path.with_name("kept"))
     GATHER["gather"](tmp_path)
     assert pd.read_csv(tmp_path / "results.csv").method.tolist() == ["localizer", "cam2", "other"]
     assert pd.read_csv(tmp_path / "comparisons.csv")[["a", "b"]].to_numpy().tolist() == [
@@ -299,7 +307,7 @@ def test_methods_of_ones_own_stand_in_the_table_and_what_cannot_be_compared_is_s
     ]
     said = capsys.readouterr().out
     assert said.count("left out of the comparisons") == 2 and "is not readable JSON" in said
-    assert all(f"left out: {folder} " in said for folder in "defg")
+    assert all(f"left out: {folder} " in said for folder in "defghij")
 
 
 def write_run(folder, method, seed, known, predicted, extra=None):

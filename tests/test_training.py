@@ -496,3 +496,17 @@ def test_what_is_said_and_what_is_meant_are_one_training(cohort, tmp_path):
     bm.fit_once(new(), cohort, **settings)
     bm.fit_once(new(), cohort, **settings, seed=0, loss=cohort.task.settings.loss, lr=cohort.task.settings.lr)
     assert len(list((tmp_path / "trained").iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "history.json"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]"])
+def test_fit_once_trains_what_is_damaged_again(cohort, tmp_path, name, content):
+    """Not to fail for ever."""
+    quick = SETTINGS | {"epochs": 1}
+    first = bm.fit_once(new(), cohort, folder=tmp_path, **quick)
+    (place,) = (tmp_path / "trained").iterdir()
+    (place / name).write_bytes(content)
+    with pytest.warns(UserWarning, match="is damaged, and what it held is trained again"):
+        again = bm.fit_once(new(), cohort, folder=tmp_path, **quick)
+    assert again.loss == first.loss
+    assert bm.fit_once(new(), cohort, folder=tmp_path, **quick).seconds == again.seconds

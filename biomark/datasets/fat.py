@@ -134,6 +134,8 @@ def _splits(path: Path, column: str, separator: str, layout: str) -> dict[str, s
     """The split of each case."""
     try:
         sheet = pd.read_csv(path, sep=separator, dtype=str)
+        if not isinstance(sheet.index, pd.RangeIndex):  # pandas takes the first cells of longer rows for names
+            raise ValueError("rows are longer than the header")
     except ValueError as error:  # rows of unequal length, other than UTF-8, an empty file
         reason = " ".join(str(error).split())
         raise ScanError(f"{path} is no table ({reason}): download it again, and open it in no other program") from error

@@ -125,6 +125,8 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
             with whole_file(place, "trained model"):
                 history, state = History(**read_object(story, "train again")), tensor_files.read(weights, "model")[1]
                 tensor_files.refuse_broken(state, f"{weights}")
+                if not history.loss:
+                    raise ValueError("it has no history")
                 model.restore(state).to(devices.available(meant["device"]))
         except ValueError as error:
             warnings.warn(f"{place} is damaged, and what it held is trained again ({error})", stacklevel=2)
