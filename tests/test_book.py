@@ -219,6 +219,17 @@ def test_the_first_figure_comes_first(path):
     assert words <= FIRST_WORDS, f"{path.name}: {words} words stand before the first figure, {FIRST_WORDS} at most"
 
 
+@each_notebook
+def test_a_styled_table_shows_text_as_text(path):
+    """What a sheet calls a case must not become HTML on a page; a plain table escapes by itself, a styled one not."""
+    for cell in code(path):
+        for node in ast.walk(cell.tree()):
+            if isinstance(node, ast.Attribute) and node.attr == "style" and path.name.startswith("14-"):
+                assert 'escape="html"' in cell.source, f"{cell}: a styled table without .format(escape=...)"
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("to_html"):
+                assert not any(k.arg == "escape" for k in node.keywords), f"{cell}: escape=False shows ids as HTML"
+
+
 @each_chapter
 def test_no_line_of_code_scrolls_sideways(path):
     for cell in code(path):

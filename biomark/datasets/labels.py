@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biomark.datasets.table import relative
-from biomark.machine.files import atomic_write
+from biomark.machine.files import atomic_write, expand
 from biomark.scans.nifti import SAME_PLACE, nifti_errors, read_voxels, whole_numbers
 from biomark.scans.orientation import reorient
 from biomark.scans.scan import ScanError
@@ -62,7 +62,7 @@ def mask_cell(
     """Write a mask (D, H, W) to ``masks/<name>.nii.gz``: its cell in a manifest; none where ``masks`` is None."""
     if masks is None:
         return {}
-    return {"mask": relative(write_mask(Path(masks).expanduser() / f"{name}.nii.gz", mask, affine), root)}
+    return {"mask": relative(write_mask(expand(masks) / f"{name}.nii.gz", mask, affine), root)}
 
 
 def write_mask(path: Path, mask: NDArray[np.bool_], affine: NDArray[np.float64]) -> Path:

@@ -13,7 +13,7 @@ import pandas as pd
 from biomark import agatston
 from biomark.datasets.labels import Labels, read_labels, write_mask
 from biomark.datasets.table import folder, relative, table
-from biomark.machine.files import atomic_write, partial_name, sweep
+from biomark.machine.files import atomic_write, expand, partial_name, sweep
 from biomark.scans.nifti import MOST_UNPACKED, read_nifti
 from biomark.scans.scan import ScanError
 
@@ -49,7 +49,7 @@ def orcascore(
     Returns:
         A manifest with the columns id, image, value (Agatston), mask and group.
     """
-    top, out = folder(root, "", layout=_LAYOUT), Path(converted).expanduser()
+    top, out = folder(root, "", layout=_LAYOUT), expand(converted)
     sweep(out)
     files = sorted(top.rglob("*.mhd"))
     scans = {path.stem.removesuffix(_SCAN): path for path in files if path.stem.endswith(_SCAN)}

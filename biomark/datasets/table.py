@@ -9,6 +9,7 @@ from typing import TypeVar
 import pandas as pd
 from tqdm.auto import tqdm
 
+from biomark.machine.files import expand
 from biomark.manifests.sheet import COLUMNS
 from biomark.scans.scan import ScanError
 
@@ -20,7 +21,7 @@ def folder(root: str | Path, *choices: str, layout: str) -> Path:
 
     Of the choices, '' is the root itself, and `*` stands for any name; the layout is a sentence on what it should hold.
     """
-    root = Path(root).expanduser()
+    root = expand(root)
     if not root.is_dir():
         raise ScanError(f"there is no folder {root}: {layout}")
     for choice in choices:
@@ -39,7 +40,7 @@ def only_folder(path: Path) -> Path:
 
 def relative(path: Path, root: str | Path) -> str:
     """A path as a manifest has it: relative to the root, or whole where it does not lie in the root."""
-    path, root = path.absolute(), Path(root).expanduser().absolute()
+    path, root = path.absolute(), expand(root).absolute()
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 

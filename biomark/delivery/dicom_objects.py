@@ -22,7 +22,7 @@ from pydicom.multival import MultiValue
 from pydicom.uid import generate_uid
 from pydicom.valuerep import DA, TM
 
-from biomark.machine.files import atomic_write
+from biomark.machine.files import atomic_write, expand
 from biomark.scans.dicom import in_order
 from biomark.scans.header import Header
 from biomark.scans.reader import missing, read
@@ -136,7 +136,7 @@ def _frames(
     kind: str, volume: NDArray, source: Path, description: str, identify: bool
 ) -> tuple[NDArray, list[Dataset], dict[str, Any]]:
     """The frames of a volume that are not empty (at least one), their source images, and the object's labels."""
-    source = source.expanduser()
+    source = expand(source)
     if not source.exists():
         raise ScanError(missing(source))
     headers = in_order(source)

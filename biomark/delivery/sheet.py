@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from biomark.cohort import Case
 from biomark.delivery import dicom_objects, outcome, page
 from biomark.machine import fingerprints, windows
-from biomark.machine.files import atomic_write
+from biomark.machine.files import atomic_write, expand
 from biomark.manifests import cache, checks
 from biomark.manifests.manifest import ManifestError
 from biomark.manifests.preparation import Excerpt, PreparedCase, take
@@ -89,7 +89,7 @@ def deliver(
     """
     write = (write,) if isinstance(write, str) else tuple(write)
     task, grid = _check(model, write, grid, window)
-    folder = Path(folder).expanduser().absolute()
+    folder = expand(folder).absolute()
     outcome.open_folder(folder)
     rows, problems = checks.check_sheet(csv, task, root, None, allow_outside, progress, ("id", "image"), _USED)
     if len(problems) and problems["row"].min() == 1:

@@ -6,11 +6,10 @@ import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biomark.machine import tensor_files
-from biomark.machine.files import DAMAGE
+from biomark.machine.files import DAMAGE, expand
 
 if TYPE_CHECKING:
     import lightning_fabric as lf
@@ -48,7 +47,7 @@ class Checkpoint:
 
     def resume(self) -> bool:
         """Take the state from the file, if there is one; whether the training there began from other weights."""
-        there = Path(self.path).expanduser().exists()
+        there = expand(self.path).exists()
         seen_by = int(self.fabric.all_reduce(float(there), reduce_op="sum"))
         if seen_by not in (0, self.fabric.world_size):
             raise ValueError(

@@ -21,6 +21,14 @@ STALE_S = 24 * 3600
 """Age from which a partial file belongs to nobody; no file takes a day to write. Ours."""
 
 
+def expand(path: str | os.PathLike) -> Path:
+    """A path with ``~`` for the home folder; a ValueError where there is none, as in many containers."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path} begins in a home folder, and none is known here: give a path from / on.") from error
+
+
 @contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Give a place to write to, beside ``path``; it gets that name when all has been written, and is gone otherwise.
@@ -28,7 +36,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     Args:
         path: The file; its folder is made if missing. What was there before is replaced.
     """
-    target = Path(path).expanduser()
+    target = expand(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_name(target)
     try:
@@ -110,4 +118,4 @@ def _plain(value: Any) -> Any:
 
 def runs_folder() -> Path:
     """Where runs are kept: ``$BIOMARK_RUNS``, else ``~/.cache/biomark/runs``."""
-    return Path(os.environ.get("BIOMARK_RUNS") or "~/.cache/biomark/runs").expanduser()
+    return expand(os.environ.get("BIOMARK_RUNS") or "~/.cache/biomark/runs")

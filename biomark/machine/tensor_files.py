@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from biomark.machine.files import DAMAGE, atomic_write
+from biomark.machine.files import DAMAGE, atomic_write, expand
 
 
 def write(path: str | os.PathLike, arrays: Mapping[str, Any], header: Mapping[str, Any], kind: str = "biomark") -> None:
@@ -48,7 +47,7 @@ def read(
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path).expanduser()
+    path = expand(path)
     if not path.is_file():
         raise FileNotFoundError(f"no {what} at {path}: save one there first.")
     try:

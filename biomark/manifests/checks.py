@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from tqdm.auto import tqdm
 
+from biomark.machine.files import expand
 from biomark.manifests import cross_checks
 from biomark.manifests.sheet import (
     COLUMNS,
@@ -48,9 +49,9 @@ def check_sheet(
     Arguments are as for :func:`biomark.manifests.read`, and ``required`` and ``known`` as for
     :func:`biomark.manifests.read_sheet`.
     """
-    task, path = TASKS[task] if isinstance(task, str) else task, Path(csv).expanduser()
+    task, path = TASKS[task] if isinstance(task, str) else task, expand(csv)
     # Absolute, so that no path is so short that it could be part of a word.
-    root = (path.parent if root is None else Path(root).expanduser()).absolute()
+    root = (path.parent if root is None else expand(root)).absolute()
     table, problems = read_sheet(path, required, known)
     checker = Checker(task, root, allow_outside, plausible or task.plausible, problems, required)
     rows = checker.check(table, progress)

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from biomark.cohort import Cohort
 from biomark.machine.disk_arrays import DiskArray
+from biomark.machine.files import expand
 from biomark.manifests import cache as case_cache
 from biomark.manifests.checks import check_sheet
 from biomark.manifests.preparation import prepare
@@ -111,7 +112,7 @@ def read(
         raise ManifestError(f"{csv} has {len(problems)} problem{'s' * (len(problems) > 1)}:", problems)
     rows = rows[~rows["row"].isin(problems["row"])].reset_index(drop=True)
 
-    folder, settings = Path(cache or case_cache.cache_folder()).expanduser(), case_cache.settings(task, grid, crop)
+    folder, settings = expand(cache or case_cache.cache_folder()), case_cache.settings(task, grid, crop)
     paths = [
         folder / f"{case_cache.key(row.image, row.mask, row.slice, settings)}.safetensors"
         for row in rows.itertuples(index=False)

@@ -15,7 +15,7 @@ from typing import Any, get_origin
 
 import pandas as pd
 
-from biomark.machine.files import atomic_write, read_object, sweep
+from biomark.machine.files import atomic_write, expand, read_object, sweep
 from biomark.records import provenance
 
 SCHEMA = 1
@@ -85,7 +85,7 @@ def write(
     """
     if not isinstance(data, Sequence):
         raise TypeError(f"data is a {type(data).__name__}: give a list of cohorts, data=(train, test).")
-    target = Path(folder).expanduser() / "run.json"
+    target = expand(folder) / "run.json"
     if not overwrite:
         _refuse_second_run(target.parent)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,7 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
         FileNotFoundError: No run there.
         ValueError: The file is damaged or of another schema.
     """
-    path = Path(folder).expanduser() / "run.json"
+    path = expand(folder) / "run.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no run.json: give the folder of a finished run.")
     record = read_object(path, "run it again")
@@ -152,7 +152,7 @@ def predictions(folder: str | os.PathLike) -> pd.DataFrame:
         FileNotFoundError: No run there, or one without predictions.
         ValueError: The file is not the one that the run wrote.
     """
-    path = Path(folder).expanduser() / "predictions.csv"
+    path = expand(folder) / "predictions.csv"
     expected = read(folder).get("predictions_digest")
     new = path.with_name(_NEW_PREDICTIONS)
     if new.is_file() and expected == _digest(new.read_bytes()):  # stopped before they got their name

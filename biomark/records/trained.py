@@ -7,7 +7,6 @@ import json
 import os
 import warnings
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from biomark.backbones import BACKBONES
 from biomark.cohort import Cohort
 from biomark.localizer import Model
 from biomark.machine import devices, fingerprints, tensor_files
-from biomark.machine.files import atomic_write, read_object, runs_folder, whole_file
+from biomark.machine.files import atomic_write, expand, read_object, runs_folder, whole_file
 from biomark.tasks import Task, task_of
 from biomark.training import History, choose_settings, fit, training_arrays
 from biomark.version import __version__
@@ -114,11 +113,7 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
     ]
     parts += [fingerprints.of_model(model), fingerprints.of_weights(model)]
     parts += [fingerprints.of_arrays(training_arrays(loss, cohort), numbers, sorted(meant.items()))]
-    place = (
-        Path(folder or runs_folder()).expanduser()
-        / "trained"
-        / hashlib.sha256("".join(parts).encode()).hexdigest()[:24]
-    )
+    place = expand(folder or runs_folder()) / "trained" / hashlib.sha256("".join(parts).encode()).hexdigest()[:24]
     weights, story = place / "model.safetensors", place / "history.json"
     if weights.exists() and story.exists():
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+from biomark.machine.files import expand
 from biomark.scans.dicom import read_file, read_folder
 from biomark.scans.nifti import is_nifti, read_nifti
 from biomark.scans.scan import Scan, ScanError
@@ -29,7 +30,10 @@ def read(path: str | Path, *, series: str | None = None, slice: int | None = Non
         ScanError: The path does not exist or does not hold one complete CT volume in Hounsfield units, or not
             that slice. The sentence names the file and says what to do.
     """
-    path = Path(path).expanduser()
+    try:
+        path = expand(path)
+    except ValueError as error:
+        raise ScanError(str(error)) from error
     if not path.exists():
         raise ScanError(missing(path))
     if path.is_dir():

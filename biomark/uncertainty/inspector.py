@@ -20,7 +20,7 @@ from torch import nn
 from biomark.cohort import Case, Cohort
 from biomark.localizer import refuse_other_task
 from biomark.losses import SOFTENING
-from biomark.machine.files import atomic_write, read_object, sweep, whole_file
+from biomark.machine.files import atomic_write, expand, read_object, sweep, whole_file
 from biomark.records.trained import load
 from biomark.tasks import Task
 from biomark.uncertainty import conformal, ranges
@@ -152,7 +152,7 @@ class Inspector:
 
         What was saved there before is whole until all of the new is there.
         """
-        folder = Path(folder).expanduser()
+        folder = expand(folder)
         members = list(self.model.models) if isinstance(self.model, Ensemble) else [self.model]
         before = _models(folder)
         both = [(f"model-{i}.safetensors", f"model-{i}-new.safetensors") for i in range(len(members))]
@@ -190,7 +190,7 @@ class Inspector:
             FileNotFoundError: There is no inspector.
             ValueError: It is damaged, of another version, or its models are not those it was calibrated for.
         """
-        path = Path(folder).expanduser() / _FILE
+        path = expand(folder) / _FILE
         if not path.is_file():
             raise FileNotFoundError(f"{folder} holds no {_FILE}: give a folder that Inspector.save wrote.")
         about = read_object(path, "save the inspector again")
