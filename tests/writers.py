@@ -182,6 +182,19 @@ def segmentation_version(folder: Path) -> int:
     return int(data.NumberOfFrames) - 1
 
 
+def write_parametric_map(folder: Path, version: int) -> None:
+    membership = np.full(SHAPE, 0.25 + version / 2, np.float32)
+    dicom_objects.write_parametric_map(folder / "map.dcm", membership, source(folder), bm.TASKS["sfa"])
+
+
+def parametric_map_version(folder: Path) -> int:
+    import pydicom
+
+    values = np.frombuffer(pydicom.dcmread(folder / "map.dcm").FloatPixelData, np.float32)
+    assert values.size == np.prod(SHAPE) and values.min() == values.max()
+    return round(2 * float(values[0]) - 0.5)
+
+
 def convert(folder: Path, version: int) -> None:
     root = folder.with_name(f"{folder.name}-download-{version}")
     if not root.exists():
@@ -236,6 +249,7 @@ WRITERS = {
     ),
     "series": Writer(write_series, series_version, replaces=False),
     "segmentation": Writer(write_segmentation, segmentation_version),
+    "parametric map": Writer(write_parametric_map, parametric_map_version),
 }
 
 
