@@ -102,9 +102,7 @@ def fit(
         ValueError: An argument cannot be used, masks are needed and missing, or the checkpoint belongs to another run.
     """
     loss, epochs, batch_size, lr = choose_settings(model, cohort, loss, epochs, batch_size, lr)
-    if min(epochs, batch_size, accumulate, len(cohort)) < 1:
-        given = f"{epochs}, {batch_size}, {accumulate} and {len(cohort)}"
-        raise ValueError(f"training needs epochs, batch_size, accumulate and cases >= 1, got {given}.")
+    _refuse_nothing(epochs=epochs, batch_size=batch_size, accumulate=accumulate, cases=len(cohort))
     arrays, device = training_arrays(loss, cohort), devices.available(device)
     precision = devices.resolve_precision(precision, device)
     fabric = devices.start(device, precision)
@@ -123,20 +121,12 @@ def fit(
     saved = checkpoints.open_checkpoint(checkpoint, fabric, state, mark, began[1], epochs)
     data, done = [on_device(array, fabric.device) for array in arrays], len(history.loss)
     bar = tqdm(total=last, initial=done * n_steps, desc="training", disable=not (progress and fabric.is_global_zero))
+    mirrored = augment and cohort.task.mirrored
+    shares = {"device": fabric.device, "parts": accumulate, "rank": fabric.global_rank, "processes": fabric.world_size}
     model.train()
     for epoch in range(done, epochs):
         start, total = time.perf_counter(), torch.zeros((), device=fabric.device)
-        batches = epoch_batches(
-            len(cohort),
-            batch_size,
-            seed=seed,
-            epoch=epoch,
-            mirrored=augment and cohort.task.mirrored,
-            device=fabric.device,
-            parts=accumulate,
-            rank=fabric.global_rank,
-            processes=fabric.world_size,
-        )
+        batches = epoch_batches(len(cohort), batch_size, seed=seed, epoch=epoch, mirrored=mirrored, **shares)
         with devices.seeded(fabric.device, seed, epoch, fabric.global_rank):
             for step, parts in enumerate(batches, start=epoch * n_steps):
                 optimizer.zero_grad(set_to_none=True)
@@ -183,6 +173,12 @@ def training_arrays(loss: Any, cohort: Cohort) -> list[NDArray | DiskArray]:
     if cohort.masks is None:
         raise ValueError(f"{type(loss).__name__} needs masks, and this cohort has none: give one with masks.")
     return [*arrays, cohort.masks]
+
+
+def _refuse_nothing(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"training needs {name} >= 1, got {count}.")
 
 
 def _refuse_infinite(model: nn.Module, cohort: Cohort, mean: float, epoch: int, lr: float) -> None:
