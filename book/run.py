@@ -26,7 +26,9 @@ ROOT = Path(__file__).resolve().parent.parent
 def chapter(number: str) -> Path:
     """The notebook whose name begins like this."""
     every = sorted((ROOT / "book").glob("*.ipynb"))
-    found = [path for path in every if path.stem.startswith(number)]
+    # 1 is chapter 1, though 10 to 17 begin so as well.
+    start = number.zfill(2) if number.isdigit() else number
+    found = [path for path in every if path.stem.startswith(start)]
     if len(found) != 1 or not number:
         names = [path.stem for path in found or every if path.stem[0].isdigit()]
         raise ValueError(

@@ -73,6 +73,11 @@ def test_a_number_that_names_no_chapter(book):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("number", "name"), [("1", "01-one-number"), ("01", "01-one-number"), ("17", "17-how-fast")])
+def test_a_chapter_goes_by_its_number(number, name):
+    assert runpy.run_path(str(RUN))["chapter"](number).stem == name
+
+
 def test_every_run_has_a_folder_of_its_own(book, tmp_path):
     first, second = book("07", "-p", "epochs", "3"), book("08")
     assert first == tmp_path / "runs" / "chapters" / "07-fat" / "1"
