@@ -116,7 +116,7 @@ def sliders_of(name: str) -> int:
         return 0
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     return sum(
-        "".join(c["source"]).count("widgets.frames(")
+        "".join(c["source"]).count("sliders.frames(")
         for c in cells
         if c["cell_type"] == "code"
     )
