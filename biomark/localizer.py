@@ -48,6 +48,9 @@ class Model(nn.Module):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        known = Model.kinds.get(cls.__name__, cls).__module__
+        if known != cls.__module__ and known.startswith(__package__ + "."):
+            raise ValueError(f"a file of this {cls.__name__} would be read as biomark's own: give it another name.")
         Model.kinds[cls.__name__] = cls
 
     def __init__(

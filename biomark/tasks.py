@@ -175,18 +175,19 @@ class Task:
         return image_hu, spacing
 
 
-def task_of(path: object, header: Mapping[str, Any], given: Task | None = None) -> Task:
+def task_of(path: object, header: Mapping[str, Any], given: Task | str | None = None) -> Task:
     """The task for which a file was made, so that nothing is read under other rules than it was made under.
 
     Args:
         path: The file.
         header: What it says of itself: ``task``, a key, and ``rules``, as :meth:`Task.rules`.
-        given: The task, where it is not one of ``TASKS``. Warns of other rules: another Python knows a rule otherwise.
+        given: The task, or its key in ``TASKS``. Warns of other rules: another Python knows a rule otherwise.
 
     Raises:
         ValueError: It is another task, unknown or of other rules, or the file is of an older version.
     """
     key, rules = header["task"], header.get("rules", "")
+    given = (None if given == key else TASKS[given]) if isinstance(given, str) else given
     if rules.split(":")[0] != fingerprints.VERSION:
         raise ValueError(f"{path} was made by an older version of biomark: make it again.")
     if given is None and (key not in TASKS or rules != TASKS[key].rules()):

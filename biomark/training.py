@@ -53,7 +53,10 @@ class _Objective(nn.Module):
         self.model, self.loss = model, loss
 
     def forward(self, images_hu: Tensor, *others: Tensor, progress: float) -> Tensor:
-        return self.loss(self.model, images_hu, *others, progress=progress)
+        found = self.loss(self.model, images_hu, *others, progress=progress)
+        if not (isinstance(found, Tensor) and found.ndim == 0 and found.requires_grad):
+            raise ValueError("the loss of a batch is not one number with a gradient: give fit a loss for such a model.")
+        return found
 
 
 def fit(
@@ -114,7 +117,7 @@ def fit(
         model.prepare(cohort)
     rules = tuple(map(fingerprints.of_rule, (loss, optimizer, cohort.task)))
     n_steps, last = math.ceil(len(cohort) / batch_size), epochs * math.ceil(len(cohort) / batch_size)
-    objective, optimizer, schedule = optimizers.set_up(fabric, _Objective(model, loss), optimizer or lr, last)
+    objective, optimizer, schedule = optimizers.set_up(fabric, _Objective(model, loss), optimizer, lr, last)
     history = History(device=devices.name(fabric.device), precision=precision)
     state = {"model": objective, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
     mark = partial(fingerprints.of_arrays, arrays, epochs, batch_size, lr, seed, augment, precision, began[0], *rules)
@@ -177,8 +180,8 @@ def training_arrays(loss: Any, cohort: Cohort) -> list[NDArray | DiskArray]:
 
 def _refuse_nothing(**counts: int) -> None:
     for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"training needs {name} >= 1, got {count}.")
+        if not (hasattr(count, "__index__") and count >= 1):
+            raise ValueError(f"training needs {name} >= 1, a whole number, got {count!r}.")
 
 
 def _refuse_infinite(model: nn.Module, cohort: Cohort, mean: float, epoch: int, lr: float) -> None:

@@ -31,7 +31,13 @@ def array():
     return np.random.default_rng(0).normal(size=(9, 4, 5)).astype(np.float32)
 
 
-@pytest.mark.parametrize("index", [3, -1, slice(2, 7, 2), [4, 0, 4], (slice(1, 3), None), (2, 1), (slice(0, 2), 3, 1)])
+INDICES = [3, -1, slice(2, 7, 2), [4, 0, 4], (slice(1, 3), None), (2, 1), (slice(0, 2), 3, 1)]
+# What stands for all axes between, and numbers that go in pairs with numbers of rows.
+INDICES += [..., (..., 2), (..., 1, 2), (..., 1, 2, 3), (2, ..., 1), ([4, 0], [1, 3]), ([4, 0], [1, 3], [2, 2])]
+INDICES += [([4, 0], slice(None), 1), (np.arange(9) > 4, 1), (np.arange(9) > 6, [1, 2])]
+
+
+@pytest.mark.parametrize("index", INDICES)
 def test_indexing_gives_what_an_array_gives(array, index):
     found = DiskArray(array)[index]
     assert type(found) in (np.ndarray, np.float32)

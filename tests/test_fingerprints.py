@@ -1,7 +1,9 @@
 """What computes the same has one fingerprint in any process; what differs has another."""
 
+import os
 import subprocess
 import sys
+import types
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -142,3 +144,42 @@ def test_prepared_scans_are_kept_apart_by_rules_of_ones_own():
         return cache.settings(replace(bm.TASKS["sfa"], region=closing(t)), Grid((8, 8), (5.0, 5.0)), True)
 
     assert kept(0) == kept(0) != kept(42)
+
+
+def test_code_that_asks_for_one_of_several_texts_is_known_in_any_process():
+    """Python puts a set of texts in another order in every process."""
+    code = (
+        "from biomark.machine.fingerprints import of_rule\n"
+        "print(of_rule(lambda text: text in {'fat', 'muscle', 'bone', 'calcium', 'liver'}))"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"PYTHONHASHSEED": str(seed)},
+        ).stdout
+        for seed in (1, 2, 3)
+    }
+    assert len(found) == 1
+    assert of_rule(lambda text: text in {"a", "b"}) != of_rule(lambda text: text in {"a", "c"})
+
+
+def test_what_stands_in_a_module_of_ones_own_is_told():
+    """`rules.inner.rule(image)` is looked into as a function beside it is; what else stands there does not matter."""
+    rules, inner = types.ModuleType("rules"), types.ModuleType("rules.inner")
+    rules.__file__, inner.__file__, rules.inner, inner.rules = "/mine/rules.py", "/mine/inner.py", inner, rules
+    names, found = {"rules": rules}, []
+    exec("def above(image): return rules.inner.rule(image)", names)
+    for limit, other in [(0, 1), (0, 2), (42, 1)]:
+        inner.rule, inner.other = closing(limit), other
+        found.append(of_rule(names["above"]))
+    assert found[0] == found[1] != found[2]
+
+
+def test_long_arrays_in_a_namespace_are_told():
+    one, two = np.zeros(5000), np.zeros(5000)
+    two[2000] = 1
+    found = [of_rule(types.SimpleNamespace(of=array)) for array in (one, one.copy(), two)]
+    assert found[0] == found[1] != found[2]

@@ -182,8 +182,14 @@ def test_a_class_that_load_cannot_build_says_so(cohort, tmp_path):
     own = Own(0.3)
     own.prepare(cohort)
     own.save(tmp_path / "m.safetensors")
-    with pytest.raises(ValueError, match="not built from task, backbone and width"):
+    with pytest.raises(ValueError, match=r"m.safetensors is of a Own, which is not built .*load_file reads.$"):
         bm.load(tmp_path / "m.safetensors")
+
+
+def test_a_class_that_files_would_take_for_biomarks_own_is_refused():
+    with pytest.raises(ValueError, match="a file of this Segmenter would be read as biomark's own"):
+        type("Segmenter", (bm.Localizer,), {"__module__": __name__})
+    assert bm.Localizer.kinds["Segmenter"] is bm.Segmenter
 
 
 class Sharp(bm.Localizer):
@@ -270,6 +276,9 @@ def test_a_model_is_not_loaded_for_another_task(tmp_path):
     bm.Localizer("sfa", width=2).save(tmp_path / "m")
     with pytest.raises(ValueError, match="is of task 'sfa', and the task given is 'pma'"):
         bm.load(tmp_path / "m", task=bm.TASKS["pma"])
+    with pytest.raises(ValueError, match="is of task 'sfa', and the task given is 'pma'"):
+        bm.load(tmp_path / "m", task="pma")
+    assert bm.load(tmp_path / "m", task="sfa").task is bm.TASKS["sfa"]
     with pytest.warns(UserWarning, match="with rules other than those given"):
         bm.load(tmp_path / "m", task=dataclasses.replace(bm.TASKS["sfa"], input_hu=(0.0, 150.0)))
 

@@ -110,3 +110,29 @@ def test_it_learns_in_few_steps(cohort):
     """Of the same passes it makes more than AdamW at its usual rate."""
     (adamw, _), (muon, _) = trained(cohort, epochs=6, lr=0.003), trained(cohort, epochs=6, optimizer=bm.Muon())
     assert muon[-1] < 0.9 * muon[0] and muon[-1] < 1.1 * adamw[-1]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "said"),
+    [
+        (0.1, "does not make an optimizer of a model"),
+        (0, "does not make an optimizer of a model"),
+        ("muon", "does not make an optimizer of a model"),
+        (bm.Muon, "does not make an optimizer of a model"),
+        (torch.optim.SGD, "does not make an optimizer of a model"),
+        (torch.optim.SGD([torch.zeros(1)], 0.1), "does not make an optimizer of a model"),
+        (lambda model: None, "made a NoneType of the model"),
+        (lambda model: model.parameters(), "made a generator of the model"),
+        (lambda model: torch.optim.SGD([torch.zeros(1)], 0.1), "made a SGD of nothing in this model"),
+    ],
+)
+def test_what_makes_no_optimizer_of_the_model_is_refused(optimizer, said):
+    cohort = bm.phantoms.draw("sfa", n=2, seed=0, size=32)
+    with pytest.raises(ValueError, match=said):
+        bm.fit(bm.Localizer("sfa", width=2), cohort, optimizer=optimizer, **SETTINGS)
+
+
+@pytest.mark.parametrize("rates", [{"lr": -1}, {"rest": float("nan")}, {"lr": float("inf")}, {"lr": "0.1"}])
+def test_learning_rates_that_lead_away_are_refused(rates):
+    with pytest.raises(ValueError, match=f"Muon needs a learning rate {next(iter(rates))} >= 0"):
+        bm.Muon(**rates)

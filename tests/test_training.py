@@ -293,11 +293,27 @@ def test_it_finds_the_bright_balls_in_fat_from_their_score():
         ({"device": "tpu"}, "not available here"),
         ({"precision": "8"}, "not known"),
         ({"precision": "16"}, "needs a GPU"),
+        ({"epochs": 2.5}, "epochs >= 1, a whole number, got 2.5"),
+        ({"batch_size": "8"}, "batch_size >= 1, a whole number, got '8'"),
     ],
 )
 def test_settings_that_cannot_be_used(cohort, change, words):
     with pytest.raises(ValueError, match=words):
         bm.fit(new(), cohort, **SETTINGS | change)
+
+
+@pytest.mark.parametrize(
+    ("kind", "loss"),
+    [
+        (bm.Localizer, lambda model, images, weights, values, progress: (model(images, weights).value - values).abs()),
+        (bm.Localizer, lambda *batch, progress: 1.0),
+        (bm.Localizer, lambda *batch, progress: torch.ones(())),
+        (bm.Segmenter, bm.SumLoss("linear", binarity=0.1)),  # a value measured at one half has no gradient
+    ],
+)
+def test_a_loss_that_cannot_teach_the_model_is_said(cohort, kind, loss):
+    with pytest.raises(ValueError, match="is not one number with a gradient"):
+        bm.fit(kind("sfa", width=4), cohort, **SETTINGS | {"loss": loss})
 
 
 def test_a_loss_that_explodes_is_said(cohort):

@@ -62,6 +62,8 @@ class DiskArray(NDArrayOperatorsMixin):
 
     def __getitem__(self, index: Any) -> NDArray:
         first, *rest = index if isinstance(index, tuple) else (index,)
+        if first is Ellipsis:
+            first, *rest = (slice(None), first, *rest) if len(rest) < self.ndim else rest
         if isinstance(first, (int, np.integer)):
             row = np.asarray(self._source[self._rows[first]])
             return row[tuple(rest)] if rest else row
@@ -69,7 +71,8 @@ class DiskArray(NDArrayOperatorsMixin):
         out = np.empty((len(picked), *self._row[0]), self.dtype)
         for place, i in zip(out, picked, strict=True):
             place[...] = self._source[i]
-        return out[(slice(None), *rest)]
+        # Rows by number go in pairs with what is picked by number on other axes, as numpy has it.
+        return out[(slice(None) if isinstance(first, slice) else np.arange(len(out)), *rest)] if rest else out
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
         if copy is False:

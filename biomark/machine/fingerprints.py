@@ -96,8 +96,8 @@ def of_rule(value: Any) -> str:
     """A text that is the same for values that do the same, in every process and wherever their code stands.
 
     Of a function it holds the code without names of files and numbers of lines, the defaults, what it closes over and
-    the globals that it names; of an object its class and attributes; of a class its methods. What comes with Python,
-    with an installed package or with this library goes by its name.
+    the globals that it names, also those of modules of yours; of an object its class and attributes; of a class its
+    methods. What comes with Python, with an installed package or with this library goes by its name.
 
     A value that cannot be looked into, such as an open file, gets another text every time: never taken for the same.
     """
@@ -106,6 +106,8 @@ def of_rule(value: Any) -> str:
 
 def _described(value: Any, seen: dict[int, tuple[int, Any]]) -> Any:
     """What a value is and does, in tuples of texts."""
+    if isinstance(value, types.SimpleNamespace):  # whose text leaves out most of a long array
+        value = vars(value)
     if isinstance(value, _PLAIN) or type(value).__module__ in ("typing", "types"):
         return type(value).__name__, repr(value)
     if id(value) in seen:  # a function that calls itself, an object that holds itself
@@ -147,8 +149,24 @@ def _of_function(function: types.FunctionType, seen: dict[int, tuple[int, Any]])
     if _is_installed(function.__code__.co_filename):
         return "named", function.__module__, function.__qualname__, _described(held, seen)
     parts, names = _of_code(function.__code__)
-    globals_ = {name: function.__globals__[name] for name in names if name in function.__globals__}
-    return "function", parts, _described((function.__defaults__, function.__kwdefaults__, globals_, held), seen)
+    reached = _reached(names, function.__globals__)
+    return "function", parts, _described((function.__defaults__, function.__kwdefaults__, reached, held), seen)
+
+
+def _reached(names: set[str], globals_: Mapping[str, Any]) -> dict[str, Any]:
+    """What code reaches by its names: globals, and what stands in modules that are not installed."""
+    found, places, known = {}, [("", globals_)], set()
+    while places:
+        prefix, place = places.pop()
+        for name in names & place.keys():
+            found[prefix + name] = value = place[name]
+            own = isinstance(value, types.ModuleType) and not _is_installed(
+                getattr(value, "__file__", None) or "<frozen"
+            )
+            if own and value.__name__ not in known:
+                known.add(value.__name__)
+                places.append((f"{prefix}{name}.", vars(value)))
+    return found
 
 
 def _of_code(code: types.CodeType) -> tuple[Any, set[str]]:
@@ -163,6 +181,8 @@ def _of_code(code: types.CodeType) -> tuple[Any, set[str]]:
     ]
     names = set(code.co_names)
     for constant in code.co_consts:
+        if isinstance(constant, frozenset):  # of `name in {"a", "b"}`; its order is another in every process
+            constant = sorted(map(repr, constant))
         inner, below = _of_code(constant) if isinstance(constant, types.CodeType) else (repr(constant), set())
         parts.append(inner)
         names |= below

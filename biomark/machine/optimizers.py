@@ -84,6 +84,11 @@ class Muon:
     lr: float = 0.02
     rest: float = 0.003
 
+    def __post_init__(self) -> None:
+        for name, rate in vars(self).items():
+            if not (isinstance(rate, (int, float)) and 0 <= rate < math.inf):
+                raise ValueError(f"Muon needs a learning rate {name} >= 0, got {rate!r}.")
+
     def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
         """The optimizer of a model's parameters."""
         filters = [m.weight for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Conv3d))]
@@ -110,21 +115,39 @@ def one_cycle(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_sc
     return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
 
 
-def set_up(fabric: Any, objective: nn.Module, optimizer: Any, steps: int) -> tuple[nn.Module, Any, Any]:
+def set_up(fabric: Any, objective: nn.Module, optimizer: Any, lr: float, steps: int) -> tuple[nn.Module, Any, Any]:
     """What is trained, its optimizer and the schedule of its learning rates, on the device and joined over processes.
 
     Args:
         fabric: What trains.
         objective: A module whose ``model`` is trained.
-        optimizer: Makes one of the model; or the highest learning rate of AdamW.
+        optimizer: Makes one of the model; AdamW where it is None.
+        lr: Highest learning rate of AdamW.
         steps: Of the whole training.
+
+    Raises:
+        ValueError: ``optimizer`` makes none, or one of another model.
     """
     model, on_mps = objective.model, fabric.device.type == "mps"
     if on_mps:  # which is no faster with channels last
         model.to(memory_format=torch.contiguous_format)
-    if callable(optimizer):
-        objective, made = fabric.setup(objective, optimizer(model))
+    if optimizer is not None:
+        objective, made = fabric.setup(objective, _made_by(optimizer, model))
         return objective, made, one_cycle(made, steps)
-    adamw = torch.optim.AdamW(model.parameters(), lr=optimizer, weight_decay=1e-4, fused=not on_mps)
+    adamw = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-4, fused=not on_mps)
     objective, made = fabric.setup(objective, adamw)
-    return objective, made, torch.optim.lr_scheduler.OneCycleLR(made, optimizer, total_steps=steps, pct_start=RISE)
+    return objective, made, torch.optim.lr_scheduler.OneCycleLR(made, lr, total_steps=steps, pct_start=RISE)
+
+
+def _made_by(optimizer: Any, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer that a callable makes of a model, if it is one and of that model."""
+    advice = "give one such as Muon(), or lambda model: torch.optim.SGD(model.parameters(), 0.01)."
+    if not callable(optimizer) or optimizer in (Muon, *vars(torch.optim).values()):
+        raise ValueError(f"optimizer={optimizer!r} does not make an optimizer of a model: {advice}")
+    made = optimizer(model)
+    if not isinstance(made, torch.optim.Optimizer):
+        raise ValueError(f"optimizer made a {type(made).__name__} of the model, not a torch optimizer: {advice}")
+    known = {id(parameter) for parameter in model.parameters()}
+    if not any(id(parameter) in known for group in made.param_groups for parameter in group["params"]):
+        raise ValueError(f"optimizer made a {type(made).__name__} of nothing in this model: {advice}")
+    return made

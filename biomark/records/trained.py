@@ -22,7 +22,7 @@ from biomark.training import History, choose_settings, fit, training_arrays
 from biomark.version import __version__
 
 
-def load(path: str | os.PathLike, *, task: Task | None = None, backbone: nn.Module | None = None) -> Model:
+def load(path: str | os.PathLike, *, task: Task | str | None = None, backbone: nn.Module | None = None) -> Model:
     """Read what :meth:`biomark.localizer.Model.save` wrote, of whatever class. Nothing in the file is executed.
 
     Args:
@@ -41,7 +41,11 @@ def load(path: str | os.PathLike, *, task: Task | None = None, backbone: nn.Modu
 
 
 def _built(
-    path: str | os.PathLike, about: dict[str, Any], state: dict[str, Any], task: Task | None, backbone: nn.Module | None
+    path: str | os.PathLike,
+    about: dict[str, Any],
+    state: dict[str, Any],
+    task: Task | str | None,
+    backbone: nn.Module | None,
 ) -> Model:
     """The model of a file, by its header and its weights."""
     kind = Model.kinds.get(about.get("kind"))
@@ -68,7 +72,7 @@ def _built(
         model = kind(task, backbone or about["backbone"], about["width"])
     except TypeError as error:
         raise ValueError(
-            f"a {kind.__name__} is not built from task, backbone and width ({error}): {advice}."
+            f"{path} is of a {kind.__name__}, which is not built from task, backbone and width ({error}): {advice}."
         ) from error
     here = model.own_settings()
     for name, was in about.get("settings", {}).items():
