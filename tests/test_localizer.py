@@ -155,7 +155,7 @@ def test_a_module_of_ones_own(cohort):
 
 def test_a_module_of_ones_own_must_be_given_again(tmp_path):
     bm.Localizer("sfa", nn.Conv2d(1, 1, 5, padding=2)).save(tmp_path / "model")
-    with pytest.raises(ValueError, match="Conv2d: pass such a module as backbone="):
+    with pytest.raises(ValueError, match="'Conv2d': pass such a module as backbone="):
         bm.load(tmp_path / "model")
     bm.load(tmp_path / "model", backbone=nn.Conv2d(1, 1, 5, padding=2))
 

@@ -288,3 +288,14 @@ def test_values_of_a_table_belong_to_their_rows(cohort):
             bm.Report.of(cohort, column)
     with pytest.raises(ValueError, match="the predicted values are an array of which numpy masks 1 elements"):
         bm.Report.of(cohort, np.ma.array(cohort.values, mask=np.arange(len(cohort)) == 2))
+
+
+def test_a_record_with_a_number_that_is_none_is_said(tmp_path):
+    """JSON knows whole numbers that no float can hold."""
+    cohort = bm.phantoms.draw("sfa", 5, seed=0, size=32)
+    path = bm.records.write(tmp_path, parameters={}, report=bm.Report.of(cohort, cohort.values))
+    record = json.loads(path.read_text())
+    record["metrics"]["mae"] = 10**400
+    path.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="is damaged .*: run it again"):
+        bm.Report.read(tmp_path)

@@ -154,7 +154,10 @@ class Report:
             ValueError: The record holds no report, or not one of this biomark.
         """
         flat = {k: np.nan if v is None else v for k, v in records.read(folder).get("metrics", {}).items()}
-        numbers = {name: _estimate(flat, name) for name in flat}
+        try:
+            numbers = {name: _estimate(flat, name) for name in flat}
+        except OverflowError as error:  # a whole number that no float can hold
+            raise ValueError(f"the record in {folder} is damaged ({error}): run it again.") from error
         numbers["limits"] = numbers.get("limit_low"), numbers.get("limit_high")
         names = [f.name for f in fields(cls) if f.name != "cases"]
         if missing := [name for name in names if name not in numbers]:

@@ -53,7 +53,7 @@ def _built(
         raise ValueError(f"{path} is of class {about.get('kind')!r}, which is not defined here: define it, then load.")
     if backbone is None and about["backbone"] not in BACKBONES:
         raise ValueError(
-            f"{path} was trained with a backbone of its own, {about['backbone']}: pass such a module as backbone=."
+            f"{path} was trained with a backbone of its own, {about['backbone']!r}: pass such a module as backbone=."
         )
     task = task_of(path, about, task)
     tensor_files.refuse_broken(state, f"{path}")
