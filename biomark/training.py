@@ -145,7 +145,7 @@ def fit(
                 schedule.step()
                 bar.update()
         mean = fabric.all_reduce(total, reduce_op="sum").item() / len(cohort)
-        _refuse_infinite(model, cohort, mean, epoch, lr)
+        _refuse_infinite(model, cohort, mean, epoch, optimizers.highest_lr(optimizer))
         history.loss.append(mean)
         history.seconds.append(time.perf_counter() - start)
         bar.set_postfix(loss=f"{mean:.3f}")

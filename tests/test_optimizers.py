@@ -136,3 +136,15 @@ def test_what_makes_no_optimizer_of_the_model_is_refused(optimizer, said):
 def test_learning_rates_that_lead_away_are_refused(rates):
     with pytest.raises(ValueError, match=f"Muon needs a learning rate {next(iter(rates))} >= 0"):
         bm.Muon(**rates)
+
+
+@pytest.mark.parametrize(("change", "rate"), [({"optimizer": bm.Muon(lr=0.05)}, 0.05), ({"lr": 0.004}, 0.004)])
+def test_a_loss_that_explodes_names_the_learning_rate_that_was_used(change, rate):
+    cohort = bm.phantoms.draw("sfa", n=2, seed=0, size=32)
+    with pytest.raises(ValueError, match=rf"lower lr \(now {rate}\)"):
+        bm.fit(
+            bm.Localizer("sfa", width=2),
+            cohort,
+            loss=lambda model, *batch, progress: model.bias * torch.nan,
+            **SETTINGS | change,
+        )

@@ -115,6 +115,11 @@ def one_cycle(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_sc
     return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
 
 
+def highest_lr(optimizer: Any) -> float:
+    """The highest learning rate that an optimizer with a schedule comes to."""
+    return max(float(group.get("max_lr", group["initial_lr"])) for group in optimizer.param_groups)
+
+
 def set_up(fabric: Any, objective: nn.Module, optimizer: Any, lr: float, steps: int) -> tuple[nn.Module, Any, Any]:
     """What is trained, its optimizer and the schedule of its learning rates, on the device and joined over processes.
 
