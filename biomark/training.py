@@ -160,7 +160,7 @@ def choose_settings(model: nn.Module, cohort: Cohort, loss: Any, *numbers: float
     """Loss, epochs, batch size and learning rate: as asked for, or the task's own."""
     refuse_other_task(model, cohort)
     usual = cohort.task.settings
-    loss = loss or getattr(model, "own_loss", None) or usual.loss
+    loss = next(one for one in (loss, getattr(model, "own_loss", None), usual.loss) if one is not None)
     names = ("epochs", "batch_size", "lr")
     epochs, batch_size, lr = (getattr(usual, k) if v is None else v for k, v in zip(names, numbers, strict=True))
     if epochs is None:

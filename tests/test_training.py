@@ -302,6 +302,18 @@ def test_settings_that_cannot_be_used(cohort, change, words):
         bm.fit(new(), cohort, **SETTINGS | change)
 
 
+class Terms(list):
+    """A loss of several terms, so far of none; Python takes it for false."""
+
+    def __call__(self, model, images_hu, weights, values, *, progress):
+        return 0.5 * bm.SumLoss()(model, images_hu, weights, values)
+
+
+def test_a_loss_that_python_takes_for_false_is_a_loss(cohort):
+    empty, full = (bm.fit(new(), cohort, **SETTINGS | {"epochs": 1, "loss": loss}) for loss in (Terms(), Terms([1])))
+    assert empty.loss == full.loss
+
+
 @pytest.mark.parametrize(
     ("kind", "loss"),
     [
