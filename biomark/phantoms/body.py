@@ -39,7 +39,7 @@ class Directions:
     def of(cls, canvas: Canvas) -> Directions:
         """The directions of a canvas's sub-pixels."""
         degrees = np.rad2deg(np.arctan2(canvas.x, -canvas.y))
-        index = np.floor((degrees + 180) * (STEPS / 360)).astype(np.int32) % STEPS
+        index = ((degrees + 180) * np.float32(STEPS / 360)).astype(np.int32) % STEPS
         return cls(np.hypot(canvas.x, canvas.y), degrees, index)
 
 

@@ -14,13 +14,17 @@ from biomark.phantoms.surroundings import paint_surroundings, paint_vertebra
 
 
 def draw_slice(
-    rng: np.random.Generator, size: int, **given: float
-) -> tuple[NDArray[np.float32], dict[str, NDArray], float]:
-    """Draw one chest slice of ``size`` pixels on a side; ``given`` is what :func:`draw_body` takes.
+    rng: np.random.Generator, pixels: int = 384, **given: float
+) -> tuple[NDArray[np.float32], dict[str, NDArray[np.bool_]], float]:
+    """Draw one chest slice; ``given`` is what :func:`draw_body` takes.
+
+    Args:
+        rng: Source of every random choice.
+        pixels: Pixels on a side of the measuring grid; 384 make them about 1 mm wide.
 
     Returns:
-        The image in HU ``(size, size)``; the share of each pixel covered by each counted part, by task key; the
-        pixel's side in mm.
+        The image in HU ``(pixels, pixels)``; which of its pixels each counted part covers, by task key: their number
+        times the pixel's area is the part's area; the pixel's side in mm.
     """
     body = draw_body(rng, **given)
     width = 2 * max(np.abs(body.skin * np.sin(np.arange(STEPS) * 2 * np.pi / STEPS)))
@@ -28,7 +32,7 @@ def draw_slice(
     cut = rng.random() < 0.35
     fov = float(np.clip(width * (rng.uniform(0.82, 1.02) if cut else rng.uniform(1.02, 1.3)), 280, 500))
     centre = (rng.normal(0, 22 if cut else 8), rng.normal(8, 14))
-    canvas = Canvas(size, fov, centre, float(np.clip(rng.normal(0, 5), -14, 14)))
+    canvas = Canvas(pixels, fov, centre, float(np.clip(rng.normal(0, 5), -14, 14)))
     at = Directions.of(canvas)
 
     paint_surroundings(canvas, rng, body, at)
@@ -42,8 +46,8 @@ def draw_slice(
     paint_muscles(canvas, rng, body, at)
     paint_thorax(canvas, rng, body, at)
 
-    image, seen = draw_acquisition(canvas, rng, texture_hu=(1, 6), noise_hu=(6.5, 17), streak_hu=9, sharpen=0.5)
-    return image, {key: canvas.coverage(PARTS[key]) * seen for key in ("sfa", "pma")}, fov / size
+    image, seen = draw_acquisition(canvas, rng, texture_hu=(1, 6), noise_hu=(6.5, 22), streak_hu=9, sharpen=0.5)
+    return image, {key: (canvas.part == PARTS[key]) & seen for key in ("sfa", "pma")}, fov / pixels
 
 
 def paint_strands(canvas: Canvas, rng: np.random.Generator, body: Body, at: Directions, where: NDArray) -> None:
@@ -73,7 +77,7 @@ def paint_strands(canvas: Canvas, rng: np.random.Generator, body: Body, at: Dire
 
 
 class Side:
-    """The compartment between ribs and fascia on one side of the body, as flat arrays of its sub-pixels.
+    """The compartment between ribs and fascia on one side of the body, as flat arrays of its pixels.
 
     ``d`` is the direction in degrees from the front, ``r`` the distance from the middle, ``above`` that from the ribs
     and ``below`` the depth under the fascia, in mm; ``f`` is the share of the way from ribs (0) to fascia (1).
@@ -89,7 +93,7 @@ class Side:
         self.hu, self.part = canvas.hu[pick], canvas.part[pick]
 
     def fill(self, where: NDArray, hu: float | NDArray, part: int = 0) -> None:
-        """Give the chosen sub-pixels a value and a part number."""
+        """Give the chosen pixels a value and a part number."""
         self.hu[where], self.part[where] = hu, part
 
     def write_back(self) -> None:
@@ -211,11 +215,11 @@ def paint_thorax(canvas: Canvas, rng: np.random.Generator, body: Body, at: Direc
     vessels = lungs & (canvas.random_field(rng, rng.integers(28, 60)) > uniform(2.2, 3.2))
     canvas.paint(vessels, min(body.blood_hu, 150))
     # What is painted in the chest must not replace muscle of the wall: what lies outside the lungs is put back.
-    outside = canvas.hu[~lungs]
+    hu, part = canvas.hu.copy(), canvas.part.copy()
     _paint_lesions(canvas, rng, body, lungs)
-    canvas.hu[~lungs] = outside
     _paint_mediastinum(canvas, rng, body)
-    canvas.hu[~lungs] = outside
+    np.copyto(canvas.hu, hu, where=~lungs)
+    np.copyto(canvas.part, part, where=~lungs)
     _paint_sternum(canvas, rng, body)
     paint_vertebra(canvas, rng, body.pleura[0] - uniform(8, 18))
 
