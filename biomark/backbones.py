@@ -1,4 +1,4 @@
-"""Encoder-decoders that turn an image into one logit a voxel, written once for slices and volumes."""
+"""Encoder-decoders that turn an image into one logit a voxel or a block of them, once for slices and volumes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from biomark.machine.batch_norm import NORM
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 POOL = {2: F.max_pool2d, 3: F.max_pool3d}
+LINEAR = {2: "bilinear", 3: "trilinear"}
 
 
 class Block(nn.Sequential):
@@ -78,7 +79,9 @@ class EncoderDecoder(nn.Module):
         width: Channels at the finest scale; doubled at each coarser one.
         depth: Number of scales.
         fold: Voxels on each side of a block that is read as one voxel with a channel for each of its parts (space to
-            depth), one number an axis. Each channel of the last layer is then the logit of one voxel of a block.
+            depth), one number an axis.
+        one_logit: Give one logit for a block, brought to its voxels by linear interpolation: where the network looks is
+            coarse, and what is candidate there is fine. False gives each voxel of a block its own.
         block: What reads each scale, on the way down and up: :class:`Block` or :class:`ResidualBlock`.
         skips: Pass the fine detail of the way down across to the way up.
 
@@ -94,17 +97,18 @@ class EncoderDecoder(nn.Module):
         fold: Sequence[int] = (),
         *,
         block: type[nn.Module] = Block,
+        one_logit: bool = True,
         skips: bool = True,
     ) -> None:
         super().__init__()
-        self.skips = skips
+        self.one_logit, self.skips = one_logit, skips
         self.encoder = Encoder(ndim, width, depth, fold, block=block)
         channels = self.encoder.channels
         pairs = list(zip(channels[:0:-1], channels[-2::-1], strict=True))
         # Halving the channels before the picture is doubled costs a quarter of halving them after.
         self.narrow = nn.ModuleList(CONV[ndim](coarse, fine, 1) for coarse, fine in pairs)
         self.up = nn.ModuleList(block(ndim, 2 * fine if skips else fine, fine) for _, fine in pairs)
-        self.head = CONV[ndim](width, math.prod(self.encoder.fold), 1)
+        self.head = CONV[ndim](width, 1 if one_logit else math.prod(self.encoder.fold), 1)
 
     def forward(self, image: Tensor) -> Tensor:
         scales = self.encoder(pad_to_multiple(image, self.encoder.multiple))
@@ -113,7 +117,13 @@ class EncoderDecoder(nn.Module):
             # Nearest neighbour: the convolutions after it smooth as they learn to.
             x = F.interpolate(narrow(x), scale_factor=2)
             x = block(torch.cat([scales.pop(), x], dim=1) if self.skips else x)
-        return unfold_blocks(self.head(x), self.encoder.fold)[(..., *(slice(n) for n in image.shape[2:]))]
+        logits, fold = self.head(x), self.encoder.fold
+        if self.one_logit and max(fold) > 1:  # in full precision: between two blocks every step counts
+            scale, mode = tuple(map(float, fold)), LINEAR[self.encoder.ndim]
+            logits = F.interpolate(logits.float(), scale_factor=scale, mode=mode, align_corners=False)
+        elif not self.one_logit:
+            logits = unfold_blocks(logits, fold)
+        return logits[(..., *(slice(n) for n in image.shape[2:]))]
 
 
 def fold_blocks(image: Tensor, fold: Sequence[int]) -> Tensor:
@@ -149,22 +159,29 @@ def pad_to_multiple(image: Tensor, multiple: Sequence[int], least: int = 3) -> T
     return F.pad(image, pad, mode="replicate") if any(pad) else image
 
 
-def _builder(**variant) -> Callable[[int, int], nn.Module]:
-    """In volumes, slices lie about two pixels apart: blocks of two by two pixels make voxels nearly cubes, and a step
-    of training costs less than half."""
-    volumes = {"depth": 3, "fold": (1, 2, 2)}
-    return lambda ndim, width: EncoderDecoder(ndim, width, **(volumes if ndim == 3 else {}), **variant)
+def _builder(**variant) -> Callable[..., nn.Module]:
+    def make(ndim: int, width: int, depth: int | None = None, fold: Sequence[int] = ()) -> nn.Module:
+        # In volumes, slices lie about two pixels apart: blocks of two by two pixels make voxels nearly cubes, and a
+        # step of training costs less than half.
+        usual = {2: (4, (1, 1)), 3: (3, (1, 2, 2))}[ndim]
+        blocks = {"fold": tuple(fold) or usual[1], "one_logit": bool(fold)}
+        return EncoderDecoder(ndim, width, depth or usual[0], **blocks, **variant)
+
+    return make
 
 
-BACKBONES: dict[str, Callable[[int, int], nn.Module]] = {
+BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "fcn": _builder(skips=False),
     "unet": _builder(),
     "resunet": _builder(block=ResidualBlock),
 }
-"""Builders by name, as in ``BACKBONES[name](ndim, width)``. Any module with the same shapes will do as well."""
+"""Builders by name, as in ``BACKBONES[name](ndim, width)``, with the number of scales and, where one logit stands for a
+block of voxels, its sides as third and fourth. Any module with the same shapes will do as well."""
 
 
-def build(backbone: str | nn.Module, ndim: int, width: int) -> nn.Module:
+def build(
+    backbone: str | nn.Module, ndim: int, width: int, depth: int | None = None, fold: Sequence[int] = ()
+) -> nn.Module:
     """A backbone by name, or the given module as it is."""
     if isinstance(backbone, nn.Module):
         return backbone
@@ -173,4 +190,4 @@ def build(backbone: str | nn.Module, ndim: int, width: int) -> nn.Module:
         raise ValueError(f"no backbone is called {backbone!r}: choose one of {known}, or pass an nn.Module.")
     if width < 1:
         raise ValueError(f"a network of {width} channels sees nothing: take a width of 1 or more.")
-    return BACKBONES[backbone](ndim, width)
+    return BACKBONES[backbone](ndim, width, depth, fold)

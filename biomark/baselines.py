@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from biomark.backbones import pad_to_multiple
 from biomark.cohort import Cohort
 from biomark.localizer import Localization, Localizer, Model
-from biomark.losses import SOFTENING, SumLoss, aggregate
+from biomark.losses import SOFTENING, SumLoss
+from biomark.machine.optimizers import AdamW
 from biomark.tasks import area_cm2
 
 HIGHEST_LOG = 10.0
@@ -29,14 +30,16 @@ class DirectRegressor(Model):
     """Image in, number out: the encoder of a backbone, its coarsest features pooled, and two layers.
 
     It is made as a :class:`~biomark.Localizer` is, sees what the localizer's encoder sees, starts from the typical
-    value (``prior``), and takes the same :class:`~biomark.SumLoss`, of which terms on a map do not apply. Where all
-    candidates of a case weigh the same, as the pixels of an area do, its answer is multiplied by that weight over the
-    training set's mean: an image does not show the size of its pixels, and the localizer knows it by its weights. What
-    it lacks is the idea of this book: that the number is a sum over candidates.
+    value (``prior``), and takes the same :class:`~biomark.SumLoss`, of which terms on a map do not apply. It is told the
+    size of a box, by which its answer is multiplied, over the training set's mean: an image does not show it, and the
+    localizer knows it by its weights. What it lacks is the idea of this book: that the number is a sum over candidates.
 
     Raises:
         ValueError: The backbone has no ``encoder``.
     """
+
+    needs_sizes = True
+    own_optimizer = AdamW(0.003)
 
     @property
     def own_loss(self) -> SumLoss:
@@ -56,16 +59,18 @@ class DirectRegressor(Model):
         # Small, so that training starts near the typical value, but not 0: a last layer of zeros hides the image from
         # the first steps, and training on skewed values then settles on their median.
         nn.init.normal_(self.head[-1].weight, 0, 0.05)
-        # Weight of a voxel in the training set; 0 where voxels of one case differ, as with density factors.
-        self.register_buffer("voxel", torch.zeros(()))
+        # Mean size of a box in the training set, mm2 or mm3.
+        self.register_buffer("size", torch.ones(()))
 
-    def forward(self, images_hu: Tensor, weights: Tensor | None = None) -> Localization:
+    def forward(
+        self, images_hu: Tensor, weights: Tensor | None = None, sizes: Tensor | None = None
+    ) -> Localization:
         """Predict values ``(N,)``, float32, not negative; there is no map.
 
         Args:
             images_hu: Hounsfield units, ``(N, 1, *S)``.
-            weights: From ``task.weigh``, ``(N, *S)``: only the largest of each case is read, and that where all
-                candidates of a case weigh the same. Without, voxels are taken to be of the training set's size.
+            weights: Not read.
+            sizes: Of a box of each case, ``(N,)`` in mm2 or mm3. Without, boxes are of the training set's size.
         """
         image = pad_to_multiple(self.normalise(images_hu), self.encoder.multiple)
         features = self.encoder(image)[-1].flatten(2)
@@ -74,17 +79,11 @@ class DirectRegressor(Model):
         # The head gives the logarithm of the value, as far as that can be told from 0 (losses.SOFTENING): so a score
         # of 10 is as easy to say as one of 1000, and 0 can be said too.
         above = F.softplus(self.head(pooled)[:, 0].float()).clamp(max=HIGHEST_LOG)
-        return Localization(torch.expm1(above) * SOFTENING * self.scale * self._size(weights), None)
-
-    def _size(self, weights: Tensor | None) -> Tensor:
-        """How many voxels of the training set one of each case weighs, ``(N,)``; 1 where it is not known."""
-        if weights is None:
-            return torch.ones_like(self.voxel)
-        largest = weights.flatten(1).amax(1)
-        return torch.where((largest > 0) & (self.voxel > 0), largest / self.voxel.clamp_min(1e-12), 1.0)
+        larger = 1.0 if sizes is None else sizes / self.size
+        return Localization(torch.expm1(above) * SOFTENING * self.scale * larger, None)
 
     def prepare(self, cohort: Cohort) -> None:
-        """Take the typical value, spacing and weight of a voxel from the training set, and start near that value.
+        """Take the typical value, spacing and size of a box from the training set, and start near that value.
 
         A model that was trained before has learned values in units of these, and keeps them.
         """
@@ -93,59 +92,53 @@ class DirectRegressor(Model):
         if trained:
             self.scale.copy_(scale)
             return
-        candidates = [weights[weights > 0] for weights in cohort.weights if weights.any()]
-        if candidates and all(own.min() == own.max() for own in candidates):
-            self.voxel.fill_(float(np.mean([own[0] for own in candidates])))
+        self.size.fill_(float(np.prod(cohort.spacing_mm, axis=1).mean()))
         if self.prior:
             nn.init.constant_(self.head[-1].bias, math.log(1 / SOFTENING))  # softplus hardly changes it
 
 
 @dataclass(frozen=True)
 class MaskLoss:
-    """What a segmenter minimises (:func:`biomark.baselines.mask_loss`), called as a SumLoss with masks."""
+    """What a segmenter minimises (:func:`biomark.baselines.mask_loss`), called as a SumLoss with the truth."""
 
-    needs_masks = True
+    needs_truth = True
 
     def __call__(
-        self, model: Localizer, images: Tensor, weights: Tensor, _: Tensor, masks: Tensor, **__: Any
+        self, model: Localizer, images: Tensor, weights: Tensor, _: Tensor, truth: Tensor, **__: Any
     ) -> Tensor:
         """The loss of a batch; values are not read."""
-        return mask_loss(model.logits(images), masks, weights)
+        return mask_loss(model.logits(images), truth, weights)
 
 
-def mask_loss(logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
-    """Cross entropy plus soft Dice loss of a segmentation, over the candidates alone.
+def mask_loss(logits: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
+    """Cross entropy plus soft Dice loss of a segmentation, over the candidates alone, each box by its weight.
 
     Soft Dice (Milletari et al. 2016) and cross entropy with equal weight as in nnU-Net (Isensee et al. 2021). The
-    overlap is that of all cases of a batch together: a single case may have no lesion. Voxels outside the candidates
-    are left out, because no value and no Dice ever looks at them.
+    overlap is that of all cases of a batch together: a single case may have no lesion. A box may lie in the mask in
+    part; its share is what the map should say there.
 
     Args:
         logits: ``(N, *S)``.
-        masks: True regions, boolean, ``(N, *S)``.
-        weights: ``(N, *S)``; only whether they are above 0 counts.
+        truth: What of the weights lies in the mask, ``(N, *S)``.
+        weights: ``(N, *S)``.
     """
-    candidates = (weights > 0).float()
-    truth = masks.float() * candidates
-    entropy = F.binary_cross_entropy_with_logits(logits, truth, candidates, reduction="sum")
-    found = torch.sigmoid(logits) * candidates
-    overlap = (2 * (found * truth).sum() + 1e-5) / (found.sum() + truth.sum() + 1e-5)  # 1e-5 as in nnU-Net
-    return entropy / candidates.sum().clamp_min(1) + 1 - overlap
+    unit = weights.sum().clamp_min(1e-9)
+    share = (truth / weights.clamp_min(1e-9)).clamp(0, 1)
+    entropy = F.binary_cross_entropy_with_logits(logits, share, weights, reduction="sum") / unit
+    found = torch.sigmoid(logits)
+    both, sizes = (weights * found * share).sum() / unit, (weights * (found + share)).sum() / unit
+    return entropy + 1 - (2 * both + 1e-5) / (sizes + 1e-5)  # 1e-5 as in nnU-Net
 
 
 class Segmenter(Localizer):
     """The localizer's network, taught with masks: what could be had if someone drew every training case.
 
-    It learns by ``MaskLoss`` which candidates belong, and its value is measured as a drawn mask is: the sum of the
-    weights where its map exceeds one half. The number serves for no more than the prior, from which training starts as
-    the localizer's does. It is made as a :class:`~biomark.Localizer` is.
+    It learns by ``MaskLoss`` what share of each box belongs. Value and mask follow from its map as the localizer's do;
+    the number serves for no more than the prior, from which training starts as the localizer's does. It is made as a
+    :class:`~biomark.Localizer` is.
     """
 
     own_loss = MaskLoss()
-
-    def aggregate(self, maps: Tensor, weights: Tensor) -> Tensor:
-        """The values of the masks that the maps become at one half."""
-        return aggregate(maps > 0.5, weights)
 
 
 @dataclass(frozen=True)
@@ -187,6 +180,7 @@ class SizeConstrained(Localizer):
     """
 
     own_loss = SizeLoss()
+    needs_sizes = True
 
     def assemble(self, network: nn.Module) -> None:
         """Take the whole backbone, for a task that measures an area."""
@@ -197,11 +191,10 @@ class SizeConstrained(Localizer):
                 "value: take a Localizer or a Segmenter."
             )
 
-    def aggregate(self, maps: Tensor, weights: Tensor) -> Tensor:
-        """The map's area in cm2 over all pixels of the image, candidate or not; 0 in a case without a candidate."""
-        # The weights of an area are the pixel's area at candidates and 0 elsewhere.
-        return aggregate(maps, weights.amax((1, 2), keepdim=True).expand_as(weights))
+    def aggregate(self, maps: Tensor, weights: Tensor, sizes: Tensor | None = None) -> Tensor:
+        """The map's area in cm2 over all of the image, candidate or not."""
+        return maps.float().flatten(1).sum(1) * sizes / 100  # mm2 to cm2
 
-    def max_value(self, weights: NDArray) -> float:
+    def max_value(self, weights: NDArray, size: float) -> float:
         """The area of a map of ones: the whole image."""
-        return float(weights.max() * weights.size)
+        return weights.size * size / 100

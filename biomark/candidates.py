@@ -34,6 +34,25 @@ def window(image_hu: NDArray, window_hu: tuple[float, float]) -> NDArray[np.bool
     return (image_hu >= low) & (image_hu <= high)
 
 
+def smooth(image_hu: NDArray, spacing_mm: Sequence[float], sd_mm: float) -> NDArray[np.float32]:
+    """Each slice convolved with a Gaussian: which voxels are candidates then hangs less on noise.
+
+    Args:
+        image_hu: Hounsfield units, ``(H, W)`` or ``(D, H, W)``.
+        spacing_mm: In the order of the array's axes.
+        sd_mm: SD of the Gaussian.
+    """
+    sd = [0.0] * (np.ndim(image_hu) - 2) + [sd_mm / s for s in spacing_mm[-2:]]
+    return ndimage.gaussian_filter(np.asarray(image_hu, np.float32), sd, mode="nearest")
+
+
+def below(region: NDArray[np.bool_], spacing_mm: Sequence[float], depth_mm: float) -> NDArray[np.bool_]:
+    """What of a region lies more than ``depth_mm`` below its surface. Outside of the picture there is air."""
+    half_pixel = max(spacing_mm) / 2  # the transform measures to the centre of the next voxel outside
+    away = ndimage.distance_transform_edt(np.pad(region, 1), sampling=spacing_mm)
+    return away[(slice(1, -1),) * region.ndim] - half_pixel > depth_mm
+
+
 def calcium(image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.bool_]:
     """Voxels of at least :data:`CALCIUM_HU` in parts no larger than :data:`LARGEST_CALCIUM_MM3`: bones drop out.
 

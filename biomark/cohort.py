@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from biomark.machine import tensor_files
-from biomark.machine.disk_arrays import DiskArray, booleans, numbers, take_rows
+from biomark.grids import Boxes
+from biomark.machine import packed, tensor_files
+from biomark.machine.disk_arrays import DiskArray, Rows, numbers, take_rows
 from biomark.machine.files import json_from_table, table_from_json, whole_file
 from biomark.machine.masks import inside, unmasked
+from biomark.machine.packed import Packed
 from biomark.tasks import Task, task_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_BOXES = ("shape", "voxels", "image_shape", "starts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +32,7 @@ class Case:
     Attributes:
         id: Name of the case.
         image: Hounsfield units, shape ``S``.
-        weights: What each voxel would add to the biomarker, shape ``S``, 0 outside the candidates.
+        weights: What each voxel or box would add to the biomarker, shape ``S``, 0 outside the candidates.
         value: The biomarker, in the task's unit; None when unknown.
         mask: The true region, boolean, shape ``S``; None when unknown.
         spacing_mm: Voxel spacing in the order of the array's axes.
@@ -42,32 +47,61 @@ class Case:
 
 
 @dataclass(frozen=True, eq=False)
-class Cohort:
-    """Cases of one shape for one task.
+class Voxels:
+    """A scan's own voxels, of which a cohort keeps the boxes: the measuring grid.
 
-    Images, weights and masks are arrays, or arrays that stay on disk (:class:`biomark.machine.disk_arrays.DiskArray`).
+    Attributes:
+        boxes: How the boxes lie over them.
+        spacing_mm: Of the voxels.
+        weights: What each adds to the biomarker.
+        mask: The true region, or None.
+        image: Gives the Hounsfield units, by drawing or reading them again; None where they cannot be had any more.
+    """
+
+    boxes: Boxes
+    spacing_mm: tuple[float, ...]
+    weights: Packed
+    mask: Packed | None
+    image: Callable[[], NDArray[np.float32]] | None = None
+
+    @classmethod
+    def of(cls, case: Case, boxes: Boxes, image: Callable[[], NDArray[np.float32]] | None = None) -> Voxels:
+        """What is kept of a case on the measuring grid."""
+        mask = None if case.mask is None else Packed.of(case.mask)
+        return cls(boxes, tuple(map(float, case.spacing_mm)), Packed.of(case.weights), mask, image)
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """Cases of one shape for one task, in boxes: what a network looks at.
+
+    A box is some voxels of a scan (:mod:`biomark.grids`), or one. Images, weights and truth are arrays, or arrays that
+    stay on disk (:class:`biomark.machine.disk_arrays.DiskArray`).
 
     Attributes:
         task: What is measured.
-        images: Hounsfield units, ``(N, *S)`` float32.
-        weights: What each voxel would add, ``(N, *S)`` float32.
+        images: Mean Hounsfield units, ``(N, *S)`` float32.
+        weights: What each box would add, the sum over its voxels, ``(N, *S)`` float32.
         values: The biomarker of each case, ``(N,)`` float64, in the task's unit.
-        masks: True regions, ``(N, *S)`` bool, or None. Evaluation reads them; training of a localizer never does.
-        spacing_mm: Voxel spacing of each case, ``(N, ndim)``.
+        truth: What of the weights lies inside the true region, ``(N, *S)`` float32, or None; given as masks it becomes
+            that. Evaluation reads it; training of a localizer never does.
+        spacing_mm: Sides of the boxes of each case, ``(N, ndim)``.
         ids: Name of each case.
         about: What else is known, one row a case; None when nothing is. A column ``group`` names whom a case is of.
         set_aside: Cases that could not be read, one row each, with the reason; None when all could.
+        fine: The voxels of each case (:class:`Voxels`); None where the boxes are the voxels.
     """
 
     task: Task
     images: NDArray[np.float32] | DiskArray
     weights: NDArray[np.float32] | DiskArray
     values: NDArray[np.float64]
-    masks: NDArray[np.bool_] | DiskArray | None
+    truth: NDArray[np.float32] | DiskArray | None
     spacing_mm: NDArray[np.float64]
     ids: tuple[str, ...]
     about: pd.DataFrame | None = None
     set_aside: pd.DataFrame | None = None
+    fine: Sequence[Voxels] | None = None
 
     def __post_init__(self) -> None:
         # Whoever makes one by hand may come with columns of a table, other types of numbers or views of arrays.
@@ -76,7 +110,9 @@ class Cohort:
             "spacing_mm": np.asarray(self.spacing_mm, float),
         }
         given |= {"ids": tuple(map(str, self.ids)), "images": numbers(self.images), "weights": numbers(self.weights)}
-        given["masks"] = None if self.masks is None else booleans(self.masks)
+        if self.truth is not None:
+            masks = np.asarray(self.truth).dtype == bool if not isinstance(self.truth, DiskArray) else False
+            given["truth"] = given["weights"] * self.truth if masks else numbers(self.truth)
         for name, value in given.items():
             object.__setattr__(self, name, value)
         if self.values.ndim != 1:
@@ -84,8 +120,10 @@ class Cohort:
         n, shape = len(self.values), np.shape(self.images)
         if len(shape) != self.task.ndim + 1 or shape[0] != n or shape != np.shape(self.weights):
             raise ValueError(f"images {shape}, weights {np.shape(self.weights)} and {n} values do not belong together.")
-        if self.masks is not None and np.shape(self.masks) != shape:
-            raise ValueError(f"masks have shape {np.shape(self.masks)}, but the images {shape}.")
+        if self.truth is not None and np.shape(self.truth) != shape:
+            raise ValueError(f"the truth has shape {np.shape(self.truth)}, but the images {shape}.")
+        if self.fine is not None and len(self.fine) != n:
+            raise ValueError(f"{n} cases need the voxels of each, and {len(self.fine)} are given.")
         if np.shape(self.spacing_mm) != (n, self.task.ndim) or len(self.ids) != n:
             raise ValueError(f"a cohort of {n} cases needs {n} spacings of {self.task.ndim} numbers and {n} ids.")
         if self.about is not None and len(self.about) != n:
@@ -102,8 +140,8 @@ class Cohort:
 
     def __repr__(self) -> str:
         size = " x ".join(str(s) for s in self.images.shape[1:])
-        known = "with" if self.masks is not None else "without"
-        return f"Cohort({len(self)} cases of {self.task.name} [{self.task.unit}], {size}, {known} masks)"
+        known = "with" if self.truth is not None else "without"
+        return f"Cohort({len(self)} cases of {self.task.name} [{self.task.unit}], {size} boxes, {known} truth)"
 
     def __iter__(self) -> Iterator[Case]:
         return (self[i] for i in range(len(self)))
@@ -115,7 +153,8 @@ class Cohort:
     def __getitem__(self, index):
         """A case by number, or a smaller cohort by slice, list of numbers or boolean array."""
         if isinstance(index, (int, np.integer)):
-            mask = None if self.masks is None else self.masks[index]
+            # By weight, so that a biomarker of thin or small things hardly changes.
+            mask = None if self.truth is None else 2 * self.truth[index] > self.weights[index]
             value, spacing = float(self.values[index]), tuple(float(s) for s in self.spacing_mm[index])
             return Case(self.ids[index], self.images[index], self.weights[index], value, mask, spacing)
         rows = np.arange(len(self))[index]
@@ -124,11 +163,35 @@ class Cohort:
             images=take_rows(self.images, rows),
             weights=take_rows(self.weights, rows),
             values=self.values[rows],
-            masks=None if self.masks is None else take_rows(self.masks, rows),
+            truth=None if self.truth is None else take_rows(self.truth, rows),
             spacing_mm=self.spacing_mm[rows],
             ids=tuple(self.ids[i] for i in rows),
             about=None if self.about is None else self.about.iloc[rows].reset_index(drop=True),
+            fine=None if self.fine is None else Rows(self.fine, rows),
         )
+
+    def voxels(self, index: int) -> Case:
+        """A case on the measuring grid: the scan's own voxels, drawn or read again.
+
+        Raises:
+            ValueError: They cannot be had any more, as after :meth:`load`.
+        """
+        if self.fine is None:
+            return self[index]
+        fine, name = self.fine[index], self.ids[index]
+        if fine.image is None:
+            raise ValueError(f"the voxels of case {name!r} are not kept with the cohort: draw or read it again.")
+        mask = None if self.truth is None or fine.mask is None else fine.mask.unpack()
+        return Case(name, fine.image(), fine.weights.unpack(), float(self.values[index]), mask, fine.spacing_mm)
+
+    def regions(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None, Boxes]:
+        """What evaluation needs of a case on the measuring grid: weights, mask, and the boxes over them."""
+        if self.fine is not None:
+            fine = self.fine[index]
+            mask = None if self.truth is None or fine.mask is None else fine.mask.unpack()
+            return fine.weights.unpack(), mask, fine.boxes
+        case, shape = self[index], np.shape(self.images)[1:]
+        return case.weights, case.mask, Boxes(shape, (1,) * len(shape), shape)
 
     @property
     def groups(self) -> NDArray[np.int64]:
@@ -168,18 +231,28 @@ class Cohort:
         in_first = np.isin(groups, order[:first])
         return self[in_first], self[~in_first]
 
-    def within(self, regions: NDArray[np.bool_]) -> Cohort:
+    def within(self, regions: Sequence[NDArray]) -> Cohort:
         """The same cases with the candidates narrowed to a region of each, such as an organ; values and masks stay.
 
         Args:
-            regions: Booleans or labels from 0, ``(N, *S)``; what is above 0 is inside.
+            regions: One a case, on the measuring grid: booleans or labels from 0; what is above 0 is inside.
 
         Raises:
-            ValueError: The regions have another shape than the images, or are probabilities.
+            ValueError: A region has another shape than its image, or holds probabilities.
         """
-        if np.shape(regions) != np.shape(self.images):
-            raise ValueError(f"regions have shape {np.shape(regions)}, but the images {np.shape(self.images)}.")
-        return replace(self, weights=self.weights * inside(regions, "the regions"))
+        if len(regions) != len(self):
+            raise ValueError(f"{len(self)} cases need a region each, and {len(regions)} are given.")
+        fine, weights, truth = [], np.empty_like(self.weights), None if self.truth is None else np.empty_like(self.truth)
+        for i, region in enumerate(regions):
+            own, mask, boxes = self.regions(i)
+            if np.shape(region) != own.shape:
+                raise ValueError(f"the region of case {self.ids[i]!r} has shape {np.shape(region)}, not {own.shape}.")
+            own = own * inside(region, "the regions")
+            weights[i] = boxes.sums(own)
+            if truth is not None:
+                truth[i] = boxes.sums(own * mask)
+            fine.append(None if self.fine is None else replace(self.fine[i], weights=Packed.of(own)))
+        return replace(self, weights=weights, truth=truth, fine=None if self.fine is None else fine)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the cases as one safetensors file: to train where the scans are not, such as in Colab.
@@ -190,9 +263,14 @@ class Cohort:
             path: File to write, whole or not at all.
         """
         about = None if self.about is None else json_from_table(self.about)
-        header = {"task": self.task.key, "rules": self.task.rules(), "ids": self.ids, "about": about}
-        names = ("images", "weights", "values", "spacing_mm", *([] if self.masks is None else ["masks"]))
+        header = {"task": self.task.key, "rules": self.task.rules(), "ids": self.ids, "about": about, "fine": None}
+        names = ("images", "weights", "values", "spacing_mm", *([] if self.truth is None else ["truth"]))
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in names}
+        if self.fine is not None:
+            masks = [v.mask for v in self.fine if v.mask is not None and self.truth is not None]
+            arrays["voxels"], index = packed.join([v.weights for v in self.fine] + masks)
+            grids = [[[getattr(v.boxes, name) for name in _BOXES], v.spacing_mm] for v in self.fine]
+            header["fine"] = {"index": index, "grids": grids}
         tensor_files.write(path, arrays, header, "biomark cohort")
 
     @classmethod
@@ -209,12 +287,19 @@ class Cohort:
         """
         header, arrays = tensor_files.read(path, "cohort", "biomark cohort", framework="np")
         with whole_file(path, "cohort"):
-            table = None if header["about"] is None else table_from_json(header["about"])
-            return cls(task_of(path, header, task), **{"masks": None} | arrays, ids=header["ids"], about=table)
+            table, fine = None if header["about"] is None else table_from_json(header["about"]), None
+            if header["fine"] is not None:
+                kept = packed.part(arrays.pop("voxels"), header["fine"]["index"])
+                n = len(header["ids"])
+                masks = kept[n:] or [None] * n
+                grids = [(Boxes(*boxes), tuple(spacing)) for boxes, spacing in header["fine"]["grids"]]
+                fine = [Voxels(*grid, *pair) for grid, pair in zip(grids, zip(kept[:n], masks, strict=True), strict=True)]
+            own = task_of(path, header, task)
+            return cls(own, **{"truth": None} | arrays, ids=header["ids"], about=table, fine=fine)
 
     def without_masks(self) -> Cohort:
         """The same cases with numbers only: what a localizer trains on."""
-        return replace(self, masks=None)
+        return replace(self, truth=None)
 
 
 def refuse_broken(cases: Iterable[Case]) -> None:

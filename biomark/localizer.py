@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from biomark.backbones import BACKBONES, build
 from biomark.cohort import Case, Cohort, refuse_broken
-from biomark.grids import onto, resampled
+from biomark.grids import Boxes
 from biomark.losses import aggregate, prior_logit
 from biomark.machine import devices, tensor_files
 from biomark.machine.layout import channels_last
+from biomark.machine.moves import AIR_HU
 from biomark.machine.windows import blend
 from biomark.tasks import TASKS, Task
 
@@ -29,10 +30,12 @@ class Localization:
     Attributes:
         value: The biomarker in the task's unit, ``(N,)``; a float for one case.
         map: Membership in [0, 1], ``(N, *S)``; ``S`` for one case; None of a model that has no map.
+        mask: Of one case, the mask of the value (:meth:`biomark.Task.outline`), ``S``; else None.
     """
 
     value: Tensor | float
     map: Tensor | NDArray[np.float32] | None
+    mask: NDArray[np.bool_] | None = None
 
 
 class Model(nn.Module):
@@ -42,7 +45,11 @@ class Model(nn.Module):
     """
 
     own_loss: Any = None
-    """What it is trained by where :func:`biomark.fit` gets no loss; None takes that of the task's settings."""
+    own_optimizer: Any = None
+    """What it is trained by where :func:`biomark.fit` is not told; None takes the task's settings."""
+
+    needs_sizes = False
+    """Whether it is called with the sizes of the boxes, ``(N,)`` in mm2 or mm3, as third argument."""
 
     kinds: dict[str, type[Model]] = {}
 
@@ -59,18 +66,22 @@ class Model(nn.Module):
         backbone: str | nn.Module | None = None,
         width: int | None = None,
         *,
+        depth: int | None = None,
+        fold: Sequence[int] | None = None,
         prior: bool = True,
     ) -> None:
         super().__init__()
         self.task = TASKS[task] if isinstance(task, str) else task
         backbone = backbone or self.task.settings.backbone
         self.backbone_name = backbone if isinstance(backbone, str) else type(backbone).__name__
-        self.width = self.task.settings.width if width is None else width
+        usual = self.task.settings
+        self.width = usual.width if width is None else width
+        self.depth, self.fold = depth or usual.depth, tuple(usual.fold if fold is None else fold)
         self.prior = prior
         # The typical value and voxel spacing of the training set travel with the weights.
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("trained_spacing_mm", torch.full((self.task.ndim,), torch.nan))
-        self.assemble(build(backbone, self.task.ndim, self.width))
+        self.assemble(build(backbone, self.task.ndim, self.width, self.depth, self.fold))
 
     def assemble(self, network: nn.Module) -> None:
         """Take what is needed of the backbone, and add what is missing."""
@@ -102,6 +113,8 @@ class Model(nn.Module):
             "task": self.task.key,
             "backbone": self.backbone_name,
             "width": self.width,
+            "depth": self.depth,
+            "fold": self.fold,
             "kind": type(self).__name__,
             "rules": self.task.rules(),
             "settings": self.own_settings(),
@@ -116,7 +129,7 @@ class Model(nn.Module):
         if self.backbone_name not in BACKBONES:
             own += [(f"{name}.", part) for name, part in self.named_modules() if name]
         found = [(place, key, value) for place, part in own for key, value in vars(part).items() if key[0] != "_"]
-        plain, skipped = (bool, int, float, str, tuple, list, type(None)), ("training", "prior")
+        plain, skipped = (bool, int, float, str, tuple, list, type(None)), ("training", "prior", "depth", "fold")
         return {place + key: repr(v) for place, key, v in found if isinstance(v, plain) and key not in skipped}
 
     def restore(self, state: Mapping[str, Tensor]) -> Self:
@@ -134,6 +147,7 @@ class Localizer(Model):
         task: What is measured: a :class:`~biomark.tasks.Task` or a key of ``TASKS``.
         backbone: Name of a backbone, or a module ``(N, 1, *S) -> (N, 1, *S)``; the task's own by default.
         width: Channels of a named backbone at its finest scale; the task's own by default.
+        depth, fold: Its scales, and the sides of a block that gets one logit, () for none; the task's own by default.
         prior: Start training from the share of candidate weight that belongs (:func:`biomark.losses.prior_logit`).
     """
 
@@ -143,18 +157,19 @@ class Localizer(Model):
         # One number added to every logit: where training starts (see losses.prior_logit).
         self.bias = nn.Parameter(torch.zeros(()))
 
-    def forward(self, images_hu: Tensor, weights: Tensor) -> Localization:
+    def forward(self, images_hu: Tensor, weights: Tensor, sizes: Tensor | None = None) -> Localization:
         """Locate and measure.
 
         Args:
             images_hu: Hounsfield units, ``(N, 1, *S)``.
-            weights: From ``task.weigh``, ``(N, *S)``.
+            weights: What each voxel or box would add, ``(N, *S)``.
+            sizes: For a model that ``needs_sizes``.
 
         Returns:
             Values ``(N,)`` and maps ``(N, *S)``, float32. A value is exactly the weighted sum of its map.
         """
         maps = torch.sigmoid(self.logits(images_hu))
-        return Localization(self.aggregate(maps, weights), maps)
+        return Localization(self.aggregate(maps, weights, sizes), maps)
 
     def logits(self, images_hu: Tensor) -> Tensor:
         """The map before its sigmoid, float32: ``(N, 1, *S) -> (N, *S)``."""
@@ -164,7 +179,7 @@ class Localizer(Model):
             raise ValueError(f"the backbone gives {shapes}: one logit a voxel is needed.")
         return found[:, 0].float() + self.bias
 
-    def aggregate(self, maps: Tensor, weights: Tensor) -> Tensor:
+    def aggregate(self, maps: Tensor, weights: Tensor, sizes: Tensor | None = None) -> Tensor:
         """The values ``(N,)`` of maps ``(N, *S)``: here the weighted sum. A rival may measure otherwise."""
         return aggregate(maps, weights)
 
@@ -178,56 +193,55 @@ class Localizer(Model):
         # Of several processes the first reads all weights; the others get its start when they are joined.
         if self.prior and not trained and devices.is_main_process():
             # Row by row: the weights may lie on disk, and be more than memory holds.
-            totals = np.array([self.max_value(weights) for weights in cohort.weights])
+            each = zip(cohort.weights, cohort.spacing_mm, strict=True)
+            totals = np.array([self.max_value(weights, float(np.prod(box))) for weights, box in each])
             with torch.no_grad():
                 self.bias.copy_(prior_logit(torch.as_tensor(cohort.values), torch.as_tensor(totals)))
 
-    def max_value(self, weights: NDArray) -> float:
+    def max_value(self, weights: NDArray, size: float) -> float:
         """What a map of ones would add up to in one case: the prior is the known values' share of it."""
         return float(weights.sum(dtype=float))
 
     @torch.no_grad()
-    def locate(self, case: Case, *, window: Sequence[int] | None = None) -> Localization:
-        """Locate in one case, at any voxel spacing and of any size.
-
-        A case whose spacing differs by more than a quarter from the training set's is looked at on a grid of the
-        training spacing, and the map is brought back to the case's own grid, where the case's own weights measure it.
+    def locate(
+        self, case: Case, *, boxes: Boxes | None = None, window: Sequence[int] | None = None
+    ) -> Localization:
+        """Locate in one case on any grid: the network sees boxes of about the training set's, the voxels are measured.
 
         Args:
             case: The case; its value and mask are not read.
-            window: Voxels on each side of what the network looks at at a time, such as ``(48, 128, 128)``, on the grid
-                of the training spacing (:func:`biomark.machine.windows.blend`); the whole image by default, for which
-                a network of width 16 takes about 100 bytes a voxel.
+            boxes: How they lie over the case's voxels; :meth:`biomark.grids.Boxes.over` all of it by default.
+            window: Boxes on each side of what the network looks at at a time, such as ``(48, 128, 128)``
+                (:func:`biomark.machine.windows.blend`); the whole image by default, for which a network of width 16
+                takes about 100 bytes a box.
 
         Returns:
-            Value and map as a float and a numpy array of the case's shape.
+            Value, map and mask as a float and numpy arrays of the case's shape. Each voxel has the map of its box; the
+            mask follows the map by linear interpolation between boxes.
 
         Raises:
             ValueError: The case has other dimensions than the task, or the window another number of sides than the
-                case, or one below 32 voxels; or the case holds voxels that are no numbers.
+                case, or one below 32; or the case holds voxels that are no numbers.
         """
         if np.ndim(case.image) != self.task.ndim:
             shape = np.shape(case.image)
             raise ValueError(f"the model reads {self.task.ndim}-D images, but case {case.id!r} has shape {shape}.")
-        zoom = np.asarray(case.spacing_mm) / self.trained_spacing_mm.cpu().numpy()
-        if np.isnan(zoom).any() or np.all((zoom > 0.8) & (zoom < 1.25)):
-            zoom = np.ones_like(zoom)
-        device = self.scale.device
-        image = tensor(resampled(case.image, zoom))[None, None]
-        training = self.training
+        box_mm = self.trained_spacing_mm.tolist() if self.trained else case.spacing_mm
+        boxes = boxes or Boxes.over(case.image.shape, case.spacing_mm, box_mm)
+        device, training = self.scale.device, self.training
+        image = tensor(boxes.means(case.image, AIR_HU))[None, None]
         self.eval()
         try:
-            membership = blend(
-                lambda part: self(part.to(device), torch.zeros_like(part[:, 0], device=device)).map, image, window
-            )
+            found = blend(lambda part: torch.sigmoid(self.logits(part.to(device))), image, window)[0].cpu().numpy()
         finally:
             self.train(training)
-        membership = onto(membership[0].cpu().numpy(), zoom, case.image.shape)
-        value = self.aggregate(tensor(membership)[None], tensor(case.weights)[None]).item()
+        weights = tensor(boxes.sums(case.weights))[None]
+        value = self.aggregate(tensor(found)[None], weights, tensor([np.prod(boxes.spacing_mm(case.spacing_mm))])).item()
         if not np.isfinite(value):
             refuse_broken([case])
             tensor_files.refuse_broken(self.state_dict(), "the model")
-        return Localization(value, membership)
+        mask = self.task.outline(boxes.interpolate(found), case.weights, value)
+        return Localization(value, boxes.spread(found), mask)
 
 
 def tensor(array: NDArray) -> Tensor:
@@ -240,3 +254,8 @@ def refuse_other_task(model: nn.Module, cohort: Cohort) -> None:
     task = getattr(model, "task", cohort.task)
     if task.key != cohort.task.key:
         raise ValueError(f"the model measures {task.key!r} and the cohort {cohort.task.key!r}: give one task.")
+
+
+def call(model: nn.Module, images: Tensor, weights: Tensor, sizes: Tensor) -> Localization:
+    """What a model finds, told the sizes of the boxes where it asks for them."""
+    return model(images, weights, sizes) if getattr(model, "needs_sizes", False) else model(images, weights)

@@ -10,16 +10,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from biomark.cohort import Cohort, refuse_broken
-from biomark.localizer import refuse_other_task
+from biomark.localizer import Localization, call, refuse_other_task
 from biomark.machine import checkpoints, devices, fingerprints, optimizers
 from biomark.machine.batches import epoch_batches
 from biomark.machine.disk_arrays import DiskArray, on_device
+from biomark.machine.moves import Moves
 
 
 @dataclass
@@ -45,6 +47,19 @@ class History:
         return f"{took}: loss {self.loss[0]:.3f} -> {self.loss[-1]:.3f}"
 
 
+class _Told:
+    """A model as a loss sees it: it is told the sizes of the boxes where it needs them."""
+
+    def __init__(self, model: nn.Module, sizes: Tensor) -> None:
+        self._model, self._sizes = model, sizes
+
+    def __call__(self, images_hu: Tensor, weights: Tensor) -> Localization:
+        return call(self._model, images_hu, weights, self._sizes)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+
 class _Objective(nn.Module):
     """A model with its loss, so that what one step computes is one forward pass, on however many processes."""
 
@@ -52,8 +67,9 @@ class _Objective(nn.Module):
         super().__init__()
         self.model, self.loss = model, loss
 
-    def forward(self, images_hu: Tensor, *others: Tensor, progress: float) -> Tensor:
-        found = self.loss(self.model, images_hu, *others, progress=progress)
+    def forward(self, images_hu: Tensor, weights: Tensor, values: Tensor, sizes: Tensor, *truth: Tensor, progress: float):
+        model = _Told(self.model, sizes) if getattr(self.model, "needs_sizes", False) else self.model
+        found = self.loss(model, images_hu, weights, values, *truth, progress=progress)
         if not (isinstance(found, Tensor) and found.ndim == 0 and found.requires_grad):
             raise ValueError("the loss of a batch is not one number with a gradient: give fit a loss for such a model.")
         return found
@@ -68,7 +84,6 @@ def fit(
     epochs: int | None = None,
     batch_size: int | None = None,
     accumulate: int = 1,
-    lr: float | None = None,
     seed: int = 0,
     augment: bool = True,
     device: str = "auto",
@@ -83,15 +98,15 @@ def fit(
 
     Args:
         model: A :class:`~biomark.Localizer`, a rival, or a module ``(images_hu, weights) -> Localization`` of yours.
-        cohort: Training cases. Masks are read only for a loss that says ``needs_masks``, as the segmenter's.
+        cohort: Training cases. Their truth is read only for a loss that says ``needs_truth``, as the segmenter's.
         loss: A :class:`~biomark.SumLoss`, or anything called like one.
-        optimizer: Makes one of the model, with its highest learning rates: :class:`~biomark.Muon`, or any callable.
+        optimizer: Makes one of the model, with its highest learning rates: :class:`~biomark.Muon`, or any callable, such
+            as ``lambda model: torch.optim.AdamW(model.parameters(), 0.003)``.
         epochs: Passes over the cohort, each in an order drawn from ``(seed, epoch)``.
         batch_size: Cases a step, over all processes.
         accumulate: Parts in which a step's cases are taken, one after the other: less memory, the same mean loss.
-        lr: Highest learning rate of AdamW, where no optimizer is given.
-        seed: Of the order of cases, mirroring and dropout. (Initial weights are made before: seed those yourself.)
-        augment: Mirror each case left to right or not, at random, where the task allows it.
+        seed: Of the order of cases, their moves and dropout. (Initial weights are made before: seed those yourself.)
+        augment: Shift, turn and, where the task allows it, mirror each case at random (:attr:`biomark.Task.moves`).
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         precision: ``"auto"`` (bfloat16 where the hardware multiplies it fast), ``"32"``, ``"bf16"`` or ``"16"``.
         progress: Show a bar.
@@ -102,39 +117,36 @@ def fit(
         Loss and time by epoch. The model is left trained, in evaluation mode, on the device.
 
     Raises:
-        ValueError: An argument cannot be used, masks are needed and missing, or the checkpoint belongs to another run.
+        ValueError: An argument cannot be used, the truth is needed and missing, or the checkpoint belongs to another run.
     """
-    loss, epochs, batch_size, lr = choose_settings(model, cohort, loss, epochs, batch_size, lr)
+    loss, optimizer, epochs, batch_size = choose_settings(model, cohort, loss, optimizer, epochs, batch_size)
     _refuse_nothing(epochs=epochs, batch_size=batch_size, accumulate=accumulate, cases=len(cohort))
     arrays, device = training_arrays(loss, cohort), devices.available(device)
     precision = devices.resolve_precision(precision, device)
     fabric = devices.start(device, precision)
-    if getattr(loss, "compares_cases", False) and batch_size < 2 * accumulate * fabric.world_size:
-        given = f"{batch_size} a step in {accumulate} parts on {fabric.world_size} processes"
-        raise ValueError(f"shares compares cases, and {given} are fewer than 2 at a time: take a larger batch_size.")
     began = (fingerprints.of_model(model), fingerprints.of_weights(model)) if checkpoint else ("", "")
     if hasattr(model, "prepare"):
         model.prepare(cohort)
-    rules = tuple(map(fingerprints.of_rule, (loss, optimizer, cohort.task)))
+    rules = tuple(map(fingerprints.of_rule, (loss, optimizer, cohort.task, cohort.task.moves)))
     n_steps, last = math.ceil(len(cohort) / batch_size), epochs * math.ceil(len(cohort) / batch_size)
-    objective, optimizer, schedule = optimizers.set_up(fabric, _Objective(model, loss), optimizer, lr, last)
+    objective, optimizer, schedule = optimizers.set_up(fabric, _Objective(model, loss), optimizer, last)
     history = History(device=devices.name(fabric.device), precision=precision)
     state = {"model": objective, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
-    mark = partial(fingerprints.of_arrays, arrays, epochs, batch_size, lr, seed, augment, precision, began[0], *rules)
+    mark = partial(fingerprints.of_arrays, arrays, epochs, batch_size, seed, augment, precision, began[0], *rules)
     saved = checkpoints.open_checkpoint(checkpoint, fabric, state, mark, began[1], epochs)
     data, done = [on_device(array, fabric.device) for array in arrays], len(history.loss)
     bar = tqdm(total=last, initial=done * n_steps, desc="training", disable=not (progress and fabric.is_global_zero))
-    mirrored = augment and cohort.task.mirrored
+    moves = cohort.task.moves if augment else Moves()
     shares = {"device": fabric.device, "parts": accumulate, "rank": fabric.global_rank, "processes": fabric.world_size}
     model.train()
     for epoch in range(done, epochs):
         start, total = time.perf_counter(), torch.zeros((), device=fabric.device)
-        batches = epoch_batches(len(cohort), batch_size, seed=seed, epoch=epoch, mirrored=mirrored, **shares)
+        batches = epoch_batches(len(cohort), batch_size, seed=seed, epoch=epoch, moves=moves, **shares)
         with devices.seeded(fabric.device, seed, epoch, fabric.global_rank):
             for step, parts in enumerate(batches, start=epoch * n_steps):
                 optimizer.zero_grad(set_to_none=True)
                 for part in parts:
-                    images, *others = (part.of(array) for array in data)
+                    images, *others = part.of(*data)
                     with fabric.no_backward_sync(objective, enabled=part is not parts[-1]):
                         error = objective(images[:, None], *others, progress=step / last)
                         fabric.backward(error * part.share)
@@ -156,26 +168,30 @@ def fit(
     return history
 
 
-def choose_settings(model: nn.Module, cohort: Cohort, loss: Any, *numbers: float | None) -> tuple[Any, int, int, float]:
-    """Loss, epochs, batch size and learning rate: as asked for, or the task's own."""
+def choose_settings(
+    model: nn.Module, cohort: Cohort, loss: Any, optimizer: Any, *numbers: int | None
+) -> tuple[Any, Any, int, int]:
+    """Loss, optimizer, epochs and batch size: as asked for, or the model's or the task's own."""
     refuse_other_task(model, cohort)
     usual = cohort.task.settings
     loss = next(one for one in (loss, getattr(model, "own_loss", None), usual.loss) if one is not None)
-    names = ("epochs", "batch_size", "lr")
-    epochs, batch_size, lr = (getattr(usual, k) if v is None else v for k, v in zip(names, numbers, strict=True))
+    steps = (optimizer, getattr(model, "own_optimizer", None), usual.optimizer)
+    optimizer = next(one for one in steps if one is not None)
+    names = ("epochs", "batch_size")
+    epochs, batch_size = (getattr(usual, k) if v is None else v for k, v in zip(names, numbers, strict=True))
     if epochs is None:
         raise ValueError(f"task {cohort.task.key!r} has no settings of its own: say how many epochs to train.")
-    return loss, epochs, batch_size, lr
+    return loss, optimizer, epochs, batch_size
 
 
 def training_arrays(loss: Any, cohort: Cohort) -> list[NDArray | DiskArray]:
-    """All that training reads: images, weights and values, and masks only for a loss that needs them."""
-    arrays = [cohort.images, cohort.weights, cohort.values]
-    if not getattr(loss, "needs_masks", False):
+    """All that training reads: images, weights, values and sizes, and the truth only for a loss that needs it."""
+    arrays = [cohort.images, cohort.weights, cohort.values, np.prod(cohort.spacing_mm, axis=1)]
+    if not getattr(loss, "needs_truth", False):
         return arrays
-    if cohort.masks is None:
-        raise ValueError(f"{type(loss).__name__} needs masks, and this cohort has none: give one with masks.")
-    return [*arrays, cohort.masks]
+    if cohort.truth is None:
+        raise ValueError(f"{type(loss).__name__} needs the truth, and this cohort has none: give one with masks.")
+    return [*arrays, cohort.truth]
 
 
 def _refuse_nothing(**counts: int) -> None:
@@ -189,4 +205,4 @@ def _refuse_infinite(model: nn.Module, cohort: Cohort, mean: float, epoch: int, 
         mean = math.nan  # as the next loss would be
     if not math.isfinite(mean):
         refuse_broken(cohort)
-        raise ValueError(f"the loss became {mean} in epoch {epoch + 1}: lower lr (now {lr}) or use precision='32'.")
+        raise ValueError(f"the loss became {mean} in epoch {epoch + 1}: lower its learning rate (now {lr}) or use precision='32'.")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from biomark.cohort import Cohort, refuse_broken
-from biomark.localizer import refuse_other_task, tensor
+from biomark.localizer import call, refuse_other_task, tensor
 from biomark.machine import tensor_files
 
 
@@ -41,7 +41,8 @@ def predict(
         for start in range(0, len(cohort), batch_size):
             rows = slice(start, start + batch_size)
             images, weights = (tensor(a[rows]).to(device) for a in (cohort.images, cohort.weights))
-            out = model(images[:, None], weights)
+            sizes = tensor(np.prod(cohort.spacing_mm[rows], axis=1)).to(device)
+            out = call(model, images[:, None], weights, sizes)
             values.append(out.value.cpu().double().numpy())
             if maps and out.map is not None:
                 kept.append(out.map.cpu().numpy())

@@ -40,7 +40,8 @@ class Report:
         mae: Mean absolute error.
         bias: Mean of predicted minus known.
         limits: 95 % limits of agreement.
-        dice: Mean Dice over cases with a truth, of (map > 1/2 and weight > 0); nan without masks.
+        dice: Mean Dice over cases with a truth, voxel by voxel on the measuring grid, of the mask of the value
+            (:meth:`biomark.Task.outline`) and the candidates inside the true outline; nan without truth.
         dice_candidates: The floor: the Dice of all candidates.
         energy_in_mask: Share of map times weight, over all cases, that lies inside the truth; nan without masks.
         missed: Cases with a truth of which nothing was found: their Dice is 0; nan where no map was judged.
@@ -114,9 +115,7 @@ class Report:
         places = _places(cohort, maps)
         dice, floor, lesions = places["dice"], places["floor"], places["lesions"]
         judged = ~np.isnan(dice)
-        empty = np.zeros(len(known), bool)
-        if cohort.masks is not None:
-            empty = np.array([not mask.any() for mask in cohort.masks])
+        empty = places["true"] == 0
         none = known == 0 if task.negligible else np.zeros(len(known), bool)
         cases = {"id": cohort.ids, "known": known, "predicted": predicted}
         cases |= {name: places[name] for name in ("dice", "inside", "total")}
@@ -134,7 +133,7 @@ class Report:
             dice=statistics.mean(dice[judged], groups=None if groups is None else groups[judged]),
             dice_candidates=statistics.mean(floor[~np.isnan(floor)]).value,
             energy_in_mask=statistics.bootstrap(_ratio_of_sums, places["inside"], places["total"], groups=groups),
-            missed=int(np.sum(dice == 0)) if maps is not None and cohort.masks is not None else np.nan,
+            missed=int(np.sum(dice == 0)) if maps is not None and cohort.truth is not None else np.nan,
             false_value=statistics.mean(predicted[empty]).value,
             r_log1p=statistics.pearson(*(np.log1p(np.maximum(v, 0)) for v in (predicted, known))).value,
             lesion_f1=lesions.f1 if lesions else np.nan,
@@ -219,30 +218,38 @@ def evaluate(model: nn.Module, cohort: Cohort, *, batch_size: int = 32) -> Repor
         ValueError: The cohort has no cases or is of another task, or the model's maps are not within 0 and 1.
     """
     # Maps are judged by masks alone; those of ten thousand volumes would fill the memory.
-    return Report.of(cohort, *predict(model, cohort, batch_size, maps=cohort.masks is not None))
+    return Report.of(cohort, *predict(model, cohort, batch_size, maps=cohort.truth is not None))
 
 
-def _places(cohort: Cohort, maps: NDArray | None) -> dict[str, Any]:
+def _places(cohort: Cohort, maps: Any) -> dict[str, Any]:
     """Columns of ``cases``, ``(N,)``, nan where unknown; Dice of all candidates (floor); lesions."""
     nothing = np.full(len(cohort), np.nan)
-    places = {"dice": nothing, "floor": nothing, "inside": nothing, "total": nothing, "lesions": None}
-    if cohort.masks is None:
+    places = {name: nothing.copy() for name in ("dice", "floor", "inside", "total", "true")} | {"lesions": None}
+    if cohort.truth is None:
         return places
-    candidates = cohort.weights > 0
-    places["floor"] = metrics.dice(candidates, cohort.masks)
-    if maps is None:
-        return places
-    if np.shape(maps) != np.shape(cohort.images):
+    if maps is not None and np.shape(maps) != np.shape(cohort.images):
         raise ValueError(
-            f"maps of shape {np.shape(maps)} do not lie on images of shape {np.shape(cohort.images)}: resample them "
-            "first."
+            f"maps of shape {np.shape(maps)} do not lie on boxes of shape {np.shape(cohort.images)}: give one value a "
+            "box."
         )
-    maps = memberships(maps, candidates)
-    marked = maps > 0.5
-    places["dice"] = metrics.dice(marked, cohort.masks)
-    places["inside"], places["total"] = metrics.energy(maps * cohort.weights, cohort.masks)
-    if cohort.task.lesions:
-        places["lesions"] = metrics.together([*map(metrics.lesions, marked, cohort.masks, cohort.weights)])
+    lesions = []
+    for i in range(len(cohort)):
+        weights, mask, boxes = cohort.regions(i)
+        # What the number counts of the outline: the candidates in it.
+        true = mask & (weights > 0)
+        places["true"][i] = true.any()
+        places["floor"][i] = metrics.dice((weights > 0)[None], true[None])[0]
+        if maps is None:
+            continue
+        own = memberships(maps[i], cohort.weights[i] > 0)
+        contribution, inside = own * cohort.weights[i], own * cohort.truth[i]
+        places["inside"][i], places["total"][i] = inside.sum(dtype=float), contribution.sum(dtype=float)
+        found = cohort.task.outline(boxes.interpolate(own), weights, places["total"][i])
+        places["dice"][i] = metrics.dice(found[None], true[None])[0]
+        if cohort.task.lesions:
+            lesions.append(metrics.lesions(found, true, weights))
+    if lesions:
+        places["lesions"] = metrics.together(lesions)
     return places
 
 

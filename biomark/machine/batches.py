@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from biomark.machine.disk_arrays import Batches
+from biomark.machine.moves import Moves, moved
 
 
 @dataclass(frozen=True)
@@ -18,20 +19,22 @@ class MicroBatch:
 
     Attributes:
         rows: Their numbers in the cohort, ``(K,)``. There may be none: then others have what is left of a batch.
-        mirror: Which of them are seen mirrored, ``(K,)``.
+        moves: How each is moved, ``(K, 5)``; None where none is.
         share: What their mean loss counts, so that the mean over processes of the sum over parts is the batch's mean.
     """
 
     rows: Tensor
-    mirror: Tensor
+    moves: Tensor | None
     share: float
 
-    def of(self, array: Tensor | Batches) -> Tensor:
-        """The cases' rows, flipped left to right (the last axis) where mirrored; numbers, which have none, stay."""
-        picked = array[self.rows]
-        if picked.ndim < 3:
-            return picked
-        return torch.where(self.mirror.view(-1, *[1] * (picked.ndim - 1)), picked.flip(-1), picked)
+    def of(self, images: Tensor | Batches, weights: Tensor | Batches, *others: Tensor | Batches) -> list[Tensor]:
+        """The cases' rows, moved: images and weights, numbers as they are, and last, where there is one, the truth."""
+        images, weights, *others = (array[self.rows] for array in (images, weights, *others))
+        if self.moves is None:
+            return [images, weights, *others]
+        maps = [other for other in others if other.ndim > 1]
+        images, weights, *maps = moved(self.moves, images, weights, *maps)
+        return [images, weights, *(other if other.ndim == 1 else maps.pop(0) for other in others)]
 
 
 def epoch_batches(
@@ -40,7 +43,7 @@ def epoch_batches(
     *,
     seed: int,
     epoch: int,
-    mirrored: bool,
+    moves: Moves,
     device: torch.device,
     parts: int = 1,
     rank: int = 0,
@@ -55,16 +58,15 @@ def epoch_batches(
         batch_size: Cases a step, over all parts and processes; the last step takes what is left.
         seed: Of the training.
         epoch: Number of the epoch.
-        mirrored: Whether each case is mirrored or not, at random.
+        moves: How far cases are moved, each anew in every epoch.
         device: Where the numbers of the cases are needed.
         parts: Into how many parts, taken one after the other, each process divides its cases of a step.
         rank: Number of this process.
         processes: How many there are.
     """
-    draw = np.random.default_rng([seed, epoch])
-    order = torch.as_tensor(draw.permutation(cases), device=device)
-    mirror = torch.as_tensor(draw.random(cases) < 0.5 * mirrored, device=device)
+    order = torch.as_tensor(np.random.default_rng([seed, epoch]).permutation(cases), device=device)
+    drawn = moves.draw(cases, [seed, epoch, 1], device) if moves else None
     for batch in order.split(batch_size):
         pieces = batch.tensor_split(parts * processes)  # the first are the larger ones
         ours = [pieces[first + rank] for first in range(0, len(pieces), processes) if len(pieces[first])]
-        yield [MicroBatch(rows, mirror[rows], len(rows) * processes / len(batch)) for rows in ours]
+        yield [MicroBatch(rows, None if drawn is None else drawn[rows], len(rows) * processes / len(batch)) for rows in ours]

@@ -89,6 +89,21 @@ class DiskArray(NDArrayOperatorsMixin):
         return f"DiskArray({' x '.join(map(str, self.shape))} {self.dtype} on disk, {self.nbytes / 2**20:.0f} MiB)"
 
 
+class Rows(Sequence):
+    """Some rows of a sequence, each taken when it is asked for."""
+
+    def __init__(self, source: Sequence, rows: NDArray) -> None:
+        if isinstance(source, Rows):
+            source, rows = source._source, source._rows[rows]
+        self._source, self._rows = source, np.asarray(rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._source[int(self._rows[index])]
+
+
 class Batches:
     """Rows that are read and moved to a device when they are due: ``batches[rows]`` is a tensor."""
 
@@ -115,13 +130,6 @@ def take_rows(array: NDArray | DiskArray, rows: NDArray) -> NDArray | DiskArray:
 def numbers(array: NDArray | DiskArray) -> NDArray[np.float32] | DiskArray:
     """As torch reads it: float32 in this machine's order of bytes and without gaps. What lies on disk stays there."""
     return array if on_disk(array) else np.ascontiguousarray(masks.unmasked(array, "images or weights"), np.float32)
-
-
-def booleans(array: NDArray | DiskArray) -> NDArray[np.bool_] | DiskArray:
-    """Masks that a cohort can hold: on disk booleans as they are, else booleans without gaps."""
-    if on_disk(array) and array.dtype != bool:
-        raise ValueError(f"the masks on disk are of type {array.dtype}: write them as booleans, such as masks > 0.")
-    return array if on_disk(array) else np.ascontiguousarray(masks.booleans(array, "the masks"))
 
 
 def on_device(array: NDArray | DiskArray, device: torch.device) -> Tensor | Batches:

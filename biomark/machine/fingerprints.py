@@ -23,10 +23,10 @@ from biomark.machine.disk_arrays import DiskArray, parts
 
 PACKAGE = Path(__file__).parents[1]
 
-VERSION = "2"
+VERSION = "3"
 """Of what :func:`of_rule` looks at. It leads every such fingerprint, so that one of an older kind is known as such."""
 
-METHOD = ("agatston", "machine", "backbones.py", "baselines.py", "candidates.py", "cohort.py", "localizer.py")
+METHOD = ("agatston", "machine", "backbones.py", "baselines.py", "candidates.py", "cohort.py", "grids.py", "localizer.py")
 METHOD += ("losses.py", "tasks.py", "training.py")
 """What decides, beside data and settings, what a training gives."""
 

@@ -16,8 +16,7 @@ ITERATIONS = 5
 """After so many, singular values from 0.01 of the largest on lie between 0.7 and 1.2 (the same source)."""
 
 RISE = 0.21
-"""Share of the training in which learning rates rise. Ours. (Not a fifth; of five steps in all, a rise of exactly one
-divides by zero in PyTorch's OneCycleLR.)"""
+"""Share of the training in which learning rates rise. Ours."""
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:
@@ -98,6 +97,27 @@ class Muon:
         return Orthogonalised(*chosen, self.lr, self.rest)
 
 
+@dataclass(frozen=True)
+class AdamW:
+    """Makes the optimizer of a model: AdamW for all of it (Loshchilov and Hutter 2019), decay 1e-4.
+
+    Attributes:
+        lr: Highest learning rate.
+    """
+
+    lr: float = 0.003
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.lr, (int, float)) and 0 <= self.lr < math.inf):
+            raise ValueError(f"AdamW needs a learning rate lr >= 0, got {self.lr!r}.")
+
+    def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The optimizer of a model's parameters."""
+        parameters = list(model.parameters())
+        on_mps = any(p.device.type == "mps" for p in parameters)
+        return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=1e-4, fused=not on_mps)
+
+
 def one_cycle(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
     """Learning rates that rise linearly to those of the optimizer, and fall to 0 by a cosine.
 
@@ -117,37 +137,32 @@ def one_cycle(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_sc
 
 def highest_lr(optimizer: Any) -> float:
     """The highest learning rate that an optimizer with a schedule comes to."""
-    return max(float(group.get("max_lr", group["initial_lr"])) for group in optimizer.param_groups)
+    return max(float(group["initial_lr"]) for group in optimizer.param_groups)
 
 
-def set_up(fabric: Any, objective: nn.Module, optimizer: Any, lr: float, steps: int) -> tuple[nn.Module, Any, Any]:
+def set_up(fabric: Any, objective: nn.Module, optimizer: Any, steps: int) -> tuple[nn.Module, Any, Any]:
     """What is trained, its optimizer and the schedule of its learning rates, on the device and joined over processes.
 
     Args:
         fabric: What trains.
         objective: A module whose ``model`` is trained.
-        optimizer: Makes one of the model; AdamW where it is None.
-        lr: Highest learning rate of AdamW.
+        optimizer: Makes one of the model.
         steps: Of the whole training.
 
     Raises:
         ValueError: ``optimizer`` makes none, or one of another model.
     """
-    model, on_mps = objective.model, fabric.device.type == "mps"
-    if on_mps:  # which is no faster with channels last
+    model = objective.model
+    if fabric.device.type == "mps":  # which is no faster with channels last
         model.to(memory_format=torch.contiguous_format)
-    if optimizer is not None:
-        objective, made = fabric.setup(objective, _made_by(optimizer, model))
-        return objective, made, one_cycle(made, steps)
-    adamw = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-4, fused=not on_mps)
-    objective, made = fabric.setup(objective, adamw)
-    return objective, made, torch.optim.lr_scheduler.OneCycleLR(made, lr, total_steps=steps, pct_start=RISE)
+    objective, made = fabric.setup(objective, _made_by(optimizer, model))
+    return objective, made, one_cycle(made, steps)
 
 
 def _made_by(optimizer: Any, model: nn.Module) -> torch.optim.Optimizer:
     """The optimizer that a callable makes of a model, if it is one and of that model."""
     advice = "give one such as Muon(), or lambda model: torch.optim.SGD(model.parameters(), 0.01)."
-    if not callable(optimizer) or optimizer in (Muon, *vars(torch.optim).values()):
+    if not callable(optimizer) or optimizer in (AdamW, Muon, *vars(torch.optim).values()):
         raise ValueError(f"optimizer={optimizer!r} does not make an optimizer of a model: {advice}")
     made = optimizer(model)
     if not isinstance(made, torch.optim.Optimizer):

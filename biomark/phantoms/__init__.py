@@ -1,10 +1,14 @@
 """Phantoms: images drawn from numbers, so that the truth is known exactly. None of them is a patient."""
 
+from functools import partial
+
 import joblib
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from biomark.cohort import Cohort
+from biomark.cohort import Case, Cohort, Voxels
+from biomark.grids import Boxes
 from biomark.phantoms import chest, heart, liver
 from biomark.phantoms.body import PARTS, Body, Directions, draw_body
 from biomark.phantoms.canvas import Canvas, acquire
@@ -15,11 +19,11 @@ __all__ = [
     "GIVEN",
     "PARTS",
     "SIZE",
+    "VOXELS",
     "Body",
     "Canvas",
     "Directions",
     "acquire",
-    "coverage",
     "draw",
     "draw_body",
     "heart",
@@ -29,8 +33,11 @@ __all__ = [
 ]
 
 SIZE = {"pma": 128, "sfa": 128, "liver": 96, "cac": 80}
-"""Pixels on a side when ``size`` is not given, about 3 mm a pixel in the chest, 4 mm in the abdomen and 1.8 mm
-in the heart box."""
+"""Boxes on a side when ``size`` is not given, about 3 mm a box in the chest, 4 mm in the abdomen and 1.9 mm in the heart
+box."""
+
+VOXELS = {"pma": 3, "sfa": 3, "liver": 4, "cac": 2}
+"""Voxels on a side of a box in a slice, about 1 mm each: the measuring grid, on which phantoms are drawn."""
 
 _CHEST = ("female", "half_width_mm", "muscularity", "adipose_mm")
 GIVEN = {"pma": _CHEST, "sfa": _CHEST, "liver": (), "cac": ("calcium",)}
@@ -56,16 +63,17 @@ def draw(
         key: A task's key: ``"pma"``, ``"sfa"``, ``"liver"`` or ``"cac"``.
         n: Number of cases, at least 1.
         seed: Same arguments, same bits on one machine.
-        size: Pixels on a side; :data:`biomark.phantoms.SIZE` by default.
+        size: Boxes on a side; :data:`biomark.phantoms.SIZE` by default. Each holds :data:`biomark.phantoms.VOXELS` on a
+            side.
         slices: Of a heart box, ``heart.SLICES`` by default (``heart.draw_volume`` takes their distance instead).
         workers: Processes that draw; their number changes no bit. One for every hundred cases by default, at most as
             many as there are processors, because each takes some seconds to start.
         **given: What is given rather than drawn, the same for all cases: the names in :data:`biomark.phantoms.GIVEN`.
 
     Returns:
-        A cohort with values and masks. Areas are analytic (see :func:`coverage`); a mask holds the pixels that are
-        covered by more than half. A calcium score is what a reader who knows all painted coronary calcium would click
-        on the finished image (``heart.lesions``).
+        A cohort in boxes, with values, truth and voxels. A value is what a reader's tool gives: the weights inside the
+        outline, added up. The outline is that of the tissue, or the coronary calcium that a reader who knows all that
+        was painted would click (``heart.lesions``). ``about`` has the outline's own area, ``area_cm2``.
 
     Raises:
         ValueError: An unknown key or ``given``, ``n`` or ``workers`` below 1, ``seed`` below 0, ``size`` or ``slices``
@@ -85,49 +93,31 @@ def draw(
         given = given | {"slices": slices or heart.SLICES}
     shape = (size, size) if task.ndim == 2 else (given["slices"], size, size)
     images = np.empty((n, *shape), np.float32)
-    weights = np.empty_like(images)
-    masks = np.empty(images.shape, bool)
-    values, spacing = np.empty(n), np.empty((n, task.ndim))
-    jobs = (joblib.delayed(_draw_case)(key, seed, i, size, given) for i in range(n))
+    weights, truth = np.empty_like(images), np.empty_like(images)
+    values, spacing, fine, areas = np.empty(n), np.empty((n, task.ndim)), [], []
+    jobs = (joblib.delayed(_draw_boxes)(key, seed, i, size, given) for i in range(n))
     # In order and one at a time, so that no case is held twice.
     for i, case in enumerate(joblib.Parallel(n_jobs=workers, return_as="generator")(jobs)):
-        images[i], masks[i], values[i], spacing[i], weights[i] = case
-    return Cohort(task, images, weights, values, masks, spacing, tuple(f"{key}-{seed}-{i}" for i in range(n)))
+        images[i], weights[i], truth[i], values[i], area, voxels = case
+        spacing[i] = voxels.boxes.spacing_mm(voxels.spacing_mm)
+        fine.append(voxels)
+        areas.append(area)
+    about = pd.DataFrame({"area_cm2": areas}) if task.ndim == 2 else None
+    ids = tuple(f"{key}-{seed}-{i}" for i in range(n))
+    return Cohort(task, images, weights, values, truth, spacing, ids, about, fine=fine)
 
 
-def coverage(
-    key: str, n: int, seed: int, *, size: int | None = None, **given: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The true shares of tissue in the pixels of what :func:`draw` gives for the same arguments.
-
-    Returns:
-        The share of each pixel that the measured tissue covers, ``(n, size, size)``, counted on a grid three times
-        finer than the pixels; the pixels' sides in mm, ``(n,)``. Share times pixel area, in sum, is the true area.
-
-    Raises:
-        ValueError: As :func:`draw`, and for ``"cac"``, which is no area.
-    """
-    size = _checked_size(key, n, seed, size, given)
-    if TASKS[key].ndim == 3:
-        raise ValueError(f"{key!r} is no area, so no shares of its voxels are known: ask for pma, sfa or liver.")
-    shares, pixels_mm = np.empty((n, size, size)), np.empty(n)
-    for i in range(n):
-        _, drawn, pixels_mm[i] = _draw_slice(key, seed, i, size, given)
-        shares[i] = drawn[key]
-    return shares, pixels_mm
-
-
-def liver_masks(n: int, seed: int, *, size: int | None = None) -> NDArray[np.bool_]:
+def liver_masks(n: int, seed: int, *, size: int | None = None) -> list[NDArray[np.bool_]]:
     """The livers, tumours included, of the phantoms that ``draw("liver", n, seed, size=size)`` gives.
 
     They stand for the organ masks that a segmentation tool would give: :meth:`biomark.Cohort.within` narrows the
     candidates to them.
 
     Returns:
-        Boolean array ``(n, size, size)``, true in pixels of which more than half is liver.
+        For each case a boolean array on the measuring grid.
     """
     size = _checked_size("liver", n, seed, size, {})
-    return np.stack([_draw_slice("liver", seed, i, size, {})[1]["organ"] > 0.5 for i in range(n)])
+    return [_draw_slice("liver", seed, i, size, {})[1]["organ"] for i in range(n)]
 
 
 def _check_whole(**numbers: object) -> None:
@@ -155,18 +145,38 @@ def _checked_size(key: str, n: int, seed: int, size: int | None, given: dict[str
 
 
 def _draw_slice(key: str, seed: int, i: int, size: int, given: dict[str, float]) -> tuple[NDArray, dict, float]:
-    """Image, shares by name and pixel side in mm of the i-th slice of a seed."""
+    """Image, outlines by name and pixel side in mm of the i-th slice of a seed, on the measuring grid."""
     draw_slice = liver.draw_slice if key == "liver" else chest.draw_slice
-    return draw_slice(np.random.default_rng([seed, i]), size, **given)
+    image, outlines, pixel = draw_slice(np.random.default_rng([seed, i]), size * VOXELS[key], **given)
+    return image, {name: np.asarray(outline) > 0.5 for name, outline in outlines.items()}, pixel
 
 
-def _draw_case(
-    key: str, seed: int, i: int, size: int, given: dict[str, float]
-) -> tuple[NDArray, NDArray, float, tuple[float, ...], NDArray]:
-    """Image, mask, value, spacing and weights of one case."""
+def _draw_case(key: str, seed: int, i: int, size: int, given: dict[str, float]) -> Case:
+    """One case on the measuring grid."""
     if key == "cac":
-        image, mask, value, spacing = heart.draw_volume(np.random.default_rng([seed, i]), size, **given)
+        rng = np.random.default_rng([seed, i])
+        image, mask, _, spacing = heart.draw_volume(rng, size * VOXELS[key], **given)
     else:
-        image, shares, pixel = _draw_slice(key, seed, i, size, given)
-        mask, value, spacing = shares[key] > 0.5, shares[key].sum() * pixel**2 / 100, (pixel, pixel)
-    return image, mask, value, spacing, TASKS[key].weigh(image.astype(np.float32, copy=False), spacing)
+        image, outlines, pixel = _draw_slice(key, seed, i, size, given)
+        mask, spacing = outlines[key], (pixel, pixel)
+    image = image.astype(np.float32, copy=False)
+    weights = TASKS[key].weigh(image, spacing)
+    value = float(np.sum(weights, where=mask, dtype=float))
+    return Case(f"{key}-{seed}-{i}", image, weights, value, mask, spacing)
+
+
+def _draw_image(*case: object) -> NDArray[np.float32]:
+    return _draw_case(*case).image
+
+
+def _draw_boxes(
+    key: str, seed: int, i: int, size: int, given: dict[str, float]
+) -> tuple[NDArray, NDArray, NDArray, float, float, Voxels]:
+    """Image, weights and truth of the boxes of one case, its value, the outline's area in cm2, and its voxels."""
+    case, k = _draw_case(key, seed, i, size, given), VOXELS[key]
+    sides = case.image.shape
+    voxels = (k, k) if len(sides) == 2 else (1, k, k)
+    boxes = Boxes(tuple(n // v for n, v in zip(sides, voxels, strict=True)), voxels, sides)
+    area = np.count_nonzero(case.mask) * np.prod(case.spacing_mm[-2:]) / 100
+    arrays = boxes.means(case.image, 0), boxes.sums(case.weights), boxes.sums(case.weights * case.mask)
+    return *arrays, case.value, area, Voxels.of(case, boxes, partial(_draw_image, key, seed, i, size, given))

@@ -62,14 +62,16 @@ def _built(
         f"{path} does not fit the {about['backbone']} of biomark {__version__} or the module given: read it with "
         "the biomark that wrote it, or train again."
     )
+    # A class with a constructor of its own is built from task, backbone and width alone.
+    shape = {"depth": about["depth"], "fold": about["fold"]} if kind.__init__ is Model.__init__ else {}
     if backbone is None and kind.__module__.startswith("biomark."):
         # Without memory: a damaged width could ask for more than there is.
         with torch.device("meta"):
-            shapes = {name: v.shape for name, v in kind(task, about["backbone"], about["width"]).state_dict().items()}
+            shapes = {name: v.shape for name, v in kind(task, about["backbone"], about["width"], **shape).state_dict().items()}
         if shapes != {name: v.shape for name, v in state.items()}:
             raise ValueError(misfit)
     try:
-        model = kind(task, backbone or about["backbone"], about["width"])
+        model = kind(task, backbone or about["backbone"], about["width"], **shape)
     except TypeError as error:
         raise ValueError(
             f"{path} is of a {kind.__name__}, which is not built from task, backbone and width ({error}): {advice}."
@@ -106,14 +108,14 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
     """
     if not (hasattr(model, "save") and hasattr(model, "restore")):
         raise ValueError(f"a {type(model).__name__} has no save and restore, as a biomark model has: train it by fit.")
-    asked = (settings.get(name) for name in ("loss", "epochs", "batch_size", "lr"))
-    loss, *numbers = choose_settings(model, cohort, *asked)
-    meant = _DEFAULTS | settings | dict.fromkeys(("progress", "loss", "optimizer", "epochs", "batch_size", "lr"))
+    asked = ("loss", "optimizer", "epochs", "batch_size")
+    loss, optimizer, *numbers = choose_settings(model, cohort, *map(settings.get, asked))
+    meant = _DEFAULTS | settings | dict.fromkeys(("progress", *asked))
     # The printed model tells apart networks of like weights, such as two dilations.
     parts = [
         fingerprints.of_code(*fingerprints.METHOD),
         repr(model),
-        *map(fingerprints.of_rule, (loss, settings.get("optimizer"), cohort.task)),
+        *map(fingerprints.of_rule, (loss, optimizer, cohort.task, cohort.task.moves)),
     ]
     parts += [fingerprints.of_model(model), fingerprints.of_weights(model)]
     parts += [fingerprints.of_arrays(training_arrays(loss, cohort), numbers, sorted(meant.items()))]
