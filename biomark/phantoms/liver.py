@@ -18,18 +18,24 @@ from biomark.phantoms.surroundings import paint_surroundings, paint_vertebra
 _TUMOUR = PARTS["liver"]
 
 
-def draw_slice(rng: np.random.Generator, size: int) -> tuple[NDArray[np.float32], dict[str, NDArray], float]:
-    """Draw one slice of ``size`` pixels on a side.
+def draw_slice(
+    rng: np.random.Generator, pixels: int = 384
+) -> tuple[NDArray[np.float32], dict[str, NDArray[np.bool_]], float]:
+    """Draw one slice.
+
+    Args:
+        rng: Source of every random choice.
+        pixels: Pixels on a side of the measuring grid; 384 make them about 1 mm wide.
 
     Returns:
-        The image in HU ``(size, size)``; the share of each pixel covered by tumour, under the task's key ``liver``, and
-        by the organ, tumours included, under ``organ``; the pixel's side in mm.
+        The image in HU ``(pixels, pixels)``; which of its pixels are tumour, under the task's key ``liver``, and which
+        are the organ, tumours included, under ``organ``; the pixel's side in mm.
     """
     trunk = draw_trunk(rng)
     width = 2 * float(max(np.abs(trunk.skin * np.sin(np.deg2rad(DEGREES + 180)))))
     fov = float(np.clip(width * rng.uniform(0.97, 1.25), 280, 500))
     centre = (rng.normal(0, 8), rng.normal(4, 10))
-    canvas = Canvas(size, fov, centre, float(np.clip(rng.normal(0, 4), -10, 10)))
+    canvas = Canvas(pixels, fov, centre, float(np.clip(rng.normal(0, 4), -10, 10)))
     at = Directions.of(canvas)
 
     paint_surroundings(canvas, rng, trunk, at)
@@ -38,18 +44,18 @@ def draw_slice(rng: np.random.Generator, size: int) -> tuple[NDArray[np.float32]
     _paint_organs_before(canvas, rng, trunk)
     organ = _paint_liver(canvas, rng, trunk, at)
     image, seen = draw_acquisition(canvas, rng, texture_hu=(0.5, 4), noise_hu=(5, 13), streak_hu=4, sharpen=0.3)
-    shares = {"liver": canvas.coverage(_TUMOUR) * seen, "organ": canvas.block_mean(organ.astype(float)) * seen}
-    return image, shares, fov / size
+    return image, {"liver": (canvas.part == _TUMOUR) & seen, "organ": organ & seen}, fov / pixels
 
 
 def _paint_wall(canvas: Canvas, rng: np.random.Generator, trunk: Trunk, at: Directions) -> None:
     """Skin, subcutaneous fat, the muscles of the wall with cut ribs, and the fat that fills the cavity."""
     uniform = rng.uniform
-    skin, wall, cavity = trunk.skin[at.index], trunk.wall[at.index], trunk.cavity[at.index]
-    canvas.paint(at.r < skin, 35)
-    canvas.paint(at.r < skin - trunk.skin_mm, trunk.fat_hu)
+    skin, wall, cavity = (layer.astype(np.float32)[at.index] for layer in (trunk.skin, trunk.wall, trunk.cavity))
+    below = skin - at.r
+    canvas.paint(below > 0, 35)
+    canvas.paint(below > trunk.skin_mm, trunk.fat_hu)
     canvas.paint(at.r < wall, trunk.muscle_hu)
-    between = (at.r - cavity) / np.maximum(wall - cavity, 1)
+    between = (at.r - cavity) / np.maximum(wall - cavity, np.float32(1))
     inside = (between > 0) & (between < 1)
     for depth in (uniform(0.25, 0.4), uniform(0.6, 0.75)):  # fat between the layers of muscle
         stripe = inside & (np.abs(between - depth) < uniform(0.01, 0.09)) & (np.abs(at.degrees) < 150)
@@ -59,12 +65,21 @@ def _paint_wall(canvas: Canvas, rng: np.random.Generator, trunk: Trunk, at: Dire
     for side in (-1, 1):
         degrees = uniform(35, 60)
         while degrees < 155:
-            half = uniform(3, 10)
-            cut = ((at.degrees * side - degrees) / half) ** 2 + ((between - uniform(0.3, 0.5)) / 0.32) ** 2
-            canvas.paint(cut < 1, uniform(450, 950))
-            canvas.paint(cut < 0.4, uniform(90, 350))
+            half, depth, shell, marrow = uniform(3, 10), uniform(0.3, 0.5), uniform(450, 950), uniform(90, 350)
+            window = _find_rib(canvas, trunk, side * degrees, half)
+            cut = ((at.degrees[window] * side - degrees) / half) ** 2 + ((between[window] - depth) / 0.32) ** 2
+            canvas.paint(cut < 1, shell, window=window)
+            canvas.paint(cut < 0.4, marrow, window=window)
             degrees += half + uniform(12, 34)
     canvas.paint(at.r < cavity, trunk.fat_hu + uniform(-3, 12))
+
+
+def _find_rib(canvas: Canvas, trunk: Trunk, degrees: float, half_deg: float) -> tuple[slice, slice]:
+    """A window that holds all of the wall within ``half_deg`` of a direction."""
+    steps = np.arange(step_at(degrees - half_deg), step_at(degrees + half_deg) + 2) % len(trunk.wall)
+    inner, outer = float(trunk.cavity[steps].min()), float(trunk.wall[steps].max())
+    x, y = point_at((inner + outer) / 2, degrees)
+    return canvas.near(x, y, (outer - inner) / 2 + outer * np.deg2rad(half_deg))
 
 
 def _paint_organs_behind(canvas: Canvas, rng: np.random.Generator, trunk: Trunk) -> None:
@@ -132,18 +147,19 @@ def _paint_gut(canvas: Canvas, rng: np.random.Generator, x: float, y: float, rx:
 
 
 def _paint_liver(canvas: Canvas, rng: np.random.Generator, trunk: Trunk, at: Directions) -> NDArray:
-    """The liver with all that lies in it; returns where it is on the fine grid."""
+    """The liver with all that lies in it; returns where it is."""
     uniform, level = rng.uniform, trunk.level
     across, down = canvas.x / trunk.half_width_mm, canvas.y / trunk.half_depth_mm
     # The edge towards the patient's left, from front to back: a left lobe above, a right lobe alone below.
     places = np.array([-1.0, -0.6, -0.15, 0.3, 0.9])
     dome, tip = np.array([0.5, 0.42, 0.0, -0.1, -0.25]), np.array([-0.5, -0.42, -0.45, -0.5, -0.6])
     middle = dome + level * (tip - dome)
-    edge = np.interp(down, places, middle + rng.normal(0, 0.06, 5))
-    edge += 0.03 * canvas.random_field(rng, 8)
+    edge = np.interp(down, places, middle + rng.normal(0, 0.06, 5)).astype(np.float32)
+    edge += np.float32(0.03) * canvas.random_field(rng, 8)
     floor = uniform(0.55, 0.9) - 0.35 * level + 0.25 * np.abs(across)  # above the right kidney
-    to_wall = trunk.cavity[at.index] - at.r
-    lung = np.clip((at.degrees < -60) * (0.35 - level), 0, 1) * uniform(0, 90) * np.clip((-at.degrees - 60) / 60, 0, 1)
+    to_wall = trunk.cavity.astype(np.float32)[at.index] - at.r
+    # Below the dome, lung lies between the liver's right and the wall.
+    lung = max(0.35 - level, 0) * uniform(0, 90) * np.clip((-at.degrees - 60) / 60, 0, 1)
     canvas.paint((to_wall > 0) & (to_wall < lung), uniform(-880, -750))
     liver = (to_wall > uniform(1, 3.5) + lung) & (across < edge) & (down < floor)
     if not liver.any():
@@ -151,18 +167,21 @@ def _paint_liver(canvas: Canvas, rng: np.random.Generator, trunk: Trunk, at: Dir
     fatty = rng.random() < 0.12
     parenchyma = uniform(72, 90) if fatty else float(np.clip(rng.normal(108, 8), 92, 126))
     canvas.paint(liver, parenchyma)
-    outside = canvas.hu[~liver]
+    outside = canvas.hu.copy()
     _paint_vessels(canvas, rng, trunk, liver, parenchyma)
     _paint_mimics(canvas, rng, liver, parenchyma)
     _paint_tumours(canvas, rng, liver, parenchyma)
-    canvas.hu[~liver], canvas.part[~liver] = outside, 0
+    np.copyto(canvas.hu, outside, where=~liver)
+    canvas.part *= liver
     if 0.25 < level < 0.95 and rng.random() < 0.6:  # the gallbladder, on the liver's lower edge
-        before, y = canvas.hu.copy(), uniform(-0.55, -0.1)
+        y = uniform(-0.55, -0.1)
         x = np.interp(y, places, middle) - uniform(-0.05, 0.15)
         rx, ry = uniform(9, 20), uniform(12, 28)
         x, y = x * trunk.half_width_mm, y * trunk.half_depth_mm
+        window = canvas.near(x, y, max(rx, ry))
+        before = canvas.hu[window].copy()
         canvas.ellipse(x, y, rx, ry, uniform(0, 26), turn_deg=uniform(-50, 50), rim=(uniform(1, 2.5), uniform(40, 90)))
-        liver &= before == canvas.hu
+        liver[window] &= before == canvas.hu[window]
     return liver
 
 
