@@ -7,6 +7,10 @@ to head, as in :class:`biomark.scans.Scan`.
 Two ways of painting. Large organs are given by their signed distance, which covers a voxel at the rim in part. Small
 things (calcium, vessels, metal) are clouds of points far closer together than voxels, each with a volume of its own:
 counting them is super-sampling where it is needed and nowhere else.
+
+Organs are smooth and may be painted on large pixels, which :meth:`Volume.onto` brings to the scanner's; small things
+are painted there. What acts along one axis, interpolation, blur and the grain of noise, is a product with a small
+matrix: several times faster than filters, and as exact.
 """
 
 from __future__ import annotations
@@ -16,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 HU_RANGE = (-1024.0, 3071.0)
 """What 12 bits hold with the usual intercept of -1024 HU."""
@@ -35,6 +38,7 @@ class Volume:
 
     def __init__(self, shape: Sequence[int], spacing_mm: Sequence[float], rotation_deg: float = 0.0) -> None:
         self.shape, self.spacing_mm = tuple(shape), tuple(float(s) for s in spacing_mm)
+        self.rotation_deg = rotation_deg
         angle = np.deg2rad(rotation_deg)
         self._turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         centres = [(np.arange(n) - (n - 1) / 2) * s for n, s in zip(self.shape, self.spacing_mm, strict=True)]
@@ -50,8 +54,22 @@ class Volume:
         ``distance_mm`` is the signed distance of each voxel's centre from the shape, negative inside; it broadcasts to
         the window that :meth:`near` gave, or to the whole box.
         """
-        cover = np.clip(np.float32(0.5) - distance_mm * np.float32(1 / self.spacing_mm[1]), 0, 1)
-        self.hu[window] += cover * (np.float32(hu) - self.hu[window])
+        cover = distance_mm * np.float32(-1 / self.spacing_mm[1])
+        cover += np.float32(0.5)
+        np.clip(cover, 0, 1, out=cover)
+        if window == (...,) and len(cover) == 1:  # the same in every slice: where it is in the plane is soon known
+            window = (slice(None), *(_stretch(cover[0].any(axis=axis)) for axis in (1, 0)))
+            cover = cover[window]
+        change = np.float32(hu) - self.hu[window]
+        change *= cover
+        self.hu[window] += change
+
+    def onto(self, pixels: int) -> Volume:
+        """The same box with ``pixels`` on a side; HU are interpolated by cubic polynomials in the slice."""
+        dz, *sides = (s * n for s, n in zip(self.spacing_mm, (1, *self.shape[1:]), strict=True))
+        finer = Volume((self.shape[0], pixels, pixels), (dz, *(s / pixels for s in sides)), self.rotation_deg)
+        finer.hu = _in_slices(self.hu, *(cubic(n, pixels) for n in self.shape[1:]))
+        return finer
 
     def fill(self, shape: Ellipsoid | Bar | Tube, hu: float, *, grow_mm: float = 0.0) -> None:
         """Paint a small shape, or a layer of ``grow_mm`` around it: distances are evaluated near it alone."""
@@ -88,13 +106,19 @@ class Volume:
             inside = inside & (index >= 0) & (index < self.shape[axis])
             flat = flat * self.shape[axis] + index
         voxel, flat = np.prod(self.spacing_mm), flat[inside]
-        share = np.bincount(flat, volume[inside] / voxel, self.hu.size)
-        sum_hu = np.bincount(flat, (volume * hu)[inside] / voxel, self.hu.size)
-        at = np.flatnonzero(share)
-        share, sum_hu = share[at], sum_hu[at]
+        # Of millions of voxels, clouds lie in a few thousand: these alone are counted, by their place among them.
+        inside_any = np.zeros(self.hu.size, bool)
+        inside_any[flat] = True
+        at = np.flatnonzero(inside_any)
+        place = np.empty(self.hu.size, np.int32)
+        place[at] = np.arange(len(at))
+        place = place[flat]
+        share = np.bincount(place, volume[inside] / voxel, len(at))
+        sum_hu = np.bincount(place, (volume * hu)[inside] / voxel, len(at))
         # Where clouds overlap, a voxel is full, and each has the part of it that it would have had alone.
-        change.reshape(-1)[at] = sum_hu / np.maximum(share, 1) - np.minimum(share, 1) * self.hu.reshape(-1)[at]
-        self.hu += change
+        before = self.hu.reshape(-1)
+        change.reshape(-1)[at] = sum_hu / np.maximum(share, 1) - np.minimum(share, 1) * before[at]
+        before[at] += change.reshape(-1)[at]
         return change
 
 
@@ -123,16 +147,18 @@ class Ellipsoid:
 
     def distance(self, x: NDArray, y: NDArray, z: NDArray) -> NDArray[np.float32]:
         """Signed distance in mm, negative inside; exact on the surface and to first order near it."""
-        square, steep = np.float32(0), np.float32(0)
-        for axis, half in zip(self.axes, self.half_mm, strict=True):
-            flat = (x - np.float32(self.centre[0])) * np.float32(axis[0] / half)
-            flat = flat + (y - np.float32(self.centre[1])) * np.float32(axis[1] / half)
-            u = flat + (z - np.float32(self.centre[2])) * np.float32(axis[2] / half)
-            u *= u
-            square = square + u
-            steep = steep + u * np.float32(1 / half**2)
-        length = np.sqrt(square)
-        return (length - 1) * length / np.sqrt(steep + np.float32(1e-9))
+        # As a polynomial in z whose coefficients are planes: three passes over the voxels instead of nine.
+        dx, dy, dz = (a - np.float32(c) for a, c in zip((x, y, z), self.centre, strict=True))
+        forms = []
+        for power in (2, 4):
+            form = ((self.axes.T / self.half_mm**power) @ self.axes).astype(np.float32)
+            plane = dx * (form[0, 0] * dx + 2 * form[0, 1] * dy) + form[1, 1] * dy * dy
+            total = (2 * form[0, 2] * dx + 2 * form[1, 2] * dy) + form[2, 2] * dz
+            total *= dz
+            total += plane
+            forms.append(total)
+        length = np.sqrt(np.maximum(forms[0], 0))
+        return (length - 1) * length / np.sqrt(np.maximum(forms[1], 0) + np.float32(1e-9))
 
     def extent(self) -> tuple[NDArray, NDArray]:
         """Centre and reach along x, y and z, (3,) in mm."""
@@ -193,8 +219,14 @@ class Tube:
 
 def union(distances: Sequence[NDArray], blend_mm: float) -> NDArray[np.float32]:
     """Distance from the union of shapes, whose creases are filled as by a skin of stiffness ``blend_mm``."""
-    total = sum(np.exp(np.maximum(d, -60) * np.float32(-1 / blend_mm)) for d in distances)
-    return np.float32(-blend_mm) * np.log(total)
+    total = np.float32(0)
+    for distance in distances:
+        part = np.maximum(distance, np.float32(-60))
+        part *= np.float32(-1 / blend_mm)
+        total = np.exp(part, out=part) + total
+    np.log(total, out=total)
+    total *= np.float32(-blend_mm)
+    return total
 
 
 @dataclass(frozen=True)
@@ -209,30 +241,82 @@ class Scanner:
 
     def resolve(self, array: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.float32]:
         """Blur and sharpen, (D, H, W). It is linear: the image of a sum is the sum of the images."""
-        out = np.asarray(array, np.float32)
-        for axis in range(3):
-            sigma = self.blur_mm[axis] / spacing_mm[axis]
-            out = ndimage.gaussian_filter1d(out, sigma, axis, mode="nearest", truncate=3)
-        if self.sharpen:
-            wide = out
-            for axis in (1, 2):
-                wide = ndimage.gaussian_filter1d(wide, 1.0, axis, mode="nearest", truncate=3)
-            out = out + np.float32(self.sharpen) * (out - wide)
-        return out
+        matrices = []
+        for axis, (n, blur, side) in enumerate(zip(array.shape, self.blur_mm, spacing_mm, strict=True)):
+            matrix = gaussian(n, blur / side)
+            if axis and self.sharpen:
+                wide = gaussian(n, SHARPEN_MM / side)
+                matrix = matrix + np.float32(self.sharpen) * (matrix - wide @ matrix)
+            matrices.append(matrix)
+        return _along_all(np.asarray(array, np.float32), matrices)
 
     def noise(self, rng: np.random.Generator, shape: Sequence[int]) -> NDArray[np.float32]:
         """One draw of the noise, (D, H, W) in HU."""
-        noise = rng.standard_normal(tuple(shape), dtype=np.float32)
-        for axis, sigma in enumerate(self.grain):
-            if sigma > 0.2:  # below, a Gaussian on the grid is a single voxel
-                noise = ndimage.gaussian_filter1d(noise, sigma, axis, mode="wrap", truncate=3)
-        noise *= np.float32(self.noise_hu) / noise.std()
+        # Below a fifth of a voxel, a Gaussian on the grid is a single voxel.
+        grains = [gaussian(n, s if s > 0.2 else 0, mode="wrap") for n, s in zip(shape, self.grain, strict=True)]
+        # The sum of independent numbers of SD 1 has the norm of its coefficients as SD.
+        grains = [g / np.linalg.norm(g[0]) for g in grains]
+        grains[0] = grains[0] * np.float32(self.noise_hu)
+        noise = _along_all(rng.standard_normal(tuple(shape), dtype=np.float32), grains)
         if self.streak_hu:  # values that change slowly along each row
             depth, height, width = shape
             knots = max(width // 10, 2)
-            streaks = rng.standard_normal((depth, height, knots), dtype=np.float32)
+            streaks = rng.standard_normal((depth * height, knots), dtype=np.float32)
             across = np.linspace(0, knots - 1, width)
-            low = np.minimum(across.astype(int), knots - 2)
-            part = (across - low).astype(np.float32)
-            noise += np.float32(1.2 * self.streak_hu) * (streaks[..., low] * (1 - part) + streaks[..., low + 1] * part)
+            lines = np.maximum(1 - np.abs(across - np.arange(knots)[:, None]), 0).astype(np.float32)
+            noise += (streaks @ (np.float32(1.2 * self.streak_hu) * lines)).reshape(shape)
         return noise
+
+
+SHARPEN_MM = 1.8
+"""SD of the blur that sharp kernels take away from an image in part. Ours."""
+
+
+def gaussian(n: int, sigma: float, mode: str = "nearest") -> NDArray[np.float32]:
+    """The matrix (n, n) of a Gaussian blur of SD ``sigma`` voxels; what lies beyond the ends as ``np.pad`` has it.
+
+    ``mode`` is ``"nearest"``, the last voxel again and again, or ``"wrap"``.
+    """
+    reach = int(3 * sigma + 0.5)
+    offsets = np.arange(-reach, reach + 1)
+    kernel = np.exp(-0.5 * (offsets / max(sigma, 1e-6)) ** 2)
+    at = np.arange(n)[:, None] + offsets
+    at = at % n if mode == "wrap" else np.clip(at, 0, n - 1)
+    return _matrix(at, np.broadcast_to(kernel / kernel.sum(), at.shape), n)
+
+
+def cubic(n: int, m: int) -> NDArray[np.float32]:
+    """The matrix (m, n) that interpolates n voxels onto m over the same length (Catmull-Rom; Keys 1981, a = -1/2).
+
+    Where m is below n, voxels are left out rather than averaged.
+    """
+    place = (np.arange(m) + 0.5) * n / m - 0.5
+    low = np.floor(place)
+    at = low[:, None] + np.arange(-1, 3)
+    away = np.abs(place[:, None] - at)
+    near = (1.5 * away - 2.5) * away**2 + 1
+    far = ((-0.5 * away + 2.5) * away - 4) * away + 2
+    return _matrix(np.clip(at, 0, n - 1).astype(int), np.where(away <= 1, near, np.where(away < 2, far, 0)), n)
+
+
+def _stretch(inside: NDArray[np.bool_]) -> slice:
+    """From the first true to the last."""
+    at = np.flatnonzero(inside)
+    return slice(at[0], at[-1] + 1) if len(at) else slice(0, 0)
+
+
+def _matrix(at: NDArray, shares: NDArray, n: int) -> NDArray[np.float32]:
+    """Rows that take ``shares`` (m, k) of the voxels ``at`` (m, k), in 0 to n - 1."""
+    flat = at + n * np.arange(len(at))[:, None]
+    return np.bincount(flat.ravel(), shares.ravel(), n * len(at)).reshape(len(at), n).astype(np.float32)
+
+
+def _in_slices(array: NDArray, down: NDArray, across: NDArray) -> NDArray[np.float32]:
+    """Matrices that act on the rows and columns of each slice of (D, H, W)."""
+    return down @ (array @ across.T)
+
+
+def _along_all(array: NDArray, matrices: Sequence[NDArray]) -> NDArray[np.float32]:
+    """A matrix for each axis of (D, H, W)."""
+    along, down, across = matrices
+    return _in_slices((along @ array.reshape(len(array), -1)).reshape(array.shape), down, across)
