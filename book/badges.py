@@ -63,7 +63,7 @@ def badges() -> str:
 
 def results() -> str:
     """Return the reference runs in a line a task: means over seeds, of networks with the encoder of the U-Net."""
-    runs = pd.read_csv(ROOT / "book/reference/sweep/results.csv")
+    runs = pd.read_csv(ROOT / "book/reference/sweep-0.1/results.csv")
     runs = runs[
         (runs.n_train == runs.groupby("task").n_train.transform("max"))
         & (runs.backbone == "unet")

@@ -292,7 +292,7 @@ def test_records_name_no_place_of_the_machine_that_made_them():
 
 
 def test_what_the_front_page_calls_means_of_three_trainings_are_that():
-    runs = pd.read_csv(BOOK / "reference/sweep/results.csv")
+    runs = pd.read_csv(BOOK / "reference/sweep-0.1/results.csv")
     runs = runs[(runs.n_train == runs.groupby("task").n_train.transform("max")) & (runs.backbone == "unet")]
     assert (runs.groupby(["task", "method"]).size() == 3).all()
     for file in ("README.md", "book/index.md"):
