@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from biomark.machine.batch_norm import NORM
+from biomark.machine.blocks import fold_blocks, pad_to_multiple, unfold_blocks
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 POOL = {2: F.max_pool2d, 3: F.max_pool3d}
@@ -126,39 +127,6 @@ class EncoderDecoder(nn.Module):
         return logits[(..., *(slice(n) for n in image.shape[2:]))]
 
 
-def fold_blocks(image: Tensor, fold: Sequence[int]) -> Tensor:
-    """Blocks of voxels as voxels with a channel for each part: ``(N, C, *S) -> (N, C * prod(fold), *S / fold)``."""
-    if max(fold) == 1:
-        return image
-    n, c, *sides = image.shape
-    parts = image.view(n, c, *(k for side, f in zip(sides, fold, strict=True) for k in (side // f, f)))
-    axes = range(2, parts.ndim)
-    return parts.permute(0, 1, *axes[1::2], *axes[::2]).flatten(1, 1 + len(fold))
-
-
-def unfold_blocks(features: Tensor, fold: Sequence[int]) -> Tensor:
-    """The inverse of :func:`fold_blocks`."""
-    if max(fold) == 1:
-        return features
-    n, c, *sides = features.shape
-    parts = features.reshape(n, c // math.prod(fold), *fold, *sides)
-    d = len(fold)
-    pairs = [axis for i in range(d) for axis in (2 + d + i, 2 + i)]
-    return parts.permute(0, 1, *pairs).reshape(n, parts.shape[1], *(s * f for s, f in zip(sides, fold, strict=True)))
-
-
-def pad_to_multiple(image: Tensor, multiple: Sequence[int], least: int = 3) -> Tensor:
-    """Repeat the far edges until every side is a multiple: outside an image there is more of what is at its edge.
-
-    Each side becomes at least ``least`` multiples long: kernels wider than the coarsest scale see little but padding.
-    (And oneDNN, as of PyTorch 2.13, gives wrong bfloat16 gradients for volumes two voxels deep.)
-    """
-    pad: list[int] = []
-    for n, m in zip(reversed(image.shape[2:]), reversed(multiple), strict=True):
-        pad += [0, max(math.ceil(n / m), least) * m - n]
-    return F.pad(image, pad, mode="replicate") if any(pad) else image
-
-
 def _builder(**variant) -> Callable[..., nn.Module]:
     def make(ndim: int, width: int, depth: int | None = None, fold: Sequence[int] = ()) -> nn.Module:
         # In volumes, slices lie about two pixels apart: blocks of two by two pixels make voxels nearly cubes, and a
@@ -188,6 +156,9 @@ def build(
     if backbone not in BACKBONES:
         known = ", ".join(BACKBONES)
         raise ValueError(f"no backbone is called {backbone!r}: choose one of {known}, or pass an nn.Module.")
-    if width < 1:
-        raise ValueError(f"a network of {width} channels sees nothing: take a width of 1 or more.")
+    if width < 1 or (depth is not None and depth < 1):
+        scales = "" if depth is None else f" at {depth} scales"
+        raise ValueError(f"a network of {width} channels{scales} sees nothing: take a width and a depth of 1 or more.")
+    if len(fold) not in (0, ndim) or min(fold, default=1) < 1:
+        raise ValueError(f"a block of {tuple(fold)} does not divide an image of {ndim} axes: give {ndim} whole numbers.")
     return BACKBONES[backbone](ndim, width, depth, fold)

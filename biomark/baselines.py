@@ -193,6 +193,7 @@ class SizeConstrained(Localizer):
 
     def aggregate(self, maps: Tensor, weights: Tensor, sizes: Tensor | None = None) -> Tensor:
         """The map's area in cm2 over all of the image, candidate or not."""
+        sizes = self.trained_spacing_mm.prod() if sizes is None else sizes
         return maps.float().flatten(1).sum(1) * sizes / 100  # mm2 to cm2
 
     def max_value(self, weights: NDArray, size: float) -> float:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from biomark.machine.moves import AIR_HU
+
 TISSUE_HU = -400.0
 """Above this a voxel holds more tissue than air, half way between lung (-850) or air (-1000) and fat (-100)."""
 
@@ -35,7 +37,7 @@ def window(image_hu: NDArray, window_hu: tuple[float, float]) -> NDArray[np.bool
 
 
 def smooth(image_hu: NDArray, spacing_mm: Sequence[float], sd_mm: float) -> NDArray[np.float32]:
-    """Each slice convolved with a Gaussian: which voxels are candidates then hangs less on noise.
+    """Each slice convolved with a Gaussian: which voxels are candidates then hangs less on noise. Outside there is air.
 
     Args:
         image_hu: Hounsfield units, ``(H, W)`` or ``(D, H, W)``.
@@ -43,7 +45,7 @@ def smooth(image_hu: NDArray, spacing_mm: Sequence[float], sd_mm: float) -> NDAr
         sd_mm: SD of the Gaussian.
     """
     sd = [0.0] * (np.ndim(image_hu) - 2) + [sd_mm / s for s in spacing_mm[-2:]]
-    return ndimage.gaussian_filter(np.asarray(image_hu, np.float32), sd, mode="nearest")
+    return ndimage.gaussian_filter(np.asarray(image_hu, np.float32), sd, mode="constant", cval=AIR_HU)
 
 
 def below(region: NDArray[np.bool_], spacing_mm: Sequence[float], depth_mm: float) -> NDArray[np.bool_]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, overload
@@ -11,18 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biomark.grids import Boxes
-from biomark.machine import packed, tensor_files
-from biomark.machine.disk_arrays import DiskArray, Rows, numbers, take_rows
-from biomark.machine.files import json_from_table, table_from_json, whole_file
-from biomark.machine.masks import inside, unmasked
+from biomark.machine.disk_arrays import DiskArray, Rows, numbers, on_disk, take_rows
+from biomark.machine.masks import booleans, inside, unmasked
 from biomark.machine.packed import Packed
-from biomark.tasks import Task, task_of
+from biomark.tasks import Task
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-_BOXES = ("shape", "voxels", "image_shape", "starts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +105,7 @@ class Cohort:
         }
         given |= {"ids": tuple(map(str, self.ids)), "images": numbers(self.images), "weights": numbers(self.weights)}
         if self.truth is not None:
-            masks = np.asarray(self.truth).dtype == bool if not isinstance(self.truth, DiskArray) else False
-            given["truth"] = given["weights"] * self.truth if masks else numbers(self.truth)
+            given["truth"] = self._truth_of_boxes(given["weights"])
         for name, value in given.items():
             object.__setattr__(self, name, value)
         if self.values.ndim != 1:
@@ -120,8 +113,6 @@ class Cohort:
         n, shape = len(self.values), np.shape(self.images)
         if len(shape) != self.task.ndim + 1 or shape[0] != n or shape != np.shape(self.weights):
             raise ValueError(f"images {shape}, weights {np.shape(self.weights)} and {n} values do not belong together.")
-        if self.truth is not None and np.shape(self.truth) != shape:
-            raise ValueError(f"the truth has shape {np.shape(self.truth)}, but the images {shape}.")
         if self.fine is not None and len(self.fine) != n:
             raise ValueError(f"{n} cases need the voxels of each, and {len(self.fine)} are given.")
         if np.shape(self.spacing_mm) != (n, self.task.ndim) or len(self.ids) != n:
@@ -134,6 +125,17 @@ class Cohort:
         for name, value in zip(self.ids, self.values, strict=True):
             if not (np.isfinite(value) and value >= 0):
                 raise ValueError(f"case {name!r} has the value {value:g}, and no sum of weights is that: leave it out.")
+
+    def _truth_of_boxes(self, weights: NDArray | DiskArray) -> NDArray[np.float32] | DiskArray:
+        truth = unmasked(self.truth, "the truth")
+        truth = truth if on_disk(truth) else np.asarray(truth)
+        if truth.shape != np.shape(weights):
+            raise ValueError(f"the truth has shape {truth.shape}, but the weights {np.shape(weights)}.")
+        if truth.dtype.kind in "bui":  # masks
+            return weights * booleans(truth[:], "the truth")
+        if not on_disk(truth) and (truth > 1.0001 * weights).any():
+            raise ValueError("the truth is more than the weights: give masks as booleans, or what of the weights is in.")
+        return numbers(truth)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -242,7 +244,8 @@ class Cohort:
         """
         if len(regions) != len(self):
             raise ValueError(f"{len(self)} cases need a region each, and {len(regions)} are given.")
-        fine, weights, truth = [], np.empty_like(self.weights), None if self.truth is None else np.empty_like(self.truth)
+        fine, weights = [], np.empty(np.shape(self.images), np.float32)
+        truth = None if self.truth is None else np.empty_like(weights)
         for i, region in enumerate(regions):
             own, mask, boxes = self.regions(i)
             if np.shape(region) != own.shape:
@@ -253,49 +256,6 @@ class Cohort:
                 truth[i] = boxes.sums(own * mask)
             fine.append(None if self.fine is None else replace(self.fine[i], weights=Packed.of(own)))
         return replace(self, weights=weights, truth=truth, fine=None if self.fine is None else fine)
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the cases as one safetensors file: to train where the scans are not, such as in Colab.
-
-        It holds all that training and evaluation read, ids and the table ``about`` included; not what was set aside.
-
-        Args:
-            path: File to write, whole or not at all.
-        """
-        about = None if self.about is None else json_from_table(self.about)
-        header = {"task": self.task.key, "rules": self.task.rules(), "ids": self.ids, "about": about, "fine": None}
-        names = ("images", "weights", "values", "spacing_mm", *([] if self.truth is None else ["truth"]))
-        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in names}
-        if self.fine is not None:
-            masks = [v.mask for v in self.fine if v.mask is not None and self.truth is not None]
-            arrays["voxels"], index = packed.join([v.weights for v in self.fine] + masks)
-            grids = [[[getattr(v.boxes, name) for name in _BOXES], v.spacing_mm] for v in self.fine]
-            header["fine"] = {"index": index, "grids": grids}
-        tensor_files.write(path, arrays, header, "biomark cohort")
-
-    @classmethod
-    def load(cls, path: str | os.PathLike, *, task: Task | None = None) -> Cohort:
-        """Read what :meth:`save` wrote. Nothing in the file is executed.
-
-        Args:
-            path: The file.
-            task: The task of the cohort, where it is not one of ``TASKS``.
-
-        Raises:
-            ValueError: The file holds no cohort, one of another task or version, or needs a task that is not given.
-            FileNotFoundError: There is no such file.
-        """
-        header, arrays = tensor_files.read(path, "cohort", "biomark cohort", framework="np")
-        with whole_file(path, "cohort"):
-            table, fine = None if header["about"] is None else table_from_json(header["about"]), None
-            if header["fine"] is not None:
-                kept = packed.part(arrays.pop("voxels"), header["fine"]["index"])
-                n = len(header["ids"])
-                masks = kept[n:] or [None] * n
-                grids = [(Boxes(*boxes), tuple(spacing)) for boxes, spacing in header["fine"]["grids"]]
-                fine = [Voxels(*grid, *pair) for grid, pair in zip(grids, zip(kept[:n], masks, strict=True), strict=True)]
-            own = task_of(path, header, task)
-            return cls(own, **{"truth": None} | arrays, ids=header["ids"], about=table, fine=fine)
 
     def without_masks(self) -> Cohort:
         """The same cases with numbers only: what a localizer trains on."""

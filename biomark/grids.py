@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 NEAR = 1.25
 """A box that is a whole number of voxels may be larger or smaller than what was asked for by this factor. Ours."""
 
+_ROUNDING = 1e-9  # so that a centre on the edge of two boxes belongs to the second, however their sides round
+
 
 @dataclass(frozen=True)
 class Boxes:
@@ -54,14 +56,15 @@ class Boxes:
             ratio = max(float(wanted) / float(own), 1.0)
             whole = round(ratio)
             voxels.append(float(whole) if max(whole / ratio, ratio / whole) <= NEAR else ratio)
-        return cls(tuple(int(np.ceil(n / v - 1e-6)) for n, v in zip(shape, voxels, strict=True)), voxels, shape)
+        # The last box is that of the last voxel: none is without a voxel.
+        boxes = [int((n - 0.5) / v + _ROUNDING) + 1 for n, v in zip(shape, voxels, strict=True)]
+        return cls(boxes, voxels, shape)
 
     @cached_property
     def places(self) -> list[NDArray[np.float64]]:
         """Along each axis, where the centre of each voxel lies, in boxes from the first box's edge."""
         axes = zip(self.image_shape, self.starts, self.voxels, strict=True)
-        # A centre on the edge of two boxes, as of voxels half as large, belongs to the second whatever the rounding.
-        return [(np.arange(n) + 0.5 - start) / voxel + 1e-9 for n, start, voxel in axes]
+        return [(np.arange(n) + 0.5 - start) / voxel + _ROUNDING for n, start, voxel in axes]
 
     def spacing_mm(self, voxel_mm: Sequence[float]) -> tuple[float, ...]:
         """Sides of a box, from those of a voxel."""

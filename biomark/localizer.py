@@ -76,7 +76,8 @@ class Model(nn.Module):
         self.backbone_name = backbone if isinstance(backbone, str) else type(backbone).__name__
         usual = self.task.settings
         self.width = usual.width if width is None else width
-        self.depth, self.fold = depth or usual.depth, tuple(usual.fold if fold is None else fold)
+        self.depth = usual.depth if depth is None else depth
+        self.fold = tuple(usual.fold if fold is None else fold)
         self.prior = prior
         # The typical value and voxel spacing of the training set travel with the weights.
         self.register_buffer("scale", torch.ones(()))
@@ -129,7 +130,7 @@ class Model(nn.Module):
         if self.backbone_name not in BACKBONES:
             own += [(f"{name}.", part) for name, part in self.named_modules() if name]
         found = [(place, key, value) for place, part in own for key, value in vars(part).items() if key[0] != "_"]
-        plain, skipped = (bool, int, float, str, tuple, list, type(None)), ("training", "prior", "depth", "fold")
+        plain, skipped = (bool, int, float, str, tuple, list, type(None)), ("training", "prior")
         return {place + key: repr(v) for place, key, v in found if isinstance(v, plain) and key not in skipped}
 
     def restore(self, state: Mapping[str, Tensor]) -> Self:
@@ -254,8 +255,3 @@ def refuse_other_task(model: nn.Module, cohort: Cohort) -> None:
     task = getattr(model, "task", cohort.task)
     if task.key != cohort.task.key:
         raise ValueError(f"the model measures {task.key!r} and the cohort {cohort.task.key!r}: give one task.")
-
-
-def call(model: nn.Module, images: Tensor, weights: Tensor, sizes: Tensor) -> Localization:
-    """What a model finds, told the sizes of the boxes where it asks for them."""
-    return model(images, weights, sizes) if getattr(model, "needs_sizes", False) else model(images, weights)

@@ -6,8 +6,7 @@ factors of calcium live in ``w``; the value is always ``sum(map * w)``, in every
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -216,30 +215,6 @@ class Task:
         if len(spacing) != self.ndim or not all(np.isfinite(s) and s > 0 for s in spacing):
             raise ValueError(f"task {self.key!r} needs {self.ndim} spacings in mm, all above 0, but got {spacing}.")
         return image_hu, spacing
-
-
-def task_of(path: object, header: Mapping[str, Any], given: Task | str | None = None) -> Task:
-    """The task for which a file was made, so that nothing is read under other rules than it was made under.
-
-    Args:
-        path: The file.
-        header: What it says of itself: ``task``, a key, and ``rules``, as :meth:`Task.rules`.
-        given: The task, or its key in ``TASKS``. Warns of other rules: another Python knows a rule otherwise.
-
-    Raises:
-        ValueError: It is another task, unknown or of other rules, or the file is of an older version.
-    """
-    key, rules = header["task"], header.get("rules", "")
-    given = (None if given == key else TASKS[given]) if isinstance(given, str) else given
-    if rules.split(":")[0] != fingerprints.VERSION:
-        raise ValueError(f"{path} was made by an older version of biomark: make it again.")
-    if given is None and (key not in TASKS or rules != TASKS[key].rules()):
-        raise ValueError(f"{path} is of a task {key!r} with rules that are not biomark's: pass it as task=.")
-    if given is not None and given.key != key:
-        raise ValueError(f"{path} is of task {key!r}, and the task given is {given.key!r}.")
-    if given is not None and rules != given.rules():
-        warnings.warn(f"{path} was made for a task {key!r} with rules other than those given.", stacklevel=3)
-    return given or TASKS[key]
 
 
 class _Tasks(dict):

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from biomark.cohort import Cohort, refuse_broken
-from biomark.localizer import Localization, call, refuse_other_task
+from biomark.localizer import refuse_other_task
 from biomark.machine import checkpoints, devices, fingerprints, optimizers
 from biomark.machine.batches import epoch_batches
 from biomark.machine.disk_arrays import DiskArray, on_device
 from biomark.machine.moves import Moves
+from biomark.machine.objective import Objective
 
 
 @dataclass
@@ -45,34 +46,6 @@ class History:
             return "nothing trained"
         took = f"{len(self.loss)} epochs in {sum(self.seconds):.0f} s on {self.device} ({self.precision})"
         return f"{took}: loss {self.loss[0]:.3f} -> {self.loss[-1]:.3f}"
-
-
-class _Told:
-    """A model as a loss sees it: it is told the sizes of the boxes where it needs them."""
-
-    def __init__(self, model: nn.Module, sizes: Tensor) -> None:
-        self._model, self._sizes = model, sizes
-
-    def __call__(self, images_hu: Tensor, weights: Tensor) -> Localization:
-        return call(self._model, images_hu, weights, self._sizes)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-
-class _Objective(nn.Module):
-    """A model with its loss, so that what one step computes is one forward pass, on however many processes."""
-
-    def __init__(self, model: nn.Module, loss: Any) -> None:
-        super().__init__()
-        self.model, self.loss = model, loss
-
-    def forward(self, images_hu: Tensor, weights: Tensor, values: Tensor, sizes: Tensor, *truth: Tensor, progress: float):
-        model = _Told(self.model, sizes) if getattr(self.model, "needs_sizes", False) else self.model
-        found = self.loss(model, images_hu, weights, values, *truth, progress=progress)
-        if not (isinstance(found, Tensor) and found.ndim == 0 and found.requires_grad):
-            raise ValueError("the loss of a batch is not one number with a gradient: give fit a loss for such a model.")
-        return found
 
 
 def fit(
@@ -129,7 +102,7 @@ def fit(
         model.prepare(cohort)
     rules = tuple(map(fingerprints.of_rule, (loss, optimizer, cohort.task, cohort.task.moves)))
     n_steps, last = math.ceil(len(cohort) / batch_size), epochs * math.ceil(len(cohort) / batch_size)
-    objective, optimizer, schedule = optimizers.set_up(fabric, _Objective(model, loss), optimizer, last)
+    objective, optimizer, schedule = optimizers.set_up(fabric, Objective(model, loss), optimizer, last)
     history = History(device=devices.name(fabric.device), precision=precision)
     state = {"model": objective, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
     mark = partial(fingerprints.of_arrays, arrays, epochs, batch_size, seed, augment, precision, began[0], *rules)

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from biomark.cohort import Cohort, refuse_broken
-from biomark.localizer import call, refuse_other_task, tensor
+from biomark.localizer import refuse_other_task, tensor
 from biomark.machine import tensor_files
+from biomark.machine.objective import call
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from biomark.machine.files import runs_folder
 from biomark.records import claim
+from biomark.records.cohorts import load_cohort, save_cohort
 from biomark.records.provenance import code_digest, data_digest
 from biomark.records.run import SCHEMA, parameters, predictions, read, reference, write
 
@@ -10,10 +11,12 @@ __all__ = [
     "claim",
     "code_digest",
     "data_digest",
+    "load_cohort",
     "parameters",
     "predictions",
     "read",
     "reference",
     "runs_folder",
+    "save_cohort",
     "write",
 ]

@@ -17,7 +17,8 @@ from biomark.cohort import Cohort
 from biomark.localizer import Model
 from biomark.machine import devices, fingerprints, tensor_files
 from biomark.machine.files import atomic_write, expand, read_object, runs_folder, whole_file
-from biomark.tasks import Task, task_of
+from biomark.records.cohorts import task_of
+from biomark.tasks import Task
 from biomark.training import History, choose_settings, fit, training_arrays
 from biomark.version import __version__
 
