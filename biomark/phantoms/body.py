@@ -1,9 +1,13 @@
 """Bodies drawn from numbers: of the chest phantom at the aortic arch, and of the liver phantom in the upper abdomen.
 
 A body is layers around its middle, whose distance depends on the direction. In the chest, from the middle outwards:
-lungs (``pleura``), rib cage, a compartment of muscle and fat (``deep``), fascia, subcutaneous fat, skin. Nothing here
-is measured on patients; the ranges are ours, chosen so that areas, Hounsfield values and noise resemble adult CT (the
-book compares them with real slices and says where they differ).
+lungs (``pleura``), rib cage, muscles (``lean``), the compartment that holds them (``deep``), fascia, subcutaneous fat,
+skin. Where subcutaneous fat ends is a rule, the same here and on real slices: it is the fat outside the union of lean
+tissue and lungs, closed by disks of 35 mm (:func:`bridge`). So the axilla, a pocket of fat that opens to the side
+between the folds of pectoralis and latissimus, is not subcutaneous; nor is fat between muscles or in the mediastinum.
+
+The ranges are ours, set so that outline, thickness of fat, areas, Hounsfield values and noise lie around those of real
+slices (the book compares them and says where they differ).
 
 Degrees count from the front: 0 is the front, 90 the side, 180 the spine; negative on the patient's right. A layer is a
 table of ``STEPS`` distances in mm, from -180 degrees on.
@@ -74,17 +78,42 @@ def flatten_back(skin: NDArray, flat_mm: float, from_deg: float, floor: NDArray)
     return gaussian_filter1d(np.maximum(np.minimum(skin, line), floor), 3 * STEPS / 360, mode="wrap")
 
 
+_TURN = np.subtract.outer(RADIANS[::8], RADIANS[::8])
+_COS, _SIN = np.cos(_TURN), np.sin(_TURN)
+
+
+def bridge(layer: NDArray, radius_mm: float = 35.0) -> NDArray:
+    """A layer closed by disks: gaps are bridged into which a disk rolling along its outside does not fit."""
+
+    def half_chord(r: NDArray) -> NDArray:
+        return np.sqrt(np.where(_COS > 0, np.maximum(radius_mm**2 - (r * _SIN) ** 2, -1), -1))
+
+    with np.errstate(invalid="ignore"):  # directions in which no disk of the radius lies
+        coarse = layer[::8]
+        rolled = np.nanmax(coarse * _COS + half_chord(coarse), axis=1)
+        closed = np.nanmin(rolled * _COS - half_chord(rolled), axis=1)
+    return np.maximum(layer, np.interp(DEGREES, DEGREES[::8], closed, period=360))
+
+
 @dataclass
 class Body:
-    """One chest's numbers: layers (mm by direction) and tissue values (HU)."""
+    """One chest's numbers: layers (mm by direction) and tissue values (HU).
+
+    ``fold`` is where the outer end of pectoralis major lies and ``wing`` where the shoulder begins behind the
+    axilla, in degrees, by side (-1 is the patient's right): between them the axilla opens.
+    """
 
     female: bool
+    raised: bool
     half_width_mm: float
     half_depth_mm: float
     muscularity: float
     pleura: NDArray
     cage: NDArray
+    lean: NDArray
     deep: NDArray
+    fold: dict[int, float]
+    wing: dict[int, float]
     fat_thickness: NDArray
     skin: NDArray
     fat_hu: float
@@ -119,7 +148,7 @@ def draw_body(
     female = drawn if female is None else female
     drawn = uniform(82, 107) if female else uniform(92, 118)
     half_width = drawn if half_width_mm is None else half_width_mm
-    half_depth = half_width * uniform(0.66, 0.84)
+    half_depth = half_width * uniform(0.58, 0.76)
     pleura = superellipse(half_width, half_depth, uniform(2.0, 2.6))
     wave = 0.02 * uniform(-1, 1) * np.cos(3 * RADIANS + uniform(0, 6.3))
     pleura = pleura * (1 + wave + 0.02 * uniform(-1, 1) * np.sin(RADIANS))
@@ -127,23 +156,32 @@ def draw_body(
 
     drawn = float(np.clip(rng.normal(0.9 if female else 1.2, 0.18), 0.5, 1.7))
     muscularity = drawn if muscularity is None else muscularity
-    muscle, fat = _draw_layers(rng, female, muscularity, adipose_mm)
-    deep = cage + ring(muscle)
-    thickness = _add_breasts(rng, np.maximum(ring(fat, 9), 3), female)
+    raised = bool(rng.random() < 0.8)
+    muscle, fold, wing = _draw_muscle(rng, muscularity, raised)
+    fat = _draw_fat(rng, female, adipose_mm)
+    lean = cage + muscle
+    deep = bridge(lean)
+    # Skin spans the hollows between the folds more widely than the sheath of the muscles does.
+    fat = np.maximum(fat, 3) + uniform(0.2, 1) * (bridge(deep, 110) - deep)
+    thickness = _add_breasts(rng, fat, female)
     skin_mm, fascia_mm = uniform(1.3, 2.6), uniform(0.8, 2.0)
-    skin = deep + fascia_mm + thickness + skin_mm
+    skin = gaussian_filter1d(deep + fascia_mm + thickness + skin_mm, 3 * STEPS / 360, mode="wrap")
     flat = (skin[0] + skin[-1]) / 2 * uniform(0.9, 1.08)
     skin = flatten_back(skin, flat, 115, deep + fascia_mm + skin_mm + 2.5)
 
     contrast = rng.random() < 0.35
     return Body(
         female=female,
+        raised=raised,
         half_width_mm=half_width,
         half_depth_mm=half_depth,
         muscularity=muscularity,
         pleura=pleura,
         cage=cage,
+        lean=lean,
         deep=deep,
+        fold=fold,
+        wing=wing,
         fat_thickness=thickness,
         skin=skin,
         fat_hu=float(np.clip(rng.normal(-104, 7), -122, -86)),
@@ -154,36 +192,64 @@ def draw_body(
     )
 
 
-def _draw_layers(
-    rng: np.random.Generator, female: bool, muscularity: float, adipose_mm: float | None
-) -> tuple[dict[float, float], dict[float, float]]:
-    """Thickness in mm, by degrees, of the compartment of muscle and of the subcutaneous fat."""
-    uniform = rng.uniform
-    axilla = float(np.clip(np.exp(rng.normal(0, 0.35)), 0.5, 2.3))
-    drawn = float(np.clip(np.exp(rng.normal(np.log(18 if female else 13), 0.45)), 5, 45))
-    adipose = drawn if adipose_mm is None else adipose_mm
-    shared = {d: uniform(0.6, 1.5) for d in (0, 30, 60, 90, 120, 150, 180)}
-    usual = {0: 0.55, 30: 0.9, 60: 1.0, 90: 1.05, 120: 0.95, 150: 0.9, 180: 0.75}
+def _draw_muscle(
+    rng: np.random.Generator, muscularity: float, raised: bool
+) -> tuple[NDArray, dict[int, float], dict[int, float]]:
+    """Thickness in mm of what lies on the ribs; ``fold`` and ``wing`` of :class:`Body`.
+
+    A raised arm turns the shoulder blade outwards: blade, latissimus and teres stand out behind the axilla like a wing.
+    """
+    uniform, m = rng.uniform, muscularity
 
     def jitter(low: float, high: float) -> float:
         return uniform(low, high) * rng.normal(1, 0.05)
 
-    muscle, fat = {}, {}
+    axilla = float(np.clip(np.exp(rng.normal(0, 0.35)), 0.5, 2.3))
+    ends, tip, stand = uniform(50, 70), uniform(82, 112) if raised else uniform(100, 120), uniform(40, 68)
+    lift = uniform(0, 1) ** 2 * (24 if raised else 16) * axilla
+    front, behind = (uniform(8, 13), uniform(20, 34)) if raised else (uniform(16, 24), uniform(28, 44))
+    stand *= (0.55 + 0.45 * m) * (1 if raised else 0.7)
+    wide, back, erector = uniform(4, 10), uniform(7, 24), uniform(5, 20)
+    thickness, fold, wing = np.zeros(STEPS), {}, {}
     for side in (-1, 1):
-        muscle |= {
-            side * 1: jitter(3, 7),
-            side * 12: 4 + muscularity * jitter(5, 9),
-            side * 30: 6 + muscularity * jitter(12, 20),
-            side * 50: 8 + muscularity * jitter(16, 26) + 10 * np.clip(axilla - 0.6, 0, 1),
-            side * 68: axilla * jitter(22, 48),
-            side * 92: axilla * jitter(14, 30) + muscularity * jitter(14, 28),
-            side * 120: 10 * axilla + muscularity * jitter(22, 42),
-            side * 148: 10 + muscularity * jitter(16, 28),
-            side * 168: 12 + muscularity * jitter(12, 22),
-            side * 179: 10 + muscularity * jitter(8, 16),
+        fold[side], peak = ends + rng.normal(0, 2), tip + rng.normal(0, 4)
+        wing[side] = max(peak - 1.6 * front, fold[side] + 6)
+        serratus = 3 + m * jitter(1, 6)
+        controls = {
+            1: jitter(3, 7),
+            12: 4 + m * jitter(3, 8),
+            30: 4 + m * jitter(9, 16) + 0.4 * lift,
+            fold[side] - 6: 5 + m * jitter(9, 18) + lift,
+            fold[side] + 5: serratus + 0.5 * lift,
+            fold[side] + 14: serratus,
+            max(peak, 82): serratus + 3,
+            125: 6 + m * wide,
+            148: 8 + m * back,
+            168: 8 + m * erector,
+            179: 9 + m * jitter(6, 14),
         }
-        fat |= {side * max(d, 1): adipose * share * shared[d] * jitter(0.8, 1.2) for d, share in usual.items()}
-    return muscle, fat
+        half = ring({side * degrees: mm for degrees, mm in controls.items()}, 3)
+        turn = side * DEGREES - peak
+        bump = np.exp(-(np.abs(turn / np.where(turn < 0, front, behind)) ** 2.4) / 2)
+        bump *= stand * rng.normal(1, 0.06)
+        thickness = np.where(side * DEGREES > 0, half + bump, thickness)
+    return gaussian_filter1d(thickness, 2 * STEPS / 360, mode="wrap"), fold, wing
+
+
+def _draw_fat(rng: np.random.Generator, female: bool, adipose_mm: float | None) -> NDArray:
+    """Thickness in mm of the subcutaneous fat, without breasts."""
+    uniform = rng.uniform
+    drawn = float(np.clip(np.exp(rng.normal(np.log(18 if female else 13), 0.45)), 5, 45))
+    adipose = drawn if adipose_mm is None else adipose_mm
+    shared = {d: uniform(0.6, 1.5) for d in (0, 30, 60, 90, 120, 150, 180)}
+    usual = {0: 0.5, 30: 0.85, 60: 1.0, 90: 1.15, 120: 1.1, 150: 0.95, 180: 0.75}
+    fat = {}
+    for side in (-1, 1):
+        fat |= {
+            side * max(d, 1): adipose * share * shared[d] * uniform(0.8, 1.2) * rng.normal(1, 0.05)
+            for d, share in usual.items()
+        }
+    return ring(fat, 9)
 
 
 def _add_breasts(rng: np.random.Generator, thickness: NDArray, female: bool) -> NDArray:

@@ -17,7 +17,7 @@ from biomark.phantoms.volume import HU_RANGE
 
 GRAIN_MM = (0.3, 0.7)
 """SD of the Gaussian that correlates noise. With it, and with what :func:`acquire` takes back along the columns, noise
-in muscle and fat has the SD, per pixel and in blocks of 3 mm, and the correlation at 1, 2 and 3 mm of 16 real slices of
+in muscle and fat has the SD, per pixel and in blocks of 3 mm, and the correlation at 1, 2 and 3 mm of 12 real slices of
 seven patients. Ours."""
 
 

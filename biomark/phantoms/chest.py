@@ -30,18 +30,22 @@ def draw_slice(
     width = 2 * max(np.abs(body.skin * np.sin(np.arange(STEPS) * 2 * np.pi / STEPS)))
     # Most real chest scans cut the body somewhere: the field of view is chosen for the lungs, not for the skin.
     cut = rng.random() < 0.35
-    fov = float(np.clip(width * (rng.uniform(0.82, 1.02) if cut else rng.uniform(1.02, 1.3)), 280, 500))
+    fov = float(np.clip(width * (rng.uniform(0.88, 1.02) if cut else rng.uniform(1.02, 1.3)), 280, 500))
     centre = (rng.normal(0, 22 if cut else 8), rng.normal(8, 14))
     canvas = Canvas(pixels, fov, centre, float(np.clip(rng.normal(0, 5), -14, 14)))
     at = Directions.of(canvas)
 
-    paint_surroundings(canvas, rng, body, at)
+    paint_surroundings(canvas, rng, body, at, arms=0.02 if body.raised else 0.9)
     skin, deep = body.skin[at.index], body.deep[at.index]
     canvas.paint(at.r < skin, 35)
     subcutaneous = at.r < skin - body.skin_mm
     canvas.paint(subcutaneous, body.fat_hu, PARTS["sfa"])
     paint_strands(canvas, rng, body, at, subcutaneous)
-    canvas.paint(at.r < deep + body.fascia_mm, rng.uniform(0, 40))
+    # A sheath is seen where it covers muscle, hardly where it spans the axilla.
+    span = (body.deep - body.lean > 3)[at.index]
+    sheath = at.r < deep + body.fascia_mm
+    canvas.paint(sheath, rng.uniform(0, 40))
+    canvas.paint(sheath & span, body.fat_hu + rng.uniform(0, 60))
     canvas.paint(at.r < deep, body.fat_hu + rng.normal(4, 3))
     paint_muscles(canvas, rng, body, at)
     paint_thorax(canvas, rng, body, at)
@@ -80,14 +84,17 @@ class Side:
     """The compartment between ribs and fascia on one side of the body, as flat arrays of its pixels.
 
     ``d`` is the direction in degrees from the front, ``r`` the distance from the middle, ``above`` that from the ribs
-    and ``below`` the depth under the fascia, in mm; ``f`` is the share of the way from ribs (0) to fascia (1).
+    and ``below`` the depth under the fascia, in mm; ``lean`` is true under the muscles' outline; ``f`` is the share of
+    the way from ribs (0) to fascia (1).
     """
 
     def __init__(self, canvas: Canvas, body: Body, at: Directions, pick: NDArray) -> None:
         self.canvas, self.pick = canvas, pick
-        cage, deep = body.cage[at.index[pick]], body.deep[at.index[pick]]
+        index = at.index[pick]
+        cage, deep = body.cage[index], body.deep[index]
         self.d, self.r = np.abs(at.degrees[pick]), at.r[pick]
         self.above, self.below = self.r - cage, deep - self.r
+        self.lean = self.r < body.lean[index]
         self.layer = np.maximum(deep - cage, 1)
         self.f = self.above / self.layer
         self.hu, self.part = canvas.hu[pick], canvas.part[pick]
@@ -106,18 +113,20 @@ def paint_muscles(canvas: Canvas, rng: np.random.Generator, body: Body, at: Dire
     compartment = (at.r >= body.cage[at.index] - 0.5) & (at.r < body.deep[at.index])
     marbling = canvas.random_field(rng, rng.integers(30, 60))
     web = canvas.random_field(rng, rng.integers(24, 50))
-    person = {name: rng.uniform(0, 1) for name in ("major", "minor", "lean", "arm")}
+    person = {name: rng.uniform(0, 1) for name in ("major", "minor", "lean")}
     for sign in (-1, 1):
         side = Side(canvas, body, at, compartment & (at.degrees * sign > 0))
-        edge = _paint_axilla(side, rng, body, web[side.pick])
-        _paint_back(side, rng, body, edge, person["lean"])
-        _paint_pectorals(side, rng, body, person)
+        edge = _paint_axilla(side, rng, body, web[side.pick], body.wing[sign])
+        _paint_back(side, rng, body, edge, person["lean"], body.wing[sign])
+        _paint_pectorals(side, rng, body, person, body.fold[sign])
         # Fat streaks the muscle; in some people much, in most hardly.
         streaked = (side.hu > 0) & (side.hu < 110) & (marbling[side.pick] > 1.4 + 2.6 * person["lean"])
         side.fill(streaked, body.fat_hu + 15)
         side.write_back()
-        for _ in range(rng.integers(4, 14)):  # axillary vessels and nodes
-            degrees, depth = sign * rng.uniform(54, 88), rng.uniform(0.2, 0.85)
+        if rng.random() < 0.92:
+            _paint_blade(canvas, rng, body, sign)
+        for _ in range(rng.integers(3, 14)):  # axillary vessels and nodes
+            degrees, depth = sign * rng.uniform(body.fold[sign] - 4, body.wing[sign] + 10), rng.uniform(0.2, 0.85)
             i = step_at(degrees)
             r = body.cage[i] + depth * (body.deep[i] - body.cage[i])
             value = body.blood_hu if rng.random() < 0.5 else rng.uniform(10, 50)
@@ -131,60 +140,73 @@ def _hump(u: NDArray, rise: float, fall: float) -> NDArray:
     return np.where((u > 0) & (u < 1), v**rise * (1 - v) ** fall / (peak**rise * (1 - peak) ** fall), 0)
 
 
-def _paint_axilla(side: Side, rng: np.random.Generator, body: Body, web: NDArray) -> NDArray:
+def _paint_axilla(side: Side, rng: np.random.Generator, body: Body, web: NDArray, wing: float) -> NDArray:
     """Loose fat with strands, serratus anterior on the ribs; returns the shoulder muscles' front edge in degrees."""
     uniform = rng.uniform
     side.fill(np.abs(web) < uniform(0.02, 0.16), body.fat_hu + uniform(25, 70))
-    start, end = uniform(46, 60), uniform(100, 125)
+    start, end = uniform(46, 60), uniform(110, 135)
     serratus = body.muscularity * uniform(3, 9) * _hump((side.d - start) / (end - start), 0.4, 0.6)
     side.fill(side.above < serratus, body.muscle_hu)
     # Latissimus dorsi and teres major reach forward under the skin, so that the armpit's fat is a pocket with a narrow
     # mouth between them and pectoralis major; nearer the ribs their edge lies further back.
-    pocket = uniform(12, 38) * np.clip(1 - side.f, 0, 1) + uniform(0, 5) * np.clip((side.f - 0.85) / 0.15, 0, 1) ** 2
-    return uniform(60, 82) + pocket + uniform(1, 4) * np.sin(side.f * uniform(4, 9) + uniform(0, 6))
+    pocket = uniform(4, 26) * np.clip(1 - side.f, 0, 1)
+    return wing + pocket + uniform(0, 2.5) * np.sin(side.f * uniform(4, 9) + uniform(0, 6))
 
 
-def _paint_back(side: Side, rng: np.random.Generator, body: Body, edge: NDArray, lean: float) -> None:
-    """Muscles of shoulder and back, from latissimus to the spinal erectors, divided by planes of fat; the blade."""
+def _paint_back(side: Side, rng: np.random.Generator, body: Body, edge: NDArray, lean: float, wing: float) -> None:
+    """Muscles of shoulder and back, from latissimus to the spinal erectors, divided by planes of fat."""
     uniform = rng.uniform
-    behind = (side.d > edge) & (side.below > uniform(0, 1.5)) & (side.above > uniform(0, 2))
+    behind = (side.d > edge) & side.lean & (side.below > uniform(0, 1.5)) & (side.above > uniform(0, 2))
     side.fill(behind, body.muscle_hu + rng.normal(0, 4))
     widest = 1.2 + 6 * (1 - lean) ** 2
-    blade = rng.random() < 0.88
-    middle, slope = uniform(112, 128), uniform(-0.02, 0.006)
-    level = uniform(0.38, 0.56) + slope * (side.d - middle)
     for _ in range(rng.integers(2, 5)):  # between layers, along the back
         centre, half = uniform(100, 170), uniform(12, 40)
         curve = uniform(0.15, 0.85) + uniform(-0.012, 0.012) * (side.d - centre)
         plane = (np.abs(side.f - curve) * side.layer < uniform(0.4, widest) / 2) & (np.abs(side.d - centre) < half)
         side.fill(behind & plane, body.fat_hu + 8)
-    for _ in range(rng.integers(2, 6)):  # between neighbours, from ribs to fascia
-        across = np.abs(side.d - uniform(92, 178) - uniform(-25, 25) * (side.f - 0.5)) * np.deg2rad(side.r)
+    # Between neighbours, from ribs to fascia; first between latissimus with teres and the muscles of the blade.
+    for centre in (wing + uniform(8, 22), *uniform(92, 178, rng.integers(2, 6))):
+        across = np.abs(side.d - centre - uniform(-25, 25) * (side.f - 0.5)) * np.deg2rad(side.r)
         reach = np.abs(side.f - uniform(0.2, 0.9)) < uniform(0.15, 0.5)
         side.fill(behind & reach & (across < uniform(0.4, widest) / 2), body.fat_hu + 8)
     # Spinal erectors sit in the groove beside the spine, a lighter texture of muscle and fat around them.
     groove = side.d > uniform(166, 174)
     side.fill(groove & (side.below > uniform(3, 8)) & (side.f > 0.5), body.fat_hu + uniform(10, 90))
-    if blade:
-        thick = uniform(1.4, 3.6) / side.layer
-        plate = np.abs(side.d - middle - uniform(-25, 10) * (side.f - 0.5)) < uniform(10, 24)
-        side.fill(plate & (np.abs(side.f - level) < thick), uniform(350, 900))
-        if rng.random() < 0.5:  # the thick lateral border
-            knob = ((side.d - middle + uniform(8, 16)) * np.deg2rad(side.r)) ** 2 + ((side.f - level) * side.layer) ** 2
-            side.fill(knob < uniform(3, 7) ** 2, uniform(250, 700))
 
 
-def _paint_pectorals(side: Side, rng: np.random.Generator, body: Body, person: dict[str, float]) -> None:
+def _paint_blade(canvas: Canvas, rng: np.random.Generator, body: Body, sign: int) -> None:
+    """Shoulder blade: a bent plate from its thick border in the wing to the ribs behind, often with its spine."""
+    uniform = rng.uniform
+
+    def place(degrees: float, share: float) -> NDArray:
+        i = step_at(sign * degrees)
+        return np.array(point_at(body.cage[i] + share * (body.deep[i] - body.cage[i]), sign * degrees))
+
+    outer = body.wing[sign] + uniform(8, 20)
+    inner = min(outer + uniform(24, 44), 158)
+    border, end = place(outer, uniform(0.38, 0.6)), place(inner, uniform(0.2, 0.45))
+    middle = (border + end) / 2
+    middle *= 1 + uniform(1, 7) / np.hypot(*middle)
+    half, shell = uniform(1.2, 2.4), uniform(350, 900)
+    for start, stop in ((border, middle), (middle, end)):
+        canvas.bar(tuple(start), tuple(stop), half, shell)
+    if rng.random() < 0.45:
+        root = border + uniform(0.3, 0.8) * (end - border)
+        canvas.bar(tuple(root), tuple(place(uniform(outer + 10, inner), uniform(0.7, 0.92))), uniform(1.2, 2.6), shell)
+    rim = (uniform(1, 2), shell)
+    canvas.ellipse(*border, uniform(4, 9), uniform(3, 6), uniform(100, 300), turn_deg=uniform(0, 180), rim=rim)
+
+
+def _paint_pectorals(side: Side, rng: np.random.Generator, body: Body, person: dict[str, float], fold: float) -> None:
     """Pectoralis minor on the ribs, pectoralis major under the fascia; the pair whose area is known."""
     uniform, m, d, part = rng.uniform, body.muscularity, side.d, PARTS["pma"]
     tone = body.muscle_hu + rng.normal(0, 4)
-    start, end = uniform(20, 32), uniform(48, 70)
+    start, end = uniform(20, 32), fold + uniform(-4, 10)
     u = (d - start) / (end - start)
     # A raised arm pulls the outer end of both muscles off the ribs and towards the shoulder.
-    raised = person["arm"] > 0.75
-    lift = uniform(0.5, 4) + uniform(0, 24 if raised else 12) * np.clip(u, 0, 1)
+    lift = uniform(0.5, 4) + uniform(0, 20 if body.raised else 12) * np.clip(u, 0, 1)
     minor = (5 + 9 * person["minor"]) * m * uniform(0.8, 1.2) * _hump(u, uniform(0.3, 0.8), uniform(0.3, 0.8))
-    first, last = uniform(3, 11), uniform(44, 62) + uniform(4, 14) * raised
+    first, last = uniform(3, 11), fold + uniform(-1, 4)
     v = (d - first) / (last - first)
     major = (11 + 15 * person["major"]) * m * uniform(0.85, 1.15) * _hump(v, uniform(0.35, 1.1), uniform(0.2, 0.8))
     sheath = uniform(0, 1.5)
@@ -221,7 +243,7 @@ def paint_thorax(canvas: Canvas, rng: np.random.Generator, body: Body, at: Direc
     np.copyto(canvas.hu, hu, where=~lungs)
     np.copyto(canvas.part, part, where=~lungs)
     _paint_sternum(canvas, rng, body)
-    paint_vertebra(canvas, rng, body.pleura[0] - uniform(8, 18))
+    paint_vertebra(canvas, rng, body.pleura[0] - uniform(16, 30))
 
 
 def _paint_ribs(canvas: Canvas, rng: np.random.Generator, at: Directions, wall: NDArray, between: NDArray) -> None:
@@ -260,10 +282,10 @@ def _paint_lesions(canvas: Canvas, rng: np.random.Generator, body: Body, lungs: 
 def _paint_mediastinum(canvas: Canvas, rng: np.random.Generator, body: Body) -> None:
     """Fat and vessels between the lungs: the aortic arch, veins, airway, gullet, nodes; sometimes the heart's base."""
     uniform, ellipse, depth = rng.uniform, canvas.ellipse, body.half_depth_mm
-    fat = body.fat_hu + uniform(-2, 25)
-    ellipse(uniform(-4, 8), -0.55 * depth, uniform(14, 42), 0.6 * depth, fat)
-    ellipse(uniform(-4, 8), 0.05 * depth, uniform(32, 46), uniform(34, 48), fat)
-    ellipse(0, 0.75 * depth, uniform(24, 36), uniform(26, 38), fat)
+    fat, ample = body.fat_hu + uniform(-2, 25), uniform(0, 1)
+    ellipse(uniform(-4, 8), -0.55 * depth, uniform(3, 8) + 24 * ample, 0.6 * depth, fat)
+    ellipse(uniform(-4, 8), 0.05 * depth, uniform(18, 24) + 16 * ample, uniform(26, 32) + 14 * ample, fat)
+    ellipse(0, 0.75 * depth, uniform(20, 28), uniform(22, 30), fat)
     blood = body.blood_hu + rng.normal(0, 4)
     if rng.random() < 0.3:  # a lower level: great arteries and the base of the heart
         x, y = uniform(5, 22), uniform(-30, -5)

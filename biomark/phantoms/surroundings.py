@@ -8,8 +8,10 @@ from biomark.phantoms.body import STEPS, Body, Directions, Trunk, step_at
 from biomark.phantoms.canvas import Canvas
 
 
-def paint_surroundings(canvas: Canvas, rng: np.random.Generator, body: Body | Trunk, at: Directions) -> None:
-    """Table, mattress, blanket, leads and arms."""
+def paint_surroundings(
+    canvas: Canvas, rng: np.random.Generator, body: Body | Trunk, at: Directions, arms: float = 0.22
+) -> None:
+    """Table, mattress, blanket and leads; with a probability of ``arms``, one arm or both at the side."""
     uniform = rng.uniform
     bottom = max(body.skin[[0, -1, STEPS // 16, -STEPS // 16]])
     if rng.random() < 0.92:
@@ -23,7 +25,7 @@ def paint_surroundings(canvas: Canvas, rng: np.random.Generator, body: Body | Tr
     for _ in range(rng.integers(0, 4)):  # leads and tubes
         angle = uniform(-1.6, 1.6)
         canvas.ellipse((reach + 4) * np.sin(angle), -(bottom + 3) * np.cos(angle), 2, 2, uniform(0, 2500))
-    if rng.random() < 0.22:
+    if rng.random() < arms:
         for side in rng.choice([-1, 1], rng.integers(1, 3), replace=False):
             _paint_arm(canvas, rng, body, side)
 
