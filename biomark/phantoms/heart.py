@@ -83,8 +83,7 @@ def draw_volume(
     scanner = _draw_scanner(rng, spacing, height / SLICES)
     image = scanner.resolve(volume.hu, spacing) + scanner.noise(rng, volume.shape)
     image = np.clip(image, *HU_RANGE).astype(np.float32)
-    seen = scanner.resolve(calcium, spacing) if calcium.any() else calcium
-    mask, score = lesions(image, seen, spacing)
+    mask, score = lesions(image, scanner.resolve(calcium, spacing), spacing)
     return image, mask, score, spacing
 
 

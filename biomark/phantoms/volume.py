@@ -319,4 +319,10 @@ def _in_slices(array: NDArray, down: NDArray, across: NDArray) -> NDArray[np.flo
 def _along_all(array: NDArray, matrices: Sequence[NDArray]) -> NDArray[np.float32]:
     """A matrix for each axis of (D, H, W)."""
     along, down, across = matrices
-    return _in_slices((along @ array.reshape(len(array), -1)).reshape(array.shape), down, across)
+    # Coronary calcium lies in few slices and rows: nothing is computed of what is empty.
+    slices = _stretch(array.any(axis=(1, 2)))
+    if slices.start == slices.stop:
+        return np.zeros((len(along), len(down), len(across)), np.float32)
+    rows = _stretch(array[slices].any(axis=(0, 2)))
+    part = _in_slices(array[slices, rows], down[:, rows], across)
+    return (along[:, slices] @ part.reshape(len(part), -1)).reshape(len(along), *part.shape[1:])
