@@ -56,22 +56,36 @@ def test_the_parameters_say_what_they_are():
     assert len(comments) == len(cell.source.splitlines()) == len(declared(NOTEBOOK))
 
 
-@pytest.mark.parametrize(("task", "chapter"), [("pma", "06-*"), ("sfa", "07-*"), ("cac", "08-*"), ("liver", "09-*")])
-def test_chapter_and_sweep_train_as_the_task_says(task, chapter):
+def usual(task):
+    """How the task says that its models are trained, under the names of parameters."""
     settings = bm.TASKS[task].settings
-    theirs = vars(settings) | vars(settings.loss) | {"value_scale": settings.loss.scale}
+    named = {"value_scale": settings.loss.scale, "binarity": settings.loss.binarity, "fold": [*settings.fold]}
+    return vars(settings) | vars(settings.optimizer) | named
+
+
+@pytest.mark.parametrize("task", bm.TASKS)
+def test_the_sweep_trains_as_the_task_says(task):
+    names = "epochs batch_size lr rest value_scale binarity backbone width depth fold".split()
+    asked = dict(SWEEP["settings"][task])
+    assert asked.pop("n_train") >= 1000
+    assert asked == {name: usual(task)[name] for name in names}
+    whole, tried = SWEEP["depths"]["full"]["settings"], SWEEP["depths"]["full"]["seeds"]
+    assert not {name for group in whole.values() for name in group} & set(asked), "a full run has no other settings"
+    assert tried == [10, 11, 12, 13, 14], "settings are chosen on others"
+
+
+@pytest.mark.parametrize(("task", "chapter"), [("pma", "06-*"), ("sfa", "07-*"), ("cac", "08-*"), ("liver", "09-*")])
+def test_a_chapter_trains_as_the_task_says_but_for_less_time(task, chapter):
     (path,) = BOOK.glob(f"{chapter}.ipynb")
-    said = {name: value for name, value in declared(path).items() if name in theirs}
-    assert said == {name: theirs[name] for name in said}
-    assert {"epochs", "batch_size", "lr", "binarity", "backbone", "width"} <= set(said)
-    sweep = {name: value for name, value in SWEEP["settings"][task].items() if name != "n_train"}
-    assert (
-        sweep == {name: theirs[name] for name in sweep}
-        and SWEEP["settings"][task]["n_train"] == declared(path)["n_train"]
-    )
-    assert {"epochs", "batch_size", "lr", "value_scale", "binarity", "edges"} == set(sweep)
+    said = declared(path)
+    shared = {name: value for name, value in said.items() if name in usual(task)}
+    shorter = shared.pop("epochs"), said["n_train"]
+    full = SWEEP["settings"][task]
+    assert shorter[0] * shorter[1] <= full["epochs"] * full["n_train"]
+    assert shared == {name: usual(task)[name] for name in shared}
+    assert {"batch_size", "lr", "rest", "backbone", "width"} <= set(shared)
     direct = SWEEP["own"][task]["direct"]
-    assert declared(path).get("direct_lr", direct.get("lr")) == direct.get("lr"), "nor is its rival"
+    assert said.get("direct_lr", direct["lr"]) == direct["lr"], "nor is its rival"
 
 
 @pytest.mark.parametrize("depth", SWEEP["depths"])
@@ -88,11 +102,19 @@ def test_the_plan_holds_what_there_is(depth):
 
 
 def test_fewer_labels_are_shown_as_often():
-    runs = planned("--config", "depth=full")
+    runs = planned("--config", "depth=quick")
     curve = [run for run in runs.values() if (run["task"], run["method"], run["seed"]) == ("sfa", "segmenter", 0)]
-    assert sorted(run["n_train"] for run in curve) == [32, 64, 128, 256, 512, 1024, 1500]
+    assert sorted(run["n_train"] for run in curve) == [8, 16]
     steps = [run["epochs"] * np.ceil(run["n_train"] / run["batch_size"]) for run in curve]
     assert max(steps) < 1.05 * min(steps)
+
+
+def test_what_a_grid_does_not_name_is_the_task_s_own():
+    runs = planned("--config", "depth=full")
+    assert len(runs) == 40
+    for task, settings in SWEEP["settings"].items():
+        own = [run for run in runs.values() if run["task"] == task]
+        assert {(run["backbone"], run["n_train"]) for run in own} == {(settings["backbone"], settings["n_train"])}
 
 
 def test_every_stress_is_planned_once_and_known_to_its_notebook():
