@@ -28,8 +28,8 @@ class Moves:
 
     Attributes:
         mirror: Whether a mirror image, left to right, may stand for another patient.
-        shift: Largest shift along rows and columns, as a share of half a side of the picture. Along the slices of a
-            volume it is by whole slices.
+        shift: Largest shift along each axis, as a share of half a side of the picture. Along the slices of a volume,
+            and where a case is not turned, it is by whole voxels: interpolation would blur what is small.
         turn_deg: Largest rotation in the plane of a slice.
     """
 
@@ -88,8 +88,9 @@ def _places(moves: Tensor, shape: Sequence[int]) -> Tensor:
     # Places run from -1 to 1 along each side, so that a turn of a picture that is not square needs their ratio.
     theta[:, 0, 0], theta[:, 0, 1] = cos * sign, -sin * (high / wide)
     theta[:, 1, 0], theta[:, 1, 1] = sin * sign * (wide / high), cos
-    theta[:, 0, -1], theta[:, 1, -1] = shifts[2], shifts[1]
     if ndim == 3:
         theta[:, 2, 2] = 1
-        theta[:, 2, -1] = (shifts[0] * shape[0] / 2).round() * 2 / shape[0]
+    for axis, side in enumerate(reversed(shape)):
+        shift, whole = shifts[2 - axis] * side / 2, (turn == 0) | (axis == 2)
+        theta[:, axis, -1] = torch.where(whole, shift.round(), shift) * 2 / side
     return F.affine_grid(theta, [len(moves), 1, *shape], align_corners=False)

@@ -36,11 +36,18 @@ class Packed:
         return cls(array.shape, array.dtype.str, *(zlib.compress(a.tobytes(), 1) for a in (bits, numbers)))
 
     def unpack(self) -> NDArray:
-        """The array."""
-        bits = np.frombuffer(zlib.decompress(self.bits), np.uint8)
-        there = np.unpackbits(bits, count=int(np.prod(self.shape))).astype(bool).reshape(self.shape)
+        """The array.
+
+        Raises:
+            ValueError: The bytes are damaged.
+        """
+        try:
+            bits, numbers = (zlib.decompress(a) for a in (self.bits, self.numbers))
+        except zlib.error as error:
+            raise ValueError(f"an array packed with a cohort is damaged ({error}): make its file again.") from error
+        there = np.unpackbits(np.frombuffer(bits, np.uint8), count=int(np.prod(self.shape)))
         array = np.zeros(self.shape, self.dtype)
-        array[there] = np.frombuffer(zlib.decompress(self.numbers), self.dtype)
+        array[there.astype(bool).reshape(self.shape)] = np.frombuffer(numbers, self.dtype)
         return array
 
 
@@ -51,10 +58,16 @@ def join(arrays: Sequence[Packed]) -> tuple[NDArray[np.uint8], list]:
 
 
 def part(data: NDArray[np.uint8], index: Sequence) -> list[Packed]:
-    """The inverse of :func:`join`."""
+    """The inverse of :func:`join`.
+
+    Raises:
+        ValueError: The bytes are fewer or more than the index says.
+    """
     data, found, start = data.tobytes(), [], 0
     for shape, dtype, bits, numbers in index:
         middle, end = start + bits, start + bits + numbers
         found.append(Packed(tuple(shape), dtype, data[start:middle], data[middle:end]))
         start = end
+    if start != len(data):
+        raise ValueError(f"packed arrays hold {len(data)} bytes, other bytes than their index says ({start})")
     return found
