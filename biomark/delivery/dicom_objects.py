@@ -23,6 +23,7 @@ from pydicom.uid import generate_uid
 from pydicom.valuerep import DA, TM
 
 from biomark.machine.files import atomic_write, expand
+from biomark.manifests.rules import rule_of
 from biomark.scans.dicom import in_order
 from biomark.scans.header import Header
 from biomark.scans.reader import missing, read
@@ -71,7 +72,7 @@ def write_segmentation(
     mask = np.asarray(mask)
     if mask.dtype != bool:
         raise ValueError(f"a mask is boolean, but this one is {mask.dtype}: threshold it, such as map > 0.5.")
-    frames, sources, labels = _frames("SEG", mask, Path(source), f"{task.name} (region)", identify)
+    frames, sources, labels = _frames("SEG", mask, Path(source), task, identify)
     segment = hd.seg.SegmentDescription(
         segment_number=1,
         segment_label=task.name,
@@ -93,7 +94,7 @@ def write_segmentation(
         content_description=task.name,
         **labels,
     )
-    return _save(data, path, identify)
+    return _save(data, path, task, identify)
 
 
 def write_parametric_map(
@@ -110,7 +111,7 @@ def write_parametric_map(
     volume = np.asarray(map, np.float32)
     if not (np.min(volume) >= 0 and np.max(volume) <= 1):
         raise ValueError(f"a map lies in 0 to 1, but this one in {np.min(volume):g} to {np.max(volume):g}.")
-    frames, sources, labels = _frames("MAP", volume, Path(source), f"{task.name} (map)", identify)
+    frames, sources, labels = _frames("MAP", volume, Path(source), task, identify)
     mapping = hd.pm.RealWorldValueMapping(
         lut_label="MEMBERSHIP",
         lut_explanation=f"How much of a voxel belongs: {task.name}"[:64],
@@ -129,11 +130,11 @@ def write_parametric_map(
         content_description=task.name,
         **labels,
     )
-    return _save(data, path, identify)
+    return _save(data, path, task, identify)
 
 
 def _frames(
-    kind: str, volume: NDArray, source: Path, description: str, identify: bool
+    kind: str, volume: NDArray, source: Path, task: Task, identify: bool
 ) -> tuple[NDArray, list[Dataset], dict[str, Any]]:
     """The frames of a volume that are not empty (at least one), their source images, and the object's labels."""
     source = expand(source)
@@ -149,7 +150,7 @@ def _frames(
             warnings.warn(sentence, stacklevel=3)
     step_mm = None if len(headers) == 1 else round(float(np.linalg.norm(affine[:3, 0])), 6)
     sources = [_reference(header, headers[0], step_mm, patient) for header in headers]
-    labels = _labels(kind, sources[0], frames, description)
+    labels = _labels(kind, sources[0], frames, task)
     chosen = np.flatnonzero(frames.any((1, 2))) if frames.any() else [0]
     return frames[chosen], [sources[k] for k in chosen], labels
 
@@ -217,9 +218,11 @@ def _reference(header: Header, first: Header, step_mm: float | None, patient: Da
     return data
 
 
-def _labels(kind: str, source: Dataset, frames: NDArray, description: str) -> dict[str, Any]:
+def _labels(kind: str, source: Dataset, frames: NDArray, task: Task) -> dict[str, Any]:
     """The entries that say where an object comes from; its UIDs follow from its content."""
+    description = f"{task.name} ({'region' if kind == 'SEG' else 'map'})"
     seed = [kind, __version__, source.SeriesInstanceUID, hashlib.sha256(frames.tobytes()).hexdigest(), description]
+    seed.append(rule_of(task))
     return {
         "series_instance_uid": generate_uid(entropy_srcs=[*seed, "series"]),
         "sop_instance_uid": generate_uid(entropy_srcs=[*seed, "instance"]),
@@ -233,7 +236,8 @@ def _labels(kind: str, source: Dataset, frames: NDArray, description: str) -> di
     }
 
 
-def _save(data: SOPClass, path: str | Path, identify: bool) -> Path:
+def _save(data: SOPClass, path: str | Path, task: Task, identify: bool) -> Path:
+    data.ImageComments = f"Candidates: {rule_of(task)}."
     if not identify:
         data.PatientIdentityRemoved = "YES"
         data.DeidentificationMethod = "biomark: of patient and study only UIDs were kept"

@@ -30,6 +30,7 @@ def render(
     found: Inspection,
     case: Case,
     map: NDArray,
+    rule: str,
     slice: int | None = None,
     known: float | None = None,
     remark: str | None = None,
@@ -40,6 +41,7 @@ def render(
         found: What an :class:`~biomark.Inspector` says, or the same without an interval (nan).
         case: Image and weights on the scan's own voxels.
         map: Membership on the same voxels.
+        rule: Which voxels are candidates (:func:`biomark.manifests.rules.rule_of`).
         slice: Which slice of the scan the case is, if it is one.
         known: The value that is known already.
         remark: A sentence on that value, such as why there is none.
@@ -48,6 +50,7 @@ def render(
     lines = [
         f"<h1>{text(found.id)}: {text(found.name)}</h1>",
         f'<p class="value">{found.value:.4g} {text(found.unit)}</p>',
+        f"<p>Candidates: {text(rule)}.</p>",
     ]
     if math.isfinite(found.coverage):
         lines.append(
@@ -65,7 +68,7 @@ def render(
             f'<div class="warn">Unlike the cases that the model is known to measure well, so the interval promises '
             f"nothing:{_items(found.unusual)}</div>"
         )
-    picture, caption = _picture(case, map, slice)
+    picture, caption = _picture(case, map, found.mask, slice)
     lines.append(
         f'<figure><img alt="The slice, and again with what was found" src="data:image/png;base64,{picture}">'
         f"<figcaption>{text(caption)}</figcaption></figure>"
@@ -85,7 +88,7 @@ def _items(sentences: Sequence[str]) -> str:
     return "<ul>" + "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences) + "</ul>"
 
 
-def _picture(case: Case, membership: NDArray, index: int | None) -> tuple[str, str]:
+def _picture(case: Case, membership: NDArray, mask: NDArray, index: int | None) -> tuple[str, str]:
     """The slice that adds most as PNG in base64, and its caption."""
     image, adds, spacing = case.image, membership * case.weights, case.spacing_mm
     where = "" if index is None else f"Slice {index} of the scan. "
@@ -93,15 +96,15 @@ def _picture(case: Case, membership: NDArray, index: int | None) -> tuple[str, s
         k = int(np.argmax(adds.sum((1, 2))))
         share = adds[k].sum() / total if (total := adds.sum()) > 0 else 0.0
         where = f"The slice that adds most, {share:.0%} of the value: number {k} of the {len(image)} looked at. "
-        image, membership, adds, spacing = image[k], membership[k], adds[k], spacing[1:]
+        image, membership, mask, adds, spacing = image[k], membership[k], mask[k], adds[k], spacing[1:]
     # Not pyplot's: a cohort of thousands would leave thousands of figures open.
     figure = Figure(figsize=(9, 9 * image.shape[0] * spacing[0] / (2 * image.shape[1] * spacing[1])), dpi=110)
     axes = figure.subplots(1, 2, gridspec_kw={"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.01})
     for ax in axes:
         show_slice(ax, image, spacing)
     shade(axes[1], 0.6 * np.where(adds > 0, membership, 0), spacing)
-    outline(axes[1], (membership > 0.5) & (adds > 0), spacing, "found")
+    outline(axes[1], mask, spacing, "found")
     file = io.BytesIO()
     figure.savefig(file, format="png")
-    caption = where + "Shaded: how much of a pixel belongs; outlined: where it is more than half."
+    caption = where + "Shaded: how much of a pixel belongs; outlined: the pixels that the value stands for."
     return base64.b64encode(file.getvalue()).decode(), caption

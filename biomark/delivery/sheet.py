@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -20,11 +20,13 @@ from tqdm.auto import tqdm
 
 from biomark.cohort import Case
 from biomark.delivery import dicom_objects, outcome, page
+from biomark.grids import Boxes
 from biomark.machine import fingerprints, windows
 from biomark.machine.files import atomic_write, expand
 from biomark.manifests import cache, checks
 from biomark.manifests.manifest import ManifestError
-from biomark.manifests.preparation import Excerpt, PreparedCase, take
+from biomark.manifests.preparation import Excerpt, take
+from biomark.manifests.rules import rule_of
 from biomark.manifests.sheet import harmless
 from biomark.scans.anonymous import anonymous
 from biomark.scans.export import write_nifti
@@ -32,10 +34,11 @@ from biomark.scans.grid import Grid
 from biomark.scans.reader import read
 from biomark.scans.scan import ScanError
 from biomark.tasks import Task
+from biomark.uncertainty.ensemble import box_mm
 from biomark.uncertainty.inspector import Inspection, Inspector
 
 # Beside what prepares a scan. The version stands on pages and in DICOM objects.
-_COMPUTES = ("backbones.py", "baselines.py", "grids.py", "localizer.py", "losses.py", "uncertainty", "delivery")
+_COMPUTES = ("backbones.py", "baselines.py", "localizer.py", "losses.py", "uncertainty", "delivery")
 _COMPUTES += ("scans/export.py", "viz/pictures.py", "viz/style.py", "version.py")
 _COMPUTES += tuple(f"machine/{name}.py" for name in ("batch_norm", "devices", "layout", "windows"))
 
@@ -43,7 +46,7 @@ FORMATS = tuple(outcome.FILES)
 """What can be written of each scan, beside its value."""
 
 _USED = ("id", "image", "slice", "value")
-_COLUMNS = ("id", "value", "unit", "low", "high", "coverage", "unlike", "known", "slice", "findings", "problem")
+_COLUMNS = ("id", "value", "unit", "low", "high", "coverage", "unlike", "known", "slice", "candidates", "findings", "problem")
 _COLUMNS += ("reading_s", "network_s", "writing_s")
 _TEXTS = ("id", "findings", "problem")
 _NOT_YET = "Not measured yet: call deliver again."
@@ -65,8 +68,8 @@ def deliver(
 ) -> pd.DataFrame:
     """Measure every scan of a spreadsheet and write the results to a folder a case, named after its ``id``.
 
-    ``map.nii.gz`` (0 to 1, on the voxels of the scan's file), ``segmentation.dcm`` and ``map.dcm`` (which refer to a
-    DICOM series), ``page.html``, and ``values.csv`` with a row a case, a reason where it failed, and seconds. A call
+    ``map.nii.gz`` (0 to 1, on the voxels of the scan's file), ``segmentation.dcm`` (the mask of the value) and
+    ``map.dcm``, which refer to a DICOM series, ``page.html``, and ``values.csv`` with a row a case, a reason where it failed, and seconds. A call
     that was interrupted continues; what changed is made anew, and no older file stays beside another value.
 
     Args:
@@ -183,8 +186,7 @@ def _check(
     task = network.task
     if window is not None:
         windows.check(window, task.ndim)
-    spacings = [b for name, b in network.named_buffers() if name.endswith("trained_spacing_mm") and not b.isnan().any()]
-    grid = grid or Grid.usual(task.ndim, *spacings[:1])
+    grid = grid or Grid.usual(task.ndim, box_mm(network))
     if len(grid.shape) != task.ndim:
         raise ValueError(f"task {task.key!r} has images in {task.ndim}-D: a grid of {grid.shape} does not fit.")
     return task, grid
@@ -215,7 +217,6 @@ class _Reading:
     """A scan that is ready for the network."""
 
     excerpt: Excerpt
-    on_grid: PreparedCase
     seconds: float
 
 
@@ -223,15 +224,16 @@ def _read(row: Any, task: Task, grid: Grid, crop: bool) -> _Reading:
     start = perf_counter()
     # The whole scan, for the map lies on all of its voxels.
     excerpt = take(read(row.image), task, grid, index=row.slice, crop=crop)
-    return _Reading(excerpt, excerpt.on_grid(native=grid.spacing_mm is None), perf_counter() - start)
+    return _Reading(excerpt, perf_counter() - start)
 
 
-def _locate(model: nn.Module, case: Case, *, findings: Sequence[str], window: Sequence[int] | None) -> Inspection:
+def _locate(
+    model: nn.Module, case: Case, *, boxes: Boxes, findings: Sequence[str], window: Sequence[int] | None
+) -> Inspection:
     """A model's answer in the form of an inspector's, without an interval."""
-    found, task, nan = model.locate(case, window=window), model.task, float("nan")
-    return Inspection(
-        case.id, task.name, task.unit, found.value, nan, nan, nan, found.map, None, tuple(findings), {}, ()
-    )
+    found, task, nan = model.locate(case, boxes=boxes, window=window), model.task, float("nan")
+    told = case.id, task.name, task.unit, found.value, nan, nan, nan, found.map, found.mask
+    return Inspection(*told, None, tuple(findings), {}, ())
 
 
 def _measure(
@@ -246,22 +248,23 @@ def _measure(
     identify: bool,
 ) -> tuple[dict[str, Any], list[str]]:
     """Measure one scan and write what is wanted of it; its row of the table, and the names of the files."""
-    excerpt, on_grid, start = reading.excerpt, reading.on_grid, perf_counter()
-    case = Case(row.id, on_grid.image, on_grid.weights, None, None, on_grid.spacing_mm)
-    found = answer(case, findings=excerpt.findings, window=window)
+    excerpt, start = reading.excerpt, perf_counter()
+    case = replace(excerpt.case, id=row.id)
+    found = answer(case, boxes=excerpt.boxes, findings=excerpt.findings, window=window)
     answered = perf_counter()
     if not np.isfinite(found.value):
         raise ValueError("The model gives no finite value for this scan: train it again, or look at its weights.")
-    part = excerpt.back(found.map)
+    # Where there is no candidate, the map means nothing.
+    part = np.where(case.weights > 0, found.map, np.float32(0))
     findings, files = found.unusual + found.findings, [name for kind in write for name in outcome.FILES[kind]]
     findings += (remark,) if remark else ()
     if "nifti" in write:
         write_nifti(place / "map.nii.gz", excerpt.whole(part), excerpt.scan)
     if "dicom" in write:
-        findings += _write_objects(row, place, excerpt, part, task, identify)
+        findings += _write_objects(row, place, excerpt, part, found.mask, task, identify)
         files = [name for name in files if name not in outcome.FILES["dicom"] or (place / name).exists()]
     if "page" in write:
-        text = page.render(found, excerpt.case, part, excerpt.slice, row.value, remark)
+        text = page.render(found, case, part, rule_of(task), excerpt.slice, row.value, remark)
         with atomic_write(place / "page.html") as temporary:
             temporary.write_text(text, encoding="utf-8")
     result = {
@@ -269,6 +272,7 @@ def _measure(
         "unlike": found.unlike if np.isfinite(found.coverage) else None,
         "known": row.value,
         "slice": excerpt.slice,
+        "candidates": rule_of(task),
         "findings": " ".join(findings) or None,
         "reading_s": round(reading.seconds, 3),
         "network_s": round(answered - start, 3),
@@ -279,14 +283,14 @@ def _measure(
 
 
 def _write_objects(
-    row: Any, place: Path, excerpt: Excerpt, part: NDArray, task: Task, identify: bool
+    row: Any, place: Path, excerpt: Excerpt, part: NDArray, mask: NDArray, task: Task, identify: bool
 ) -> tuple[str, ...]:
     """Write the DICOM objects of a scan, both or none; findings on them."""
     if excerpt.scan.meta["source"] != "DICOM":
         return ("The scan is no DICOM series, so no DICOM object refers to it.",)
     to = {"source": row.image, "task": task, "identify": identify}
     try:
-        dicom_objects.write_segmentation(place / "segmentation.dcm", excerpt.whole(part > 0.5), **to)
+        dicom_objects.write_segmentation(place / "segmentation.dcm", excerpt.whole(mask), **to)
         dicom_objects.write_parametric_map(place / "map.dcm", excerpt.whole(part), **to)
         return dicom_objects.left_out(row.image) if identify else ()
     except OSError:  # a disk that is full is none of the scan's

@@ -11,6 +11,8 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from biomark.machine import fingerprints, tensor_files
-from biomark.manifests.preparation import PreparedCase
+from biomark.cohort import Voxels
+from biomark.grids import Boxes
+from biomark.machine import fingerprints, packed, tensor_files
+from biomark.manifests.preparation import PreparedCase, read_again
 from biomark.scans.grid import Grid
 from biomark.tasks import Task
 
@@ -38,7 +42,8 @@ _READERS = (
     "stack",
     "words",
 )
-_COMPUTES = ("agatston", "candidates.py", "tasks.py", "manifests/cache.py", "manifests/preparation.py")
+_COMPUTES = ("agatston", "candidates.py", "cohort.py", "grids.py", "tasks.py", "machine/moves.py", "machine/packed.py")
+_COMPUTES += ("manifests/cache.py", "manifests/preparation.py")
 _COMPUTES += tuple(f"scans/{name}.py" for name in _READERS)
 
 
@@ -86,8 +91,12 @@ def settings(task: Task, grid: Grid, crop: bool) -> str:
 
 def save(path: Path, case: PreparedCase) -> None:
     """Write a case."""
-    arrays = {"image": case.image, "weights": case.weights} | ({} if case.mask is None else {"mask": case.mask})
-    about = {name: getattr(case, name) for name in ("spacing_mm", "total", "slice", "findings")}
+    arrays, own = {"image": case.image, "weights": case.weights}, case.voxels
+    arrays |= {} if case.truth is None else {"truth": case.truth}
+    arrays["voxels"], index = packed.join([own.weights] if own.mask is None else [own.weights, own.mask])
+    about = {name: getattr(case, name) for name in ("total", "slice", "where", "findings")}
+    about |= {"inside": None if case.truth is None else float(case.truth.sum(dtype=float)), "voxels": index}
+    about |= {"boxes": asdict(own.boxes), "voxel_mm": own.spacing_mm}
     tensor_files.write(path, {k: np.ascontiguousarray(v) for k, v in arrays.items()}, about)
 
 
@@ -117,6 +126,23 @@ class CachedArrays(Sequence):
             raise FileNotFoundError(
                 f"{self._paths[index]} was removed or damaged after it was read: call bm.manifests.read again."
             ) from error
+
+
+class CachedVoxels(Sequence):
+    """The voxels of each of many cases, by the files of the cases and their images; unpacked case by case."""
+
+    def __init__(self, paths: Sequence[Path], images: Sequence[Path], native: bool) -> None:
+        self._paths, self._images, self._native = list(paths), list(images), native
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> Voxels:
+        arrays = CachedArrays(self._paths, "voxels")[index]
+        case = about(self._paths[index]) or {}
+        own = packed.part(arrays, case["voxels"])
+        again = partial(read_again, self._images[index], case["slice"], case["where"], self._native)
+        return Voxels(Boxes(**case["boxes"]), tuple(case["voxel_mm"]), own[0], own[1] if own[1:] else None, again)
 
 
 def _files(path: Path) -> Iterator[Path]:

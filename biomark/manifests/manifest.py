@@ -13,13 +13,16 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from biomark.cohort import Cohort
+from biomark.grids import Boxes
 from biomark.machine.disk_arrays import DiskArray
 from biomark.machine.files import expand
 from biomark.manifests import cache as case_cache
+from biomark.manifests import rules
 from biomark.manifests.checks import check_sheet
-from biomark.manifests.preparation import prepare
+from biomark.manifests.preparation import prepare, take
 from biomark.scans.anonymous import anonymous
 from biomark.scans.grid import Grid
+from biomark.scans.reader import read as read_scan
 from biomark.tasks import TASKS, Task
 
 _LISTED = 100
@@ -52,15 +55,41 @@ def check(
     root: str | Path | None = None,
     plausible: tuple[float, float] | None = None,
     allow_outside: bool = False,
+    candidates: bool = False,
+    crop: bool = True,
     progress: bool = True,
 ) -> pd.DataFrame:
     """All problems of a manifest, from the spreadsheet and the headers of the files; arguments as for :func:`read`.
+
+    Args:
+        candidates: Read the scans too, which takes as long as preparing them, and hold the numbers against what the
+            candidates of their images add up to. ``.attrs["rule"]`` then says which rule the numbers seem to follow.
 
     Returns:
         One row a problem, with ``row`` as a spreadsheet program counts (the column names are row 1), ``id``,
         ``column`` and ``problem``; empty when nothing is wrong.
     """
-    return check_sheet(csv, task, root, plausible, allow_outside, progress)[1]
+    task = TASKS[task] if isinstance(task, str) else task
+    rows, problems = check_sheet(csv, task, root, plausible, allow_outside, progress)
+    if not candidates:
+        return problems
+    rows, more, sums = rows[~rows["row"].isin(problems["row"])], [], {}
+    for row in tqdm(rows.itertuples(index=False), "adding up", len(rows), unit="scan", disable=not progress):
+        try:
+            scan = read_scan(row.image, slice=row.slice if task.ndim == 2 else None)
+            case = take(scan, task, None, index=None if row.slice is None else 0, mask=row.mask, crop=crop).case
+            sums[row.row] = row.value, rules.sums(case, task)
+        except Exception as error:  # as in reading
+            more.append((row.row, row.id, "image", _reason(error, row.image, row.mask)))
+            continue
+        totals = {name: total for name, (total, _) in sums[row.row][1].items()}
+        if row.value > next(iter(totals.values())):
+            more.append((row.row, row.id, "value", rules.beyond(row.value, totals, task.unit)))
+    sentence, wrong = rules.doubts(*zip(*sums.values(), strict=True), task) if sums else ("No scan could be read.", False)
+    more += [(1, "", "value", f"{sentence}.")] if wrong else []
+    table = pd.concat([problems, pd.DataFrame(more, columns=list(problems))]).sort_values("row", ignore_index=True)
+    table.attrs["rule"] = sentence
+    return table
 
 
 def read(
@@ -83,11 +112,16 @@ def read(
     A scan that cannot be read is set aside with the reason (``cohort.set_aside``). Prepared scans are kept on disk, so
     a call that was interrupted continues, and processes can share the work.
 
+    A value should be made by the task's rule: of what was outlined, the voxels in ``task.hu_window`` that lie more than
+    ``task.skin_mm`` below the surface. Where it was made by another, such as the lab's -50 to 90 HU with skin and rims,
+    give that as ``dataclasses.replace(TASKS["pma"], hu_window=(-50, 90), skin_mm=0)``; ``check(..., candidates=True)``
+    says which one the numbers follow.
+
     Args:
         csv: CSV or Excel with ``id``, ``image``, ``value`` and, optionally, ``slice``, ``mask``, ``split``, ``group``.
         task: What the values are: a task or a key of ``TASKS``.
         root: Folder in which the paths begin; the spreadsheet's own by default.
-        grid: The voxels of all images; :meth:`biomark.scans.Grid.usual` by default.
+        grid: The boxes in which all images are seen; :meth:`biomark.scans.Grid.usual` by default.
         crop: Whether ``cac`` looks for the heart (:func:`biomark.scans.heart_box`). False takes the whole volume.
         plausible: Lowest and highest value that is no error; the task's by default.
         allow_outside: Whether paths may lead out of the root.
@@ -123,7 +157,7 @@ def read(
     if len(reasons) == len(rows):
         raise ManifestError(f"of {csv}, no scan could be read:", aside)
     aside = aside.sort_values("row", ignore_index=True)
-    return _cohort(rows.drop(index=list(reasons)), paths, task, aside, memory_gib)
+    return _cohort(rows.drop(index=list(reasons)), paths, task, aside, memory_gib, grid.spacing_mm is None)
 
 
 class _Job(NamedTuple):
@@ -197,24 +231,30 @@ def _prepare(job: _Job, task: Task, grid: Grid, crop: bool) -> tuple[int, str | 
         case = prepare(job.image, task, grid, index=job.slice, mask=job.mask, crop=crop)
     # One scan among thousands, whatever is wrong with it, must not stop the others.
     except Exception as error:
-        reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        return job.index, anonymous(reason, job.image, job.mask)
+        return job.index, _reason(error, job.image, job.mask)
     case_cache.save(job.target, case)
     return job.index, None
 
 
-def _cohort(rows: pd.DataFrame, paths: Sequence[Path], task: Task, aside: pd.DataFrame, memory_gib: float) -> Cohort:
+def _reason(error: Exception, image: Path, mask: Path | None) -> str:
+    reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    return anonymous(reason, image, mask)
+
+
+def _cohort(
+    rows: pd.DataFrame, paths: Sequence[Path], task: Task, aside: pd.DataFrame, memory_gib: float, native: bool
+) -> Cohort:
     """The cases that could be read."""
     paths = [paths[i] for i in rows.index]
     cases: list[dict[str, Any]] = [case_cache.about(path) or {} for path in paths]
     if not all(cases):
         raise FileNotFoundError(f"{paths[cases.index({})]} was removed meanwhile: call bm.manifests.read again.")
-    names = ["image", "weights", *(["mask"] if rows["mask"].notna().all() else [])]
+    names = ["image", "weights", *(["truth"] if rows["mask"].notna().all() else [])]
     arrays = [DiskArray(case_cache.CachedArrays(paths, name)) for name in names]
     if sum(array.nbytes for array in arrays) <= memory_gib * 2**30:
         arrays = [np.asarray(array) for array in arrays]
     findings = [
-        tuple(case["findings"]) + _beyond(value, case["total"], task)
+        tuple(case["findings"]) + _doubts(value, case["total"], case["inside"], task)
         for case, value in zip(cases, rows["value"], strict=True)
     ]
     optional = {name: rows[name].tolist() for name in ("split", "group") if rows[name].notna().all()}
@@ -225,18 +265,21 @@ def _cohort(rows: pd.DataFrame, paths: Sequence[Path], task: Task, aside: pd.Dat
         arrays[1],
         rows["value"].to_numpy(float),
         arrays[2] if len(arrays) > 2 else None,
-        np.array([case["spacing_mm"] for case in cases]),
+        np.array([Boxes(**case["boxes"]).spacing_mm(case["voxel_mm"]) for case in cases]),
         tuple(rows["id"]),
         pd.DataFrame(about),
         aside if len(aside) else None,
+        case_cache.CachedVoxels(paths, rows["image"].tolist(), native),
     )
 
 
-def _beyond(value: float, total: float, task: Task) -> tuple[str, ...]:
-    """A finding where a value exceeds the sum of all candidates, which is impossible."""
-    if value <= total:
+def _doubts(value: float, total: float, inside: float | None, task: Task) -> tuple[str, ...]:
+    """Findings where a value is more than all candidates, which is impossible, or another than its mask says."""
+    if value > total:
+        return (rules.beyond(value, {rules.rule_of(task): total}, task.unit),)
+    if inside is None or abs(inside - value) <= rules.NEAR * max(value, task.negligible):
         return ()
     return (
-        f"The value {value:g} {task.unit} is more than all candidates of the image hold together ({total:.4g}): is it "
-        "of another slice, or in another unit?",
+        f"The value is {value:g} {task.unit}, and the candidates in the mask add up to {inside:.4g}: "
+        "bm.manifests.check(..., candidates=True) says which rule the numbers of the sheet follow.",
     )

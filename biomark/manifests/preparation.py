@@ -1,7 +1,8 @@
-"""From a scan of any size to the voxels of a task's grid, with the same biomarker, and back."""
+"""From a scan of any size to what a task looks at: weighed on the scan's own voxels, seen in boxes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from biomark.cohort import Case
-from biomark.scans.grid import PADDING_HU, Grid, Placement
+from biomark.cohort import Case, Voxels
+from biomark.grids import Boxes
+from biomark.scans.grid import PADDING_HU, Grid
 from biomark.scans.heart import heart_box
 from biomark.scans.nifti import read_mask
 from biomark.scans.reader import read
@@ -23,44 +25,42 @@ CROPS = {"cac": heart_box}
 
 @dataclass(frozen=True, eq=False)
 class PreparedCase:
-    """What a cohort keeps of a scan, on the voxels of its grid."""
+    """What a cohort keeps of a scan: boxes, and what its voxels add."""
 
-    image: NDArray[np.float32]  # Hounsfield units
-    weights: NDArray[np.float32]  # what each voxel would add to the biomarker
-    mask: NDArray[np.bool_] | None
-    spacing_mm: tuple[float, ...]
-    total: float  # the sum of all weights, on the scan's own voxels as on the grid
+    image: NDArray[np.float32]  # mean Hounsfield units of each box
+    weights: NDArray[np.float32]  # what each box would add to the biomarker
+    truth: NDArray[np.float32] | None  # what of that lies in the mask
+    voxels: Voxels  # without the image
+    total: float  # the sum of all weights
     slice: int | None  # None for a volume
+    where: list[list[int]] | None  # of a volume, from where to where along each axis
     findings: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Excerpt:
-    """The part of a scan that a task looks at, on the scan's own voxels, and how a grid lies over it."""
+    """The part of a scan that a task looks at, on the scan's own voxels, and how boxes lie over it."""
 
     scan: Scan
     where: tuple[int | slice, ...]  # `scan.hu[where]` is the part
     case: Case  # image, weights and mask of the part, at its own spacing
-    placement: Placement
+    boxes: Boxes
     slice: int | None  # None for a volume
     findings: tuple[str, ...]
 
-    def on_grid(self, *, native: bool = False) -> PreparedCase:
-        """The same on the grid; padding counts as air unless the grid is the image's own (``native``)."""
-        case, grid = self.case, self.placement
+    def in_boxes(self) -> PreparedCase:
+        """What the network sees of it; beyond the image there is air."""
+        case, boxes = self.case, self.boxes
         return PreparedCase(
-            grid.means(case.image if native else np.maximum(case.image, PADDING_HU), PADDING_HU),
-            grid.sums(case.weights),
-            None if case.mask is None else grid.mask(case.mask, case.weights),
-            grid.spacing_mm,
+            boxes.means(case.image, PADDING_HU),
+            boxes.sums(case.weights),
+            None if case.mask is None else boxes.sums(case.weights * case.mask),
+            Voxels.of(case, boxes),
             float(case.weights.sum(dtype=float)),
             self.slice,
+            [[part.start, part.stop] for part in self.where] if self.slice is None else None,
             self.findings,
         )
-
-    def back(self, values: NDArray) -> NDArray[np.float32]:
-        """A map on the grid as one on the case's own voxels, 0 where there is no candidate (it means nothing there)."""
-        return np.where(self.case.weights > 0, self.placement.back(values, self.case.image.shape), np.float32(0))
 
     def whole(self, part: NDArray) -> NDArray:
         """An array on the case's own voxels in its place in the scan: shape of ``scan.hu``, 0 elsewhere."""
@@ -72,14 +72,12 @@ class Excerpt:
 def prepare(
     image: Path, task: Task, grid: Grid, *, index: int | None = None, mask: Path | None = None, crop: bool = True
 ) -> PreparedCase:
-    """Read a scan, take the slice or the heart box, weigh its own voxels and bring all of it to a grid.
-
-    A voxel of the grid holds the sum of the weights and the mean of the HU of the scan's voxels in it.
+    """Read a scan, take the slice or the heart box, weigh its own voxels and put them in boxes.
 
     Args:
         image: As for :func:`biomark.scans.read`.
         task: What is measured.
-        grid: The voxels to bring it to.
+        grid: The boxes.
         index: Slice of a task in 2-D, from 0 at the feet; the middle one if None.
         mask: A NIfTI file on the image's own voxels.
         crop: Whether a task that looks for a part of the volume (``cac`` for the heart box) does so.
@@ -90,14 +88,29 @@ def prepare(
     scan = read(image, slice=index if task.ndim == 2 else None)
     # A given slice has been read alone.
     part = take(scan, task, grid, index=None if index is None else 0, mask=mask, crop=crop)
-    prepared = part.on_grid(native=grid.spacing_mm is None)
+    prepared = part.in_boxes()
     return prepared if index is None else replace(prepared, slice=index)
 
 
+def read_again(image: Path, index: int | None, where: Sequence[Sequence[int]] | None, native: bool) -> NDArray[np.float32]:
+    """The Hounsfield units of what :func:`prepare` took of a scan.
+
+    Args:
+        image: As for :func:`biomark.scans.read`.
+        index, where: ``slice`` and ``where`` of the prepared case.
+        native: Whether its grid made each voxel a box.
+    """
+    hu = read(image, slice=index).hu
+    return _raised(hu[0] if where is None else hu[tuple(slice(*ends) for ends in where)], native)
+
+
 def take(
-    scan: Scan, task: Task, grid: Grid, *, index: int | None = None, mask: Path | None = None, crop: bool = True
+    scan: Scan, task: Task, grid: Grid | None, *, index: int | None = None, mask: Path | None = None, crop: bool = True
 ) -> Excerpt:
-    """The slice or the heart box of a scan, weighed on its own voxels under a grid; arguments as :func:`prepare`."""
+    """The slice or the heart box of a scan, weighed on its own voxels under boxes; arguments as :func:`prepare`.
+
+    Without a grid each voxel is a box.
+    """
     drawn = None if mask is None else read_mask(mask, scan)
     findings, where, part = list(scan.findings), tuple(map(_all, scan.hu.shape)), None
     if task.ndim == 2:
@@ -112,13 +125,22 @@ def take(
         box = CROPS[task.key](scan)
         findings += box.findings
         case, where = box.case(task), box.slices
-        if drawn is not None and (lost := np.count_nonzero(drawn) - np.count_nonzero(drawn[where])):
-            findings.append(f"{lost} voxels of the mask lie outside the box that was cut out.")
     else:
         case = Case("", scan.hu, task.weigh(scan.hu, scan.spacing_mm), None, None, scan.spacing_mm)
-    case = replace(case, mask=None if drawn is None else drawn[where])
-    placement = grid.place(case.image.shape, case.spacing_mm, part or tuple(map(_all, case.image.shape)))
-    return Excerpt(scan, where, case, placement, index, tuple(findings))
+    shape = case.image.shape
+    grid = grid or Grid(shape, None)
+    boxes = grid.place(shape, case.spacing_mm, part or tuple(map(_all, shape)))
+    if drawn is not None:
+        seen = boxes.sums(drawn[where]).sum(dtype=float)
+        if lost := int(np.count_nonzero(drawn[index] if task.ndim == 2 else drawn) - seen):
+            findings.append(f"{lost} voxels of the mask lie outside the boxes that the network sees.")
+    case = replace(case, image=_raised(case.image, grid.spacing_mm is None), mask=None if drawn is None else drawn[where])
+    return Excerpt(scan, where, case, boxes, index, tuple(findings))
+
+
+def _raised(hu: NDArray[np.float32], native: bool) -> NDArray[np.float32]:
+    """Without the padding of scanners, except where no value is to be changed."""
+    return hu if native else np.maximum(hu, np.float32(PADDING_HU))
 
 
 def _all(n: int) -> slice:

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from biomark.cohort import Case
+from biomark.grids import Boxes
 from biomark.localizer import Localization, Localizer, tensor
+from biomark.machine.objective import call
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Consensus(Localization):
-    """What an ensemble finds: value and map of the whole, and the standard deviation over its members.
+    """What an ensemble finds: value, map and mask of the whole, and the standard deviation over its members.
 
     Attributes:
         value_spread: SD of the members' values, in the task's unit, ``(N,)``; a float for one case.
@@ -51,23 +53,43 @@ class Ensemble(nn.Module):
         tasks = sorted({m.task.key for m in models})
         if len(tasks) > 1:
             raise ValueError(f"the models measure different things ({', '.join(tasks)}): give models of one task.")
+        if any(m.task != models[0].task and m.task.rules() != models[0].task.rules() for m in models):
+            raise ValueError(f"the models measure {tasks[0]!r} by different rules: give models of one.")
         self.models = nn.ModuleList(models)
-        self.task = models[0].task
+        self.task, self.needs_sizes = models[0].task, models[0].needs_sizes
         self.eval()
 
-    def forward(self, images_hu: Tensor, weights: Tensor) -> Consensus:
-        """Locate and measure in images ``(N, 1, *S)`` in HU with their weights ``(N, *S)``."""
-        return self._consensus([model(images_hu, weights) for model in self.models], weights)
+    def forward(self, images_hu: Tensor, weights: Tensor, sizes: Tensor | None = None) -> Consensus:
+        """Locate and measure in images ``(N, 1, *S)`` in HU, with weights and ``sizes`` as for a member."""
+        return self._consensus([call(model, images_hu, weights, sizes) for model in self.models], weights, sizes)
 
     @torch.no_grad()
-    def locate(self, case: Case, *, window: Sequence[int] | None = None) -> Consensus:
-        """Floats and numpy arrays of one case at any voxel spacing, as :meth:`biomark.Localizer.locate` gives them."""
-        members = [model.locate(case, window=window) for model in self.models]
-        found = [Localization(torch.tensor([m.value]), tensor(m.map)[None]) for m in members]
-        both = self._consensus(found, tensor(case.weights)[None])
-        return Consensus(both.value.item(), both.map[0].numpy(), both.value_spread.item(), both.map_spread[0].numpy())
+    def locate(self, case: Case, *, boxes: Boxes | None = None, window: Sequence[int] | None = None) -> Consensus:
+        """Floats and numpy arrays of one case on any grid, as :meth:`biomark.Localizer.locate` gives them."""
+        members = [self.models[0].locate(case, boxes=boxes, window=window)]
+        boxes = boxes or usual_boxes(self, case)
+        members += [model.locate(case, boxes=boxes, window=window) for model in self.models[1:]]
+        found = [Localization(torch.tensor([m.value]), tensor(boxes.means(m.map, 0))[None]) for m in members]
+        size = tensor([np.prod(boxes.spacing_mm(case.spacing_mm))])
+        both = self._consensus(found, tensor(boxes.sums(case.weights))[None], size)
+        map, spread, value = both.map[0].numpy(), both.map_spread[0].numpy(), both.value.item()
+        mask = self.task.outline(boxes.interpolate(map), case.weights, value)
+        spreads = {"value_spread": both.value_spread.item(), "map_spread": boxes.spread(spread)}
+        return Consensus(value, boxes.spread(map), mask, **spreads)
 
-    def _consensus(self, found: list[Localization], weights: Tensor) -> Consensus:
+    def _consensus(self, found: list[Localization], weights: Tensor, sizes: Tensor | None) -> Consensus:
         values, maps = torch.stack([f.value for f in found]), torch.stack([f.map for f in found])
         mean = maps.mean(0)
-        return Consensus(self.models[0].aggregate(mean, weights), mean, values.std(0), maps.std(0))
+        value = self.models[0].aggregate(mean, weights, sizes)
+        return Consensus(value, mean, value_spread=values.std(0), map_spread=maps.std(0))
+
+
+def box_mm(model: nn.Module) -> list[float] | None:
+    """Sides of the boxes that a model, or the first member of an ensemble, was trained on; None if it was not."""
+    known = [b for name, b in model.named_buffers() if name.endswith("trained_spacing_mm") and not b.isnan().any()]
+    return known[0].tolist() if known else None
+
+
+def usual_boxes(model: nn.Module, case: Case) -> Boxes:
+    """The boxes through which a model looks at a case where none are given."""
+    return Boxes.over(case.image.shape, case.spacing_mm, box_mm(model) or case.spacing_mm)

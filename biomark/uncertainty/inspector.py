@@ -18,20 +18,22 @@ from numpy.typing import NDArray
 from torch import nn
 
 from biomark.cohort import Case, Cohort
-from biomark.localizer import refuse_other_task
+from biomark.grids import Boxes
+from biomark.localizer import Localization, refuse_other_task
 from biomark.losses import SOFTENING
 from biomark.machine.files import atomic_write, expand, read_object, sweep, whole_file
+from biomark.machine.moves import AIR_HU
 from biomark.records.trained import load
 from biomark.tasks import Task
 from biomark.uncertainty import conformal, ranges
-from biomark.uncertainty.ensemble import Ensemble
+from biomark.uncertainty.ensemble import Ensemble, usual_boxes
 from biomark.version import __version__
 
 STRATA = 3
 """Small, middling and large values have their intervals calibrated apart. Ours."""
 
 _FILE = "inspector.json"
-_SCHEMA = 2
+_SCHEMA = 3
 _MODEL = r"model-\d+(-new)?\.safetensors"
 
 
@@ -48,6 +50,7 @@ class Inspection:
         high: Upper end of the interval.
         coverage: Share of like cases whose true value lies within such intervals.
         map: Membership in [0, 1], of the case's shape.
+        mask: The mask of the value (:meth:`biomark.Task.outline`), of the case's shape.
         spread: SD over the members of an ensemble; None for a single model.
         findings: What is known of the scan, as given to :meth:`Inspector.inspect`.
         traits: The numbers that were compared (:func:`biomark.uncertainty.ranges.traits`).
@@ -62,6 +65,7 @@ class Inspection:
     high: float
     coverage: float
     map: NDArray[np.float32] = field(repr=False)
+    mask: NDArray[np.bool_] = field(repr=False)
     spread: float | None
     findings: tuple[str, ...]
     traits: dict[str, float] = field(repr=False)
@@ -117,21 +121,29 @@ class Inspector:
         self.intervals = conformal.Conformal.calibrate(
             predicted, cohort.values, difficulty=self._difficulty(predicted), coverage=coverage, strata=STRATA
         )
-        traits = [ranges.traits(case, f) for case, f in zip(cohort, found, strict=True)]
+        traits = [self._traits(case, f, None) for case, f in zip(cohort, found, strict=True)]
         self.detector = ranges.RangeDetector.fit(traits, alarm=alarm)
 
-    def inspect(self, case: Case, *, findings: Sequence[str] = (), window: Sequence[int] | None = None) -> Inspection:
+    def inspect(
+        self,
+        case: Case,
+        *,
+        boxes: Boxes | None = None,
+        findings: Sequence[str] = (),
+        window: Sequence[int] | None = None,
+    ) -> Inspection:
         """Answer for one case.
 
         Args:
             case: Such as ``cohort[i]``, ``scan.case(task, slice)`` or ``heart_box(scan).case(task)``; its value and
                 mask are not read.
+            boxes: As for :meth:`biomark.Localizer.locate`.
             findings: What is known of the scan, such as ``scan.findings``: passed on with the answer.
             window: For images too large for the memory, as for :meth:`biomark.Localizer.locate`.
         """
-        found = self.model.locate(case, window=window)
+        found = self.model.locate(case, boxes=boxes, window=window)
         low, high = self.intervals.interval(found.value, difficulty=self._difficulty(found.value))
-        traits = ranges.traits(case, found)
+        traits = self._traits(case, found, boxes)
         return Inspection(
             id=case.id,
             name=self.model.task.name,
@@ -141,6 +153,7 @@ class Inspector:
             high=float(high),
             coverage=self.intervals.coverage,
             map=found.map,
+            mask=found.mask,
             spread=getattr(found, "value_spread", None),
             findings=tuple(findings),
             traits=traits,
@@ -224,6 +237,13 @@ class Inspector:
         if not np.isfinite(numbers).all() or len(listed["distances"]) != len(listed["bounds"]) + 1:
             raise ValueError("its intervals or ranges are damaged")
         return inspector
+
+    def _traits(self, case: Case, found: Localization, boxes: Boxes | None) -> dict[str, float]:
+        """The traits of what the network saw, so that cases in boxes and scans can be compared."""
+        boxes = boxes or usual_boxes(self.model, case)
+        seen, weights = boxes.means(case.image, AIR_HU), boxes.sums(case.weights)
+        seen = Case(case.id, seen, weights, None, None, boxes.spacing_mm(case.spacing_mm))
+        return ranges.traits(seen, Localization(found.value, boxes.means(found.map, 0)))
 
     def _difficulty(self, value: NDArray | float) -> NDArray[np.float64]:
         return conformal.by_size(value, self.softening)

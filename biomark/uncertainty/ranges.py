@@ -52,7 +52,7 @@ def traits(case: Case, found: Localization) -> dict[str, float]:
     grain is their correlation from one row to the next: near 0 for sharp noise, towards 1 for smooth.
 
     Args:
-        case: The case; its value and mask are not read.
+        case: The case, in the boxes that the network saw; its value and mask are not read.
         found: What a model found in it.
     """
     image, weights, spacing = np.asarray(case.image, float), np.asarray(case.weights, float), case.spacing_mm
@@ -69,7 +69,7 @@ def traits(case: Case, found: Localization) -> dict[str, float]:
         "field of view [mm]": pixel * math.sqrt(image.shape[-1] * image.shape[-2]),
     }
     if candidates.any():
-        numbers["mean of candidates [HU]"] = image[candidates].mean()
+        numbers["mean of candidates [HU]"] = np.average(image, weights=weights)  # of a box at the rim little is one
     m = np.asarray(found.map, float)
     if (total := (weights * m).sum()) > 0:
         numbers["undecided share of the value"] = (weights * m * (1 - m)).sum() / total
