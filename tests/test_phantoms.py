@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import biomark as bm
-from biomark.phantoms import Canvas
+from biomark.phantoms import Canvas, chest, draw_body
+from biomark.phantoms.body import DEGREES, STEPS, bridge
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +136,53 @@ def test_what_is_given_is_taken_and_the_rest_stays():
     assert hearts[0] == 0 < hearts[1] < hearts[2]
     with pytest.raises(ValueError, match="adipose_mm"):
         bm.phantoms.draw("cac", 1, seed=0, adipose_mm=8)
+
+
+def test_slices_are_drawn_on_the_measuring_grid():
+    """Parts are whole pixels of about 1 mm, apart from each other, and the image is the scanner's."""
+    image, parts, pixel_mm = chest.draw_slice(np.random.default_rng(5))
+    assert image.dtype == np.float32 and image.shape == (384, 384) and 0.7 < pixel_mm < 1.35
+    assert all(part.dtype == bool and part.any() for part in parts.values())
+    assert not (parts["sfa"] & parts["pma"]).any()
+
+
+def test_bridges_span_what_a_disk_does_not_enter():
+    """A narrow notch is bridged as far as the disk does not dip into it; a wide one and a circle stay."""
+    circle = np.full(STEPS, 150.0)
+    np.testing.assert_allclose(bridge(circle, 35), circle, atol=0.3)
+    narrow, wide = (np.where(np.abs(DEGREES - 70) < half, 100.0, 150.0) for half in (10, 40))
+    chord, at = 2 * 150 * np.sin(np.deg2rad(10)), np.argmin(np.abs(DEGREES - 70))
+    dip = 35 - np.sqrt(35**2 - (chord / 2) ** 2)
+    assert bridge(narrow, 35)[at] == pytest.approx(150 * np.cos(np.deg2rad(10)) - dip, abs=2)
+    assert bridge(wide, 35)[at] == pytest.approx(100, abs=1)
+    assert (bridge(narrow, 35) >= narrow).all()
+
+
+def test_most_arms_are_raised_and_the_axilla_is_not_subcutaneous():
+    bodies = [draw_body(np.random.default_rng([7, i])) for i in range(60)]
+    assert 0.65 < np.mean([b.raised for b in bodies]) < 0.95
+    for b in bodies:
+        assert (b.deep >= b.lean).all() and (b.skin > b.deep + 3).all()
+        for side in (-1, 1):
+            assert 40 < b.fold[side] < b.wing[side] < 112
+    # Between the folds the sheath spans a pocket; elsewhere it lies on the muscles.
+    span = np.array([b.deep - b.lean for b in bodies])
+    assert np.percentile(span.max(1), 75) > 3 and np.median(span) < 1
+
+
+def test_a_mass_over_the_chest_wall_takes_no_pectoralis():
+    body = draw_body(np.random.default_rng(3), muscularity=1.2)
+
+    def lesion(canvas, rng, body, lungs):
+        canvas.ellipse(0, 0, 150, 120, 40)
+
+    areas = []
+    with pytest.MonkeyPatch.context() as patch:
+        for paint in (lambda *_: None, lesion):
+            patch.setattr(chest, "_paint_lesions", paint)
+            canvas = Canvas(192, 420.0)
+            at = bm.phantoms.Directions.of(canvas)
+            for painter in (chest.paint_muscles, chest.paint_thorax):
+                painter(canvas, np.random.default_rng(1), body, at)
+            areas.append(int((canvas.part == bm.phantoms.PARTS["pma"]).sum()))
+    assert areas[0] == areas[1] > 100

@@ -205,24 +205,25 @@ def _draw_muscle(
         return uniform(low, high) * rng.normal(1, 0.05)
 
     axilla = float(np.clip(np.exp(rng.normal(0, 0.35)), 0.5, 2.3))
-    ends, tip, stand = uniform(50, 70), uniform(82, 112) if raised else uniform(100, 120), uniform(40, 68)
-    lift = uniform(0, 1) ** 2 * (24 if raised else 16) * axilla
-    front, behind = (uniform(8, 13), uniform(20, 34)) if raised else (uniform(16, 24), uniform(28, 44))
+    ends, gap, stand = uniform(48, 68), uniform(4, 32), uniform(40, 68)
+    lift = uniform(0, 1) ** 2 * (30 if raised else 16) * axilla
+    front, behind = (uniform(5, 11), uniform(20, 34)) if raised else (uniform(14, 22), uniform(28, 44))
     stand *= (0.55 + 0.45 * m) * (1 if raised else 0.7)
     wide, back, erector = uniform(4, 10), uniform(7, 24), uniform(5, 20)
     thickness, fold, wing = np.zeros(STEPS), {}, {}
     for side in (-1, 1):
-        fold[side], peak = ends + rng.normal(0, 2), tip + rng.normal(0, 4)
-        wing[side] = max(peak - 1.6 * front, fold[side] + 6)
+        fold[side] = ends + rng.normal(0, 2)
+        wing[side] = fold[side] + max(gap + rng.normal(0, 3), 2)
+        peak = min(wing[side] + 1.6 * front, 116)
         serratus = 3 + m * jitter(1, 6)
         controls = {
             1: jitter(3, 7),
             12: 4 + m * jitter(3, 8),
             30: 4 + m * jitter(9, 16) + 0.4 * lift,
             fold[side] - 6: 5 + m * jitter(9, 18) + lift,
-            fold[side] + 5: serratus + 0.5 * lift,
-            fold[side] + 14: serratus,
-            max(peak, 82): serratus + 3,
+            fold[side] + 4: serratus + 0.3 * lift,
+            fold[side] + 10: serratus,
+            max(peak, 84): serratus + 3,
             125: 6 + m * wide,
             148: 8 + m * back,
             168: 8 + m * erector,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from biomark.phantoms.body import PARTS, STEPS, Body, Directions, draw_body, point_at, step_at
+from biomark.phantoms.body import DEGREES, PARTS, STEPS, Body, Directions, draw_body, point_at, step_at
 from biomark.phantoms.canvas import Canvas, draw_acquisition
 from biomark.phantoms.surroundings import paint_surroundings, paint_vertebra
 
@@ -42,10 +42,10 @@ def draw_slice(
     canvas.paint(subcutaneous, body.fat_hu, PARTS["sfa"])
     paint_strands(canvas, rng, body, at, subcutaneous)
     # A sheath is seen where it covers muscle, hardly where it spans the axilla.
-    span = (body.deep - body.lean > 3)[at.index]
-    sheath = at.r < deep + body.fascia_mm
-    canvas.paint(sheath, rng.uniform(0, 40))
-    canvas.paint(sheath & span, body.fat_hu + rng.uniform(0, 60))
+    span = [(DEGREES * s > body.fold[s] + 1) & (DEGREES * s < body.wing[s] + 2) for s in (-1, 1)]
+    sheath = np.where(span[0] | span[1], body.fat_hu + rng.uniform(0, 60), rng.uniform(0, 40))
+    inside = at.r < deep + body.fascia_mm
+    canvas.paint(inside, sheath[at.index[inside]])
     canvas.paint(at.r < deep, body.fat_hu + rng.normal(4, 3))
     paint_muscles(canvas, rng, body, at)
     paint_thorax(canvas, rng, body, at)
@@ -113,14 +113,14 @@ def paint_muscles(canvas: Canvas, rng: np.random.Generator, body: Body, at: Dire
     compartment = (at.r >= body.cage[at.index] - 0.5) & (at.r < body.deep[at.index])
     marbling = canvas.random_field(rng, rng.integers(30, 60))
     web = canvas.random_field(rng, rng.integers(24, 50))
-    person = {name: rng.uniform(0, 1) for name in ("major", "minor", "lean")}
+    person = {name: rng.uniform(0, 1) for name in ("major", "minor", "leanness")}
     for sign in (-1, 1):
         side = Side(canvas, body, at, compartment & (at.degrees * sign > 0))
         edge = _paint_axilla(side, rng, body, web[side.pick], body.wing[sign])
-        _paint_back(side, rng, body, edge, person["lean"], body.wing[sign])
+        _paint_back(side, rng, body, edge, person["leanness"], body.wing[sign])
         _paint_pectorals(side, rng, body, person, body.fold[sign])
         # Fat streaks the muscle; in some people much, in most hardly.
-        streaked = (side.hu > 0) & (side.hu < 110) & (marbling[side.pick] > 1.4 + 2.6 * person["lean"])
+        streaked = (side.hu > 0) & (side.hu < 110) & (marbling[side.pick] > 1.4 + 2.6 * person["leanness"])
         side.fill(streaked, body.fat_hu + 15)
         side.write_back()
         if rng.random() < 0.92:
@@ -156,14 +156,14 @@ def _paint_axilla(side: Side, rng: np.random.Generator, body: Body, web: NDArray
 def _paint_back(side: Side, rng: np.random.Generator, body: Body, edge: NDArray, lean: float, wing: float) -> None:
     """Muscles of shoulder and back, from latissimus to the spinal erectors, divided by planes of fat."""
     uniform = rng.uniform
-    behind = (side.d > edge) & side.lean & (side.below > uniform(0, 1.5)) & (side.above > uniform(0, 2))
+    behind = (side.d > edge) & side.lean & (side.below > uniform(0, 0.8)) & (side.above > uniform(0, 2))
     side.fill(behind, body.muscle_hu + rng.normal(0, 4))
     widest = 1.2 + 6 * (1 - lean) ** 2
     for _ in range(rng.integers(2, 5)):  # between layers, along the back
         centre, half = uniform(100, 170), uniform(12, 40)
         curve = uniform(0.15, 0.85) + uniform(-0.012, 0.012) * (side.d - centre)
         plane = (np.abs(side.f - curve) * side.layer < uniform(0.4, widest) / 2) & (np.abs(side.d - centre) < half)
-        side.fill(behind & plane, body.fat_hu + 8)
+        side.fill(behind & plane & (side.below > 2), body.fat_hu + 8)
     # Between neighbours, from ribs to fascia; first between latissimus with teres and the muscles of the blade.
     for centre in (wing + uniform(8, 22), *uniform(92, 178, rng.integers(2, 6))):
         across = np.abs(side.d - centre - uniform(-25, 25) * (side.f - 0.5)) * np.deg2rad(side.r)
@@ -209,7 +209,7 @@ def _paint_pectorals(side: Side, rng: np.random.Generator, body: Body, person: d
     first, last = uniform(3, 11), fold + uniform(-1, 4)
     v = (d - first) / (last - first)
     major = (11 + 15 * person["major"]) * m * uniform(0.85, 1.15) * _hump(v, uniform(0.35, 1.1), uniform(0.2, 0.8))
-    sheath = uniform(0, 1.5)
+    sheath = uniform(0, 0.8)
     plane = side.below > sheath + major + uniform(0.8, 3)
     side.fill(plane & (side.above > lift) & (side.above < lift + minor), tone + rng.normal(0, 3), part)
     inside = (side.below > sheath) & (side.below < sheath + major) & (side.above > 1)
