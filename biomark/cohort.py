@@ -127,7 +127,7 @@ class Cohort:
                 raise ValueError(f"case {name!r} has the value {value:g}, and no sum of weights is that: leave it out.")
 
     def _truth_of_boxes(self, weights: NDArray | DiskArray) -> NDArray[np.float32] | DiskArray:
-        truth = unmasked(self.truth, "the truth")
+        truth = unmasked(self.truth, "the masks")
         truth = truth if on_disk(truth) else np.asarray(truth)
         if truth.shape != np.shape(weights):
             raise ValueError(f"the truth has shape {truth.shape}, but the weights {np.shape(weights)}.")

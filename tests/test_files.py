@@ -16,7 +16,7 @@ NOBODY = "~no-such-user-here/there"
         files.expand,
         scans.read,
         bm.load,
-        bm.Cohort.load,
+        bm.records.load_cohort,
         bm.Inspector.load,
         bm.records.read,
         lambda path: bm.records.write(path, parameters={}),

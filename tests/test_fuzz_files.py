@@ -31,7 +31,11 @@ def write_run(folder: Path) -> None:
 
 
 FILES: dict[str, tuple[Callable, Callable, str]] = {
-    "cohort": (lambda f: writers.cohort()[:3].save(f / "x"), lambda f: bm.Cohort.load(f / "x"), "x"),
+    "cohort": (
+        lambda f: bm.records.save_cohort(writers.cohort()[:3], f / "x"),
+        lambda f: bm.records.load_cohort(f / "x"),
+        "x",
+    ),
     "model": (lambda f: writers.model(0).save(f / "x"), lambda f: bm.load(f / "x"), "x"),
     "inspector": (lambda f: writers.inspector(0).save(f), bm.Inspector.load, "inspector.json"),
     "record": (write_run, bm.records.read, "run.json"),

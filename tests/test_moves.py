@@ -154,7 +154,8 @@ def test_a_moved_phantom_has_its_number_and_looks_like_a_patient(key, size):
     torch.testing.assert_close(weights_2.flatten(1).sum(1), weights.flatten(1).sum(1), rtol=1e-5, atol=1e-4)
     values = torch.as_tensor(cohort.values).float()
     np.testing.assert_allclose(truth_2.flatten(1).sum(1), values, rtol=0.03, atol=0.05)
+    near = 0.01 if cohort.task.ndim == 3 else 0.12  # turned, candidates mix with what lies beside them
     for i in changed:
         if weights[i].count_nonzero() > 50:
             mean, mean_2 = ((a * w).sum() / w.sum() for a, w in ((images[i], weights[i]), (images_2[i], weights_2[i])))
-            assert mean_2.item() == pytest.approx(mean.item(), abs=0.05 * (mean.abs().item() + 100))
+            assert mean_2.item() == pytest.approx(mean.item(), abs=near * (mean.abs().item() + 100))

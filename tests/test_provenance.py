@@ -39,8 +39,8 @@ def test_the_fingerprint_of_data_is_that_of_its_bytes(tmp_path):
     parts = [array.tobytes() for cohort in (train, test) for array in (cohort.images, cohort.values)]
     found = provenance.data_digest(train, test)
     assert found == hashlib.sha256(b"".join(parts)).hexdigest()[:16]
-    train.save(tmp_path / "train.npz")
-    assert provenance.data_digest(bm.Cohort.load(tmp_path / "train.npz"), test) == found
+    bm.records.save_cohort(train, tmp_path / "train.npz")
+    assert provenance.data_digest(bm.records.load_cohort(tmp_path / "train.npz"), test) == found
     assert provenance.data_digest(test, train) != found != provenance.data_digest(train[[1, 0, 2]], test)
     assert provenance.data_digest() == ""
 

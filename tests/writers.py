@@ -28,8 +28,10 @@ from test_datasets import metaimage
 
 import biomark as bm
 from biomark import datasets
+from biomark.cohort import Voxels
 from biomark.datasets.labels import write_mask
 from biomark.delivery import dicom_objects, outcome
+from biomark.grids import Boxes
 from biomark.machine.checkpoints import Checkpoint
 from biomark.manifests import cache as case_cache
 from biomark.manifests.preparation import PreparedCase
@@ -214,19 +216,24 @@ def converted(folder: Path) -> int:
 
 def prepared(version: int) -> PreparedCase:
     image = np.full((300, 300), version, np.float32)
-    return PreparedCase(image, image, image > 0, (1.0, 1.0), float(version), None, ())
+    case = bm.Case("", image, image, None, image > 0, (1.0, 1.0))
+    voxels = Voxels.of(case, Boxes(image.shape, (1, 1), image.shape))
+    return PreparedCase(image, image, image, voxels, float(version), None, None, ())
 
 
 def prepared_version(path: Path) -> int:
-    image, mask = (case_cache.CachedArrays([path], name)[0] for name in ("image", "mask"))
-    version = int(case_cache.about(path)["total"])
-    assert (image == version).all() and (mask == bool(version)).all()
+    image, truth = (case_cache.CachedArrays([path], name)[0] for name in ("image", "truth"))
+    version, voxels = int(case_cache.about(path)["total"]), case_cache.CachedVoxels([path], [path], native=False)[0]
+    assert all((array == version).all() for array in (image, truth, voxels.weights.unpack()))
+    assert (voxels.mask.unpack() == bool(version)).all()
     return version
 
 
 WRITERS = {
     "model": Writer(lambda f, v: model(v).save(f / "m"), lambda f: int(bm.load(f / "m").scale) - 1),
-    "cohort": Writer(lambda f, v: cohort()[v:].save(f / "c"), lambda f: 60 - len(bm.Cohort.load(f / "c"))),
+    "cohort": Writer(
+        lambda f, v: bm.records.save_cohort(cohort()[v:], f / "c"), lambda f: 60 - len(bm.records.load_cohort(f / "c"))
+    ),
     "checkpoint": Writer(lambda f, v: checkpoint(f, v).write(), resumed),
     "inspector": Writer(lambda f, v: inspector(v).save(f), inspected),
     "record": Writer(lambda f, v: record(f, v, Table(v)), recorded),
