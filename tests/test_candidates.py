@@ -40,30 +40,60 @@ def test_body_wants_a_slice():
         candidates.body(np.zeros((2, 3, 4)), (1, 1, 1))
 
 
-@pytest.mark.parametrize("key", ["pma", "sfa"])
+@pytest.mark.parametrize("key", ["pma", "sfa", "liver", "cac"])
 def test_flips_and_air_change_nothing(key):
-    case = phantoms.draw(key, 3, seed=5)[2]
-    weigh = phantoms.TASKS[key].weigh
-    w = weigh(case.image, case.spacing_mm)
-    for axis in (0, 1):
-        np.testing.assert_array_equal(weigh(np.flip(case.image, axis), case.spacing_mm), np.flip(w, axis))
-    pad = ((3, 7), (5, 2))
-    padded = np.pad(case.image, pad, constant_values=-1000)
-    np.testing.assert_array_equal(weigh(padded, case.spacing_mm), np.pad(w, pad))
-    back = weigh(padded, case.spacing_mm)[3:-7, 5:-2]
-    np.testing.assert_array_equal(back, w)
-
-
-def test_flips_and_air_change_nothing_for_calcium():
-    case = phantoms.draw("cac", 2, seed=5, size=48)[1]
-    task = phantoms.TASKS["cac"]
-    w = task.weigh(case.image, case.spacing_mm)
+    """Neither in the weights nor in what is measured; nor does air that is cropped away."""
+    cohort = phantoms.draw(key, 3, seed=5, size=48)
+    case = cohort.voxels(2)
+    image, spacing, task = case.image, case.spacing_mm, cohort.task
+    w = task.weigh(image, spacing)
     assert w.any()
-    for axis in (0, 1, 2):
-        np.testing.assert_array_equal(task.weigh(np.flip(case.image, axis), case.spacing_mm), np.flip(w, axis))
-    pad = ((2, 1), (3, 7), (5, 2))
-    padded = np.pad(case.image, pad, constant_values=-1000)
-    np.testing.assert_array_equal(task.weigh(padded, case.spacing_mm), np.pad(w, pad))
+    for axis in range(image.ndim):
+        np.testing.assert_array_equal(task.weigh(np.flip(image, axis), spacing), np.flip(w, axis))
+        assert task.measure(np.flip(image, axis), np.flip(case.mask, axis), spacing) == pytest.approx(case.value)
+    pad = ((2, 1), (3, 7), (5, 2))[-image.ndim :]
+    padded, mask = np.pad(image, pad, constant_values=-1000), np.pad(case.mask, pad)
+    np.testing.assert_array_equal(task.weigh(padded, spacing), np.pad(w, pad))
+    assert task.measure(padded, mask, spacing) == pytest.approx(case.value)
+
+
+@pytest.mark.parametrize("key", ["pma", "sfa", "liver"])
+def test_cropping_air_changes_nothing(key):
+    """To the body's own edge, which then is the picture's: the surface is there as it was."""
+    cohort = phantoms.draw(key, 2, seed=6, size=48)
+    for case in (cohort.voxels(0), cohort.voxels(1)):
+        clean = np.where(candidates.body(case.image, case.spacing_mm), case.image, -1000.0)
+        rows, columns = (np.flatnonzero((clean > -1000).any(axis)) for axis in (1, 0))
+        crop = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        assert clean[crop].size < clean.size
+        w = cohort.task.weigh(clean, case.spacing_mm)
+        assert w.any()
+        np.testing.assert_array_equal(cohort.task.weigh(clean[crop], case.spacing_mm), w[crop])
+
+
+def test_below_a_surface_by_hand():
+    """Pixels of 1 mm: the first lies half a millimetre deep, the fourth three and a half."""
+    region = np.zeros((20, 30), bool)
+    region[5:15, 5:25] = True
+    found = candidates.below(region, (1.0, 1.0), 2.5)
+    assert found[8:12, 8:22].all() and found.sum() == 4 * 14
+    assert candidates.below(np.ones((9, 9), bool), (1.0, 1.0), 2.5).sum() == 3 * 3, (
+        "outside of the picture there is air"
+    )
+    assert candidates.below(region, (1.0, 1.0), 0.0).sum() == region.sum()
+    wide = candidates.below(np.ones((9, 9), bool), (1.0, 3.0), 2.5)
+    assert wide.any(0).sum() == 7 and wide.any(1).sum() == 1, "by the coarser of the two spacings, never less deep"
+
+
+def test_smoothing_by_hand():
+    """A spot spreads in its slice by the Gaussian, in millimetres; the other slices do not hear of it."""
+    image = np.zeros((3, 21, 41), np.float32)
+    image[1, 10, 20] = 1000.0
+    found = candidates.smooth(image, (5.0, 2.0, 1.0), 2.0)
+    assert not found[::2, 8:13, 10:31].any()
+    assert found[1, 10, 20] == pytest.approx(1000 * 2 * 1 / (2 * np.pi * 2.0**2), rel=0.05)
+    assert found[1, 11, 20] == pytest.approx(found[1, 10, 22], rel=0.02)
+    assert found[0, 0, 20] < -300, "outside there is air"
 
 
 def test_small_components_stay_and_large_ones_go(monkeypatch):
@@ -88,7 +118,7 @@ def test_calcium_is_bright_and_small():
 
 
 def test_one_body_at_two_resolutions_has_one_area():
-    case = phantoms.draw("sfa", 1, seed=9, size=192)[0]
+    case = phantoms.draw("sfa", 1, seed=9, size=64).voxels(0)
     coarse = case.image.reshape(96, 2, 96, 2).mean((1, 3))
     fine_mm = case.spacing_mm[0]
     fine = candidates.body(case.image, case.spacing_mm).sum() * fine_mm**2
