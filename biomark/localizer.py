@@ -218,7 +218,7 @@ class Localizer(Model):
 
         Returns:
             Value, map and mask as a float and numpy arrays of the case's shape. Each voxel has the map of its box; the
-            mask follows the map by linear interpolation between boxes.
+            mask is that of the value (:meth:`biomark.Task.outline`).
 
         Raises:
             ValueError: The case has other dimensions than the task, or the window another number of sides than the
@@ -241,7 +241,7 @@ class Localizer(Model):
         if not np.isfinite(value):
             refuse_broken([case])
             tensor_files.refuse_broken(self.state_dict(), "the model")
-        mask = self.task.outline(boxes.interpolate(found), case.weights, value)
+        mask = self.task.outline(found, boxes, case.weights, value)
         return Localization(value, boxes.spread(found), mask)
 
 

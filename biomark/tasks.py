@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from biomark import agatston, candidates
-from biomark.grids import highest
+from biomark.grids import Boxes, highest
 from biomark.losses import SumLoss
 from biomark.machine import fingerprints
 from biomark.machine.masks import inside as marked
@@ -167,18 +167,32 @@ class Task:
             raise ValueError(f"{shapes}: give them one shape.")
         return float(np.sum(self.weigh(image_hu, spacing_mm), where=marked(mask, "the mask"), dtype=float))
 
-    def outline(self, membership: NDArray, weights: NDArray, value: float) -> NDArray[np.bool_]:
-        """The mask of a value: the voxels of highest membership that add up to it, to one voxel.
+    def membership(self, found: NDArray, boxes: Boxes, weights: NDArray) -> NDArray[np.float32]:
+        """The map of boxes read at each voxel: linearly between boxes, of which those without a candidate count as 0.
 
-        Of separate lesions, as in calcium, it holds those whole, slice by slice, of whose weight more than half belongs.
+        Separate lesions, as in calcium, may be smaller than a box, with nothing beside them: each voxel gets its box's.
 
         Args:
-            membership: In [0, 1], shape ``S``.
-            weights: As from :meth:`weigh`, shape ``S``.
-            value: What the membership adds up to; below :attr:`negligible` the mask is empty.
+            found: In [0, 1], one value a box.
+            boxes: How they lie over the voxels.
+            weights: Of the voxels, as from :meth:`weigh`, shape ``S``.
+        """
+        if self.lesions:
+            return boxes.spread(found)
+        return boxes.interpolate(np.where(boxes.sums(weights) > 0, found, 0))
+
+    def outline(self, found: NDArray, boxes: Boxes, weights: NDArray, value: float) -> NDArray[np.bool_]:
+        """The mask of a value: the voxels of highest :meth:`membership` that add up to it, to one voxel.
+
+        Of separate lesions it holds those whole, slice by slice, of whose weight more than half belongs.
+
+        Args:
+            found, boxes, weights: As for :meth:`membership`.
+            value: What the map adds up to; below :attr:`negligible` the mask is empty.
         """
         if value < self.negligible or value <= 0:
             return np.zeros(np.shape(weights), bool)
+        membership = self.membership(found, boxes, weights)
         if not self.lesions:
             return highest(membership, weights, value)
         touching = np.zeros((3,) * np.ndim(weights), bool)

@@ -149,10 +149,17 @@ def test_overlap_and_distances_against_monai(shape):
 
 
 def test_energy_by_hand():
-    contribution = np.array([[[3.0, 1.0]], [[0.0, 4.0]]])
+    """Of masks, and of boxes of which a part is true."""
+    maps, weights = np.array([[[1.0, 0.5]], [[0.0, 1.0]]]), np.array([[[3.0, 2.0]], [[5.0, 4.0]]])
     truth = np.array([[[True, False]], [[True, True]]])
-    assert metrics.energy_in_mask(contribution, truth) == pytest.approx(7 / 8)
-    assert np.isnan(metrics.energy_in_mask(contribution * 0, truth))
+    assert metrics.energy_in_mask(maps, truth, weights) == pytest.approx(7 / 8)
+    assert metrics.energy_in_mask(maps, truth.astype(np.uint8), weights) == pytest.approx(7 / 8)
+    assert np.isnan(metrics.energy_in_mask(maps * 0, truth, weights))
+    inside, total = metrics.energy(maps, np.array([[[1.5, 1.0]], [[5.0, 3.0]]]), weights)
+    assert inside.tolist() == [2, 3] and total.tolist() == [4, 4]
+    for wrong in (weights + 1, -weights, weights * np.nan):
+        with pytest.raises(ValueError, match="the truth is more than the weights"):
+            metrics.energy_in_mask(maps, wrong, weights)
 
 
 def test_lesions_by_hand():
@@ -202,7 +209,7 @@ def test_shapes_must_agree():
 def test_one_mask_is_not_taken_for_as_many_cases_as_it_has_rows():
     mask = np.eye(6, dtype=bool)
     measures = [f for name, f in MEASURES.items() if name != "lesions"]
-    for measure in [*measures, metrics.energy, metrics.energy_in_mask]:
+    for measure in [*measures, lambda maps, mask: metrics.energy(maps, mask, np.ones(mask.shape))]:
         with pytest.raises(ValueError, match=r"shape \(6, 6\) are not those of cases.* give one case as mask\[None\]"):
             measure(mask, mask)
         assert np.size(measure(mask[None], mask[None])) <= 2

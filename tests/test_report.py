@@ -11,6 +11,7 @@ from torch import nn
 
 import biomark as bm
 from biomark.evaluation.statistics import vectorised
+from biomark.machine.packed import Packed
 
 
 class Told(nn.Module):
@@ -32,47 +33,118 @@ def cohort():
     return bm.phantoms.draw("sfa", 40, seed=6, size=48)
 
 
+def share(cohort):
+    """What of each box belongs: the best map of boxes that there is."""
+    return cohort.truth / np.maximum(cohort.weights, 1e-9)
+
+
 def test_the_truth_itself_scores_near_one(cohort):
-    report = bm.evaluate(Told(cohort.masks), cohort)
-    assert report.r.value > 0.98 and report.dice > 0.9
-    assert report.energy_in_mask == pytest.approx(1)
+    report = bm.evaluate(Told(share(cohort)), cohort)
+    assert report.r.value > 0.9999 and report.dice > 0.9
+    assert report.energy_in_mask > 0.9
     assert report.missed == 0
 
 
+def voxel_maps(cohort, maps):
+    """The map of its box for each voxel."""
+    return [cohort.regions(i)[2].spread(maps[i]) for i in range(len(cohort))]
+
+
+SIZES = {"sfa": {"size": 20}, "cac": {"size": 16, "slices": 8}}
+
+
+@pytest.mark.parametrize("key", SIZES)
+def test_value_and_energy_from_boxes_are_those_of_voxels(key):
+    """In a slice and in a volume, with voxels that lie in no box, boxes that hold few, and sides of 2.6 voxels."""
+    drawn = bm.phantoms.draw(key, 4, seed=6, **SIZES[key])
+    voxels = [drawn.voxels(i) for i in range(4)]
+    sides = voxels[0].image.shape
+    whole = drawn.fine[0].boxes
+    odd = bm.grids.Boxes([*sides[:-2], 18, 17], [*[1] * (len(sides) - 2), 2.6, 2.6], sides, [0] * (len(sides) - 2) + [3, -2])
+    rng = np.random.default_rng(0)
+    for boxes in (whole, odd):
+        maps = rng.random((4, *boxes.shape)).astype(np.float32)
+        sums = {
+            name: np.stack([boxes.sums(a) for a in arrays])
+            for name, arrays in (
+                ("weights", [v.weights for v in voxels]),
+                ("truth", [v.weights * v.mask for v in voxels]),
+            )
+        }
+        cohort = dataclasses.replace(
+            drawn, **sums, images=maps, fine=[bm.cohort.Voxels.of(v, boxes) for v in voxels]
+        )
+        values = bm.losses.aggregate(torch.tensor(maps), torch.tensor(cohort.weights)).numpy()
+        report = bm.Report.of(cohort, values, maps)
+        for i, (v, m) in enumerate(zip(voxels, voxel_maps(cohort, maps), strict=True)):
+            total, inside = ((m * part).sum(dtype=float) for part in (v.weights, v.weights * v.mask))
+            assert [values[i], report.cases.total[i]] == pytest.approx([total] * 2, rel=1e-5, abs=1e-6)
+            assert report.cases.inside[i] == pytest.approx(inside, rel=1e-5, abs=1e-6)
+        ones = bm.Report.of(cohort, values, np.ones_like(maps))
+        if boxes is whole:  # a map of ones gives all candidates, whatever the boxes
+            assert ones.cases.total.to_numpy() == pytest.approx([v.weights.sum() for v in voxels], rel=1e-5)
+        on_voxels = bm.Report.of(cohort, values, voxel_maps(cohort, maps))
+        assert on_voxels.energy_in_mask == pytest.approx(report.energy_in_mask, rel=1e-5)
+
+
+def test_the_outline_is_judged_on_the_measuring_grid(cohort):
+    """The mask of the value, voxel by voxel, as `locate` gives it."""
+    torch.manual_seed(0)
+    some, model = cohort[:6], bm.Localizer("sfa", width=2)
+    model.prepare(some)
+    report = bm.evaluate(model, some)
+    for i in range(len(some)):
+        case, boxes = some.voxels(i), some.regions(i)[2]
+        found = model.locate(case, boxes=boxes)
+        assert found.value == pytest.approx(report.cases.predicted[i], rel=1e-5)
+        dice = bm.metrics.dice(found.mask[None], (case.mask & (case.weights > 0))[None])[0]
+        assert report.cases.dice[i] == pytest.approx(dice, abs=1e-4)
+
+
+def test_masks_of_another_program_are_judged_on_the_measuring_grid(cohort):
+    """As they stand: no sum is asked for, and what is outside the candidates does not count."""
+    voxels = [cohort.voxels(i) for i in range(len(cohort))]
+    exact = bm.Report.of(cohort, cohort.values, [v.mask for v in voxels])
+    assert exact.dice == 1 and exact.energy_in_mask == 1 and exact.missed == 0
+    wide = bm.Report.of(cohort, cohort.values, [v.mask | (v.image < -900) for v in voxels])
+    assert wide.dice == 1
+    half = [v.mask * np.where(np.arange(v.mask.shape[1]) < 72, 0.9, 0.4) for v in voxels]
+    left = [bm.metrics.dice((h > 0.5)[None] & (v.weights > 0), (v.mask & (v.weights > 0))[None])[0]
+            for h, v in zip(half, voxels, strict=True)]
+    assert bm.Report.of(cohort, cohort.values, half).cases.dice.to_numpy() == pytest.approx(left)
+
+
 def test_the_candidates_score_their_own_floor(cohort):
-    report = bm.evaluate(Told(np.ones_like(cohort.masks)), cohort)
+    report = bm.evaluate(Told(np.ones_like(cohort.truth)), cohort)
     assert report.dice == pytest.approx(report.dice_candidates)
-    assert report.energy_in_mask == pytest.approx(
-        np.sum(cohort.weights * cohort.masks) / cohort.weights.sum(), rel=1e-6
-    )
+    assert report.energy_in_mask == pytest.approx(cohort.truth.sum() / cohort.weights.sum(), rel=1e-5)
 
 
 def test_a_right_sum_in_the_wrong_place_is_seen(cohort):
     """A uniform map scaled to the right total: r is 1, nothing is localised."""
-    share = cohort.values / cohort.weights.sum((1, 2))
-    report = bm.evaluate(Told(np.broadcast_to(share[:, None, None], cohort.masks.shape)), cohort)
+    ratio = cohort.values / cohort.weights.sum((1, 2))
+    report = bm.evaluate(Told(np.broadcast_to(ratio[:, None, None], cohort.truth.shape)), cohort)
     assert report.r.value > 0.9999
     assert report.energy_in_mask < 0.8
 
 
 def test_empty_truths_are_counted_apart(cohort):
-    masks = cohort.masks.copy()
-    masks[:3] = False
-    changed = bm.Cohort(cohort.task, cohort.images, cohort.weights, cohort.values, masks, cohort.spacing_mm, cohort.ids)
-    model = Told(cohort.masks)
-    report = bm.evaluate(model, changed)
+    truth, empty = cohort.truth.copy(), Packed.of(np.zeros((144, 144), bool))
+    truth[:3] = 0
+    fine = [dataclasses.replace(v, mask=empty) if i < 3 else v for i, v in enumerate(cohort.fine)]
+    report = bm.evaluate(Told(share(cohort)), dataclasses.replace(cohort, truth=truth, fine=fine))
     assert report.cases.dice.isna().sum() == 3
     assert report.false_value == pytest.approx(report.cases.predicted[:3].mean())
 
 
 def test_without_masks_only_values_are_reported(cohort):
-    report = bm.evaluate(Told(cohort.masks), cohort.without_masks())
+    report = bm.evaluate(Told(share(cohort)), cohort.without_masks())
     assert np.isnan(report.dice) and "Dice" not in str(report)
     assert report.r.value > 0.98
 
 
 def test_report_is_plain_data(cohort):
-    report = bm.evaluate(Told(cohort.masks), cohort)
+    report = bm.evaluate(Told(share(cohort)), cohort)
     flat = report.to_dict()
     json.dumps(flat)
     assert flat["n"] == 40 and flat["r_low"] < flat["r"] < flat["r_high"]
@@ -82,7 +154,7 @@ def test_report_is_plain_data(cohort):
 
 def test_the_numbers_of_a_results_table_have_intervals(cohort):
     rng = np.random.default_rng(0)
-    report = bm.evaluate(Told(rng.random(cohort.masks.shape) * (0.4 + 0.6 * cohort.masks)), cohort)
+    report = bm.evaluate(Told(rng.random(cohort.truth.shape) * (0.4 + 0.6 * share(cohort))), cohort)
     flat = report.to_dict()
     for name in ("r", "ccc", "icc", "mae", "bias", "dice", "energy_in_mask"):
         assert flat[f"{name}_low"] < flat[name] == getattr(report, name) < flat[f"{name}_high"], name
@@ -96,13 +168,14 @@ def test_the_numbers_of_a_results_table_have_intervals(cohort):
 
 
 def calcium(values_and_maps):
-    """A cohort of 4-voxel volumes of 100 each with the two left ones true, and the model that is told the maps."""
-    n, task = len(values_and_maps), bm.TASKS["cac"]
-    weights, masks = np.full((n, 1, 1, 4), 100.0, np.float32), np.zeros((n, 1, 1, 4), bool)
+    """A cohort of volumes of three lesions of 200, 100 and 100, the first of two voxels and true, and the model that is
+    told the maps of the four voxels."""
+    n, task, at = len(values_and_maps), bm.TASKS["cac"], [0, 1, 3, 5]
+    weights, masks, maps = np.zeros((3, n, 1, 1, 6), np.float32)
     values = np.array([v for v, _ in values_and_maps], float)
     masks[values > 0, ..., :2] = True
-    maps = np.array([m for _, m in values_and_maps]).reshape(n, 1, 1, 4)
-    cohort = bm.Cohort(task, weights, weights, values, masks, np.ones((n, 3)), tuple(map(str, range(n))))
+    weights[..., at], maps[..., at] = 100, np.array([m for _, m in values_and_maps])[:, None, None]
+    cohort = bm.Cohort(task, weights, weights, values, masks > 0, np.ones((n, 3)), tuple(map(str, range(n))))
     return cohort, Told(maps)
 
 
@@ -130,13 +203,13 @@ def test_calcium_is_judged_by_groups_lesions_and_zeros():
 
 
 def test_areas_have_no_groups_and_no_lesions(cohort):
-    report = bm.evaluate(Told(cohort.masks), cohort)
+    report = bm.evaluate(Told(share(cohort)), cohort)
     assert np.isnan(report.kappa) and np.isnan(report.lesion_f1)
     assert "kappa" not in str(report) and "lesion" not in str(report)
 
 
 def test_a_report_is_read_back_as_it_was_written(cohort, tmp_path):
-    for model in (Told(cohort.masks), bm.DirectRegressor("sfa", width=4)):
+    for model in (Told(share(cohort)), bm.DirectRegressor("sfa", width=4)):
         report = bm.evaluate(model, cohort)
         bm.records.write(tmp_path, parameters={}, report=report, overwrite=True)
         again = bm.Report.read(tmp_path)
@@ -147,7 +220,7 @@ def test_a_report_is_read_back_as_it_was_written(cohort, tmp_path):
 
 def test_names_that_look_like_nothing_are_names(cohort, tmp_path):
     named = dataclasses.replace(cohort, ids=("NA", "None", "nan", *cohort.ids[3:]))
-    report = bm.evaluate(Told(cohort.masks), named)
+    report = bm.evaluate(Told(share(cohort)), named)
     bm.records.write(tmp_path, parameters={}, report=report)
     assert list(bm.Report.read(tmp_path).cases.id[:3]) == ["NA", "None", "nan"]
 
@@ -160,7 +233,7 @@ def test_a_record_without_a_report_is_not_read_as_one(tmp_path):
 
 def test_what_another_program_found_is_judged_as_a_model_s_is(cohort):
     """Values and maps from anywhere: another library's masks, a reader's numbers."""
-    maps = (np.random.default_rng(0).random(cohort.masks.shape) < 0.7) & cohort.masks
+    maps = (np.random.default_rng(0).random(cohort.truth.shape) < 0.7) & (share(cohort) > 0.5)
     values = (maps * cohort.weights).sum((1, 2), dtype=float)
     judged = bm.Report.of(cohort, values, maps.astype(np.uint8))
     expected = bm.evaluate(Told(maps), cohort)
@@ -175,13 +248,22 @@ def test_what_another_program_found_is_judged_as_a_model_s_is(cohort):
     ("given", "words"),
     [
         (lambda c: (c.values[:-1],), "40 cases need a value each, and those given have shape"),
-        (lambda c: (c.values, c.masks[:, 1:]), "do not lie on images of shape"),
-        (lambda c: (c.values, 3.0 * c.masks - 1), "map values run from -1 to 2, not within 0 and 1"),
+        (lambda c: (c.values, c.truth[:, 1:]), r"shape \(47, 48\) does not lie on boxes of \(48, 48\), nor on voxels of"),
+        (lambda c: (c.values, c.truth[1:]), "40 cases need a map each, and 39 are given"),
+        (lambda c: (c.values, 3.0 * (c.truth > 0) - 1), "map values run from -1 to 2, not within 0 and 1"),
     ],
 )
 def test_what_cannot_be_judged(cohort, given, words):
     with pytest.raises(ValueError, match=words):
         bm.Report.of(cohort, *given(cohort))
+
+
+def test_a_truth_larger_than_the_weights_is_refused(cohort, tmp_path):
+    """Also of files, which are read a case at a time."""
+    np.save(tmp_path / "truth.npy", cohort.weights + 1)
+    wrong = dataclasses.replace(cohort, truth=np.load(tmp_path / "truth.npy", mmap_mode="r"))
+    with pytest.raises(ValueError, match="the truth is more than the weights"):
+        bm.Report.of(wrong, wrong.values, share(cohort))
 
 
 class Half(nn.Module):
@@ -204,9 +286,9 @@ def test_any_type_of_number_on_disk_is_judged(cohort, tmp_path):
         images = np.load(tmp_path / "images.npy", mmap_mode="r")
         report = bm.evaluate(Half(), dataclasses.replace(cohort, images=images))
         assert report.mae.value == expected.mae.value
-    np.save(tmp_path / "masks.npy", cohort.masks.astype(np.uint8) * 255)
-    with pytest.raises(ValueError, match="the masks on disk are of type uint8"):
-        dataclasses.replace(cohort, masks=np.load(tmp_path / "masks.npy", mmap_mode="r"))
+        np.save(tmp_path / "truth.npy", cohort.truth.astype(kind if kind != np.float16 else np.float32))
+        kept = dataclasses.replace(cohort, images=images, truth=np.load(tmp_path / "truth.npy", mmap_mode="r"))
+        assert bm.evaluate(Half(), kept).energy_in_mask == pytest.approx(expected.energy_in_mask)
 
 
 def test_scans_of_one_patient_are_no_strangers(cohort, tmp_path):
@@ -215,7 +297,7 @@ def test_scans_of_one_patient_are_no_strangers(cohort, tmp_path):
     about = pd.DataFrame({"group": [f"patient {i:02}" for i in copies]})
     many = dataclasses.replace(cohort[copies], about=about)
     predicted = cohort.values * 1.1 + np.arange(len(cohort))
-    once, told = bm.Report.of(cohort, predicted, cohort.masks), bm.Report.of(many, predicted[copies], many.masks)
+    once, told = bm.Report.of(cohort, predicted, share(cohort)), bm.Report.of(many, predicted[copies], share(many))
     taken = bm.Report.of(cohort[copies], predicted[copies])
     for name in ("r", "ccc", "mae", "dice", "energy_in_mask"):
         a, b = getattr(once, name), getattr(told, name)
@@ -227,9 +309,9 @@ def test_scans_of_one_patient_are_no_strangers(cohort, tmp_path):
     assert "in 1 group, too few for an interval" in said and "nan" not in said
     bm.records.write(tmp_path, parameters={}, report=told)
     kept = bm.Report.read(tmp_path)
-    other = bm.Report.of(many, many.values + 1 + np.arange(len(many)) % 3, many.masks)
+    other = bm.Report.of(many, many.values + 1 + np.arange(len(many)) % 3, share(many))
     both = bm.compare(kept, other)
-    singly = bm.compare(once, bm.Report.of(cohort, cohort.values, cohort.masks))
+    singly = bm.compare(once, bm.Report.of(cohort, cohort.values, share(cohort)))
     assert both.dice.test == both.mae.test == "permutation" and singly.dice.test == "Wilcoxon"
     assert both.mae.a.low == pytest.approx(told.mae.low)
 
@@ -249,7 +331,7 @@ def test_what_was_not_looked_at_is_not_zero(cohort):
     """No map, no lesions: nothing can be missed, and nothing can be found in vain."""
     direct = bm.evaluate(bm.DirectRegressor("sfa", width=4), cohort)
     assert np.isnan([direct.missed, direct.lesions_missed, direct.lesions_false]).all()
-    area = bm.evaluate(Told(np.zeros(cohort.masks.shape)), cohort)
+    area = bm.evaluate(Told(np.zeros(cohort.truth.shape)), cohort)
     assert area.missed == len(cohort) and np.isnan([area.lesions_missed, area.lesions_false]).all()
 
 

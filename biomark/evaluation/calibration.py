@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from biomark.machine.masks import booleans, memberships
+from biomark.evaluation.metrics import true_weights
+from biomark.machine.masks import memberships
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,17 +46,18 @@ class Reliability:
 def reliability(maps: NDArray, truth: NDArray, weights: NDArray, *, bins: int = 10) -> Reliability:
     """Compare map values with the share of the truth among the candidates that have them, in bins of equal width.
 
-    Naeini et al., AAAI 2015; Guo et al., ICML 2017; here each voxel counts by its weight, as it does in the value. A
-    good curve is no proof of localization: a constant map of the right size is perfectly reliable.
+    Naeini et al., AAAI 2015; Guo et al., ICML 2017; here each voxel or box counts by its weight, as it does in the
+    value. A good curve is no proof of localization: a constant map of the right size is perfectly reliable.
 
     Args:
         maps: Map values in [0, 1], ``(N, *S)``.
-        truth: Boolean, ``(N, *S)``.
-        weights: What each voxel adds to the biomarker, ``(N, *S)``; where it is 0 the map does not matter.
+        truth: What of the weights lies in the true region, as :attr:`biomark.Cohort.truth`, or masks, ``(N, *S)``.
+        weights: What each voxel or box would add to the biomarker, ``(N, *S)``; where it is 0 the map does not matter.
         bins: Number of bins.
 
     Raises:
-        ValueError: Shapes differ, there is no bin, a candidate's map value is outside [0, 1], or the truth is no mask.
+        ValueError: Shapes differ, there is no bin, a candidate's map value is outside [0, 1], or the truth is larger
+            than the weights.
     """
     if not np.shape(maps) == np.shape(truth) == np.shape(weights):
         shapes = ", ".join(str(np.shape(a)) for a in (maps, truth, weights))
@@ -63,10 +65,10 @@ def reliability(maps: NDArray, truth: NDArray, weights: NDArray, *, bins: int = 
     if bins < 1:
         raise ValueError(f"a curve needs at least one bin, not {bins}.")
     candidates = np.asarray(weights) > 0
-    given = memberships(maps, candidates), booleans(truth, "the truth"), weights
+    given = memberships(maps, candidates), true_weights(truth, weights), weights
     m, t, w = (np.asarray(a)[candidates].astype(float) for a in given)
     edges = np.linspace(0, 1, bins + 1)
     at = np.minimum((m * bins).astype(int), bins - 1)
-    weight, expected, true = (np.bincount(at, v, bins) for v in (w, w * m, w * t))
+    weight, expected, true = (np.bincount(at, v, bins) for v in (w, w * m, t))
     mass = np.where(weight > 0, weight, np.nan)
     return Reliability(edges, weight, expected / mass, true / mass)

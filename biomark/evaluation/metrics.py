@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from biomark.machine.masks import alike, booleans, same_shape
+from biomark.machine.masks import alike, booleans, same_shape, unmasked
 
 
 def dice(found: NDArray, truth: NDArray) -> NDArray[np.float64]:
@@ -84,26 +84,51 @@ def surface_dice(found: NDArray, truth: NDArray, spacing_mm: ArrayLike, *, toler
     return _by_surface(found, truth, _spacings(spacing_mm, truth), within, np.zeros(len(truth)))
 
 
-def energy(contribution: NDArray, truth: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What each case's map times weights, ``(N, *S)``, adds inside the truth and in all, in the biomarker's unit."""
-    same_shape(contribution, truth)
-    _refuse_one(truth)
-    truth = booleans(truth)
-    axes = tuple(range(1, np.ndim(truth)))
-    return np.sum(contribution, axis=axes, where=truth, dtype=float), np.sum(contribution, axis=axes, dtype=float)
-
-
-def energy_in_mask(contribution: NDArray, truth: NDArray) -> float:
-    """Share of the predicted biomarker that comes from inside the truth: sum over cases over sum over cases.
+def true_weights(truth: NDArray, weights: NDArray) -> NDArray:
+    """What of the weights lies in the truth, given as that or as masks.
 
     Args:
-        contribution: Map times weights, ``(N, *S)``, not negative.
-        truth: Boolean, ``(N, *S)``.
+        truth: As :attr:`biomark.Cohort.truth`, or masks of any integer type, ``(N, *S)``.
+        weights: ``(N, *S)``.
+
+    Raises:
+        ValueError: Shapes differ, or the truth is negative or more than the weights.
+    """
+    same_shape(truth, weights)
+    truth, weights = np.asarray(unmasked(truth, "the truth")), np.asarray(weights)
+    if truth.dtype.kind in "bui":
+        return booleans(truth, "the truth") * weights
+    if not ((truth >= 0) & (truth <= 1.0001 * weights)).all():
+        raise ValueError("the truth is more than the weights: give masks as booleans, or what of the weights is in.")
+    return truth
+
+
+def energy(maps: NDArray, truth: NDArray, weights: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What each case's map adds inside the truth and in all, in the biomarker's unit, ``(N,)`` each.
+
+    In boxes it is exactly what it is voxel by voxel with each voxel at the map value of its box.
+
+    Args:
+        maps: ``(N, *S)``, not negative.
+        truth: What of the weights lies in the true region, or masks (:func:`true_weights`), ``(N, *S)``.
+        weights: ``(N, *S)``.
+    """
+    same_shape(maps, truth)
+    _refuse_one(truth)
+    axes, truth = tuple(range(1, np.ndim(truth))), true_weights(truth, weights)
+    inside, total = (np.sum(np.multiply(maps, part), axis=axes, dtype=float) for part in (truth, weights))
+    return inside, total
+
+
+def energy_in_mask(maps: NDArray, truth: NDArray, weights: NDArray) -> float:
+    """Share of the predicted biomarker that comes from inside the truth: sum over cases over sum over cases.
+
+    Arguments as :func:`energy`.
 
     Returns:
         A number in [0, 1]; nan when nothing at all is predicted.
     """
-    inside, total = (sums.sum() for sums in energy(contribution, truth))
+    inside, total = (sums.sum() for sums in energy(maps, truth, weights))
     return float(inside / total) if total > 0 else float("nan")
 
 

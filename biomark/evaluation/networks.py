@@ -20,7 +20,7 @@ class Description:
 
     Attributes:
         parameters: Learned numbers.
-        receptive_field: Voxels along each axis that the middle voxel's logit can depend on
+        receptive_field: Boxes along each axis that the middle box's logit can depend on
             (:func:`receptive_field`).
         multiply_adds: Multiplications, each with its addition, that the convolutions and matrix products of one image
             take. Counts in FLOPs are twice as large.
@@ -31,7 +31,15 @@ class Description:
     multiply_adds: int
 
 
-def describe(backbone: str | nn.Module, ndim: int, width: int, shape: Sequence[int]) -> Description:
+def describe(
+    backbone: str | nn.Module,
+    ndim: int,
+    width: int,
+    shape: Sequence[int],
+    *,
+    depth: int | None = None,
+    fold: Sequence[int] = (),
+) -> Description:
     """Count and measure a backbone on one image.
 
     Args:
@@ -39,6 +47,7 @@ def describe(backbone: str | nn.Module, ndim: int, width: int, shape: Sequence[i
         ndim: 2 for slices, 3 for volumes.
         width: Channels of a named backbone at its finest scale.
         shape: Size of the image, ``(H, W)`` or ``(D, H, W)``.
+        depth, fold: Of a named backbone, as :func:`biomark.backbones.build` takes them.
 
     Raises:
         ValueError: No backbone of that name, or ``shape`` has not ``ndim`` sides.
@@ -46,8 +55,8 @@ def describe(backbone: str | nn.Module, ndim: int, width: int, shape: Sequence[i
     if len(shape) != ndim:
         raise ValueError(f"shape {tuple(shape)} has {len(shape)} sides, and ndim is {ndim}: give one side an axis.")
     with torch.random.fork_rng(devices=[]):  # building draws weights, and describing should change nothing
-        net = copy.deepcopy(build(backbone, ndim, width)).cpu().eval()
-        slim = build(backbone, ndim, 1)  # a named backbone sees as far at any width
+        net = copy.deepcopy(build(backbone, ndim, width, depth, fold)).cpu().eval()
+        slim = build(backbone, ndim, 1, depth, fold)  # a named backbone sees as far at any width
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net(torch.zeros(1, 1, *shape))
     parameters = sum(p.numel() for p in net.parameters())
@@ -55,16 +64,16 @@ def describe(backbone: str | nn.Module, ndim: int, width: int, shape: Sequence[i
 
 
 def receptive_field(net: nn.Module, shape: Sequence[int]) -> tuple[int, ...]:
-    """Measure along each axis how many voxels can change the logit of the middle voxel.
+    """Measure along each axis how many boxes can change the logit of the middle box.
 
     It is where the gradient is not 0, in a copy whose weights are all positive, on an image that grows from its middle
-    outwards: then no rectifier is shut, no two paths cancel, and every maximum comes from the farthest voxel. What a
+    outwards: then no rectifier is shut, no two paths cancel, and every maximum comes from the farthest box. What a
     *trained* network uses of that field is usually less (Luo 2016).
 
     Args:
         net: A module ``(N, 1, *S) -> (N, 1, *S)``.
-        shape: Size of the image, ``S``. No field is found larger than that. Where the net pools, another voxel's
-            field may be a few voxels wider or narrower.
+        shape: Size of the image, ``S``. No field is found larger than that. Where the net pools or gives one
+            logit for a block, another box's field may be a few boxes wider or narrower.
     """
     net = copy.deepcopy(net).cpu().double().eval()
     for module in net.modules():

@@ -1,46 +1,55 @@
 """A cohort as another scanner, another protocol or a careless spreadsheet would have made it: where does a model fail?
 
-Every function returns a changed cohort and leaves the one it was given. Images are changed in Hounsfield units and
-millimetres and weighed again; masks and values follow where a change moves or cuts the anatomy. Only
-:func:`label_noise` makes a value wrong, and only :func:`wrong_spacing` a spacing. A cohort whose weights are not those
-of its images, because they were summed from finer voxels or narrowed to an organ, is refused.
+Every function returns a changed cohort and leaves the one it was given. Images are changed on the measuring grid, in
+Hounsfield units and millimetres, weighed again there, and put into the same boxes; masks and values follow where a
+change moves or cuts the anatomy. Only :func:`label_noise` makes a value wrong, and only :func:`wrong_spacing` a
+spacing. Voxels are drawn or read again for it (:meth:`biomark.Cohort.voxels`). A cohort whose weights are not those of its
+images, because they were narrowed to an organ, is refused.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from biomark.cohort import Cohort
+from biomark.cohort import Case, Cohort, Voxels
+from biomark.grids import Boxes
+from biomark.machine.moves import AIR_HU
 from biomark.tasks import Task
-
-AIR_HU = -1000.0
-"""Air, by the definition of the scale."""
 
 
 def shift_hu(cohort: Cohort, by_hu: float) -> Cohort:
     """A scanner whose calibration is off: ``by_hu`` is added to every voxel."""
-    return _with_images(cohort, np.asarray(cohort.images) + np.float32(by_hu))
+    return _change(cohort, lambda hu, mm, i: hu + np.float32(by_hu))
 
 
 def noise(cohort: Cohort, sd_hu: float, *, seed: int = 0) -> Cohort:
-    """A lower dose: independent normal noise of ``sd_hu`` is added."""
-    draw = np.random.default_rng(seed).standard_normal(np.shape(cohort.images), np.float32)
-    return _with_images(cohort, np.asarray(cohort.images) + np.float32(sd_hu) * draw)
+    """A lower dose: independent normal noise of ``sd_hu`` is added to each voxel of the measuring grid.
+
+    A box is the mean of several, and its noise is less: in a box of 3 x 3 pixels, a third.
+    """
+
+    def grainy(hu: NDArray, mm: Sequence[float], i: int) -> NDArray:
+        return hu + np.float32(sd_hu) * np.random.default_rng([seed, i]).standard_normal(hu.shape, np.float32)
+
+    return _change(cohort, grainy)
 
 
 def blur(cohort: Cohort, sd_mm: float) -> Cohort:
     """A softer kernel: each slice is convolved with a Gaussian of ``sd_mm``."""
-    return _with_images(cohort, _blurred(cohort, sd_mm))
+    return _change(cohort, lambda hu, mm, i: _blur(hu, mm, sd_mm))
 
 
 def sharpen(cohort: Cohort, amount: float, sd_mm: float = 3.0) -> Cohort:
     """A harder kernel: ``amount`` times the difference from the image blurred by ``sd_mm`` is added."""
-    images = np.asarray(cohort.images)
-    return _with_images(cohort, images + np.float32(amount) * (images - _blurred(cohort, sd_mm)))
+    return _change(cohort, lambda hu, mm, i: hu + np.float32(amount) * (hu - _blur(hu, mm, sd_mm)))
 
 
 def rotate(cohort: Cohort, degrees: float) -> Cohort:
@@ -49,41 +58,47 @@ def rotate(cohort: Cohort, degrees: float) -> Cohort:
     Raises:
         ValueError: The pixels of a case are not square.
     """
-    dy, dx = cohort.spacing_mm[:, -2:].T
-    if not np.allclose(dy, dx, rtol=1e-3):
-        first = cohort.ids[int(np.argmax(np.abs(dy / dx - 1)))]
-        raise ValueError(f"case {first!r} has pixels that are not square: resample it (scans.Grid) to rotate it.")
-    how = {"axes": (-2, -1), "reshape": False}
-    images = ndimage.rotate(np.asarray(cohort.images), degrees, order=1, cval=AIR_HU, **how)
-    masks = cohort.masks
-    if masks is not None:
-        masks = ndimage.rotate(np.asarray(masks, np.uint8), degrees, order=0, **how).astype(bool)
-    return _with_images(cohort, images, masks=masks)
+    spacings = cohort.spacing_mm if cohort.fine is None else [voxels.spacing_mm for voxels in cohort.fine]
+    for name, (*_, dy, dx) in zip(cohort.ids, spacings, strict=True):
+        if not np.isclose(dy, dx, rtol=1e-3):
+            raise ValueError(f"case {name!r} has pixels that are not square: resample it (scans.Grid) to rotate it.")
+    turn = partial(ndimage.rotate, angle=degrees, axes=(-2, -1), reshape=False)
+    return _change(
+        cohort,
+        lambda hu, mm, i: turn(hu, order=1, cval=AIR_HU),
+        mask=lambda mask, i: turn(mask.astype(np.uint8), order=0) > 0,
+    )
 
 
 def crop(cohort: Cohort, share: float) -> Cohort:
-    """A smaller field of view: of each slice the middle ``share`` of its sides is left.
+    """A smaller field of view: of each slice the middle ``share`` of its boxes along each side is left.
 
     The value keeps the share of the mask's weight that is still in the image.
 
     Raises:
-        ValueError: ``share`` is not above 0 and at most 1 or leaves no pixel, or the cohort has no masks.
+        ValueError: ``share`` is not above 0 and at most 1 or leaves no box, or the cohort has no truth.
     """
     sides = np.shape(cohort.images)[-2:]
-    if not 0 < share <= 1 or cohort.masks is None or round(share * min(sides)) < 1:
+    if not 0 < share <= 1 or cohort.truth is None or round(share * min(sides)) < 1:
         raise ValueError(f"the middle {share} can be kept of cases with masks only, for a share above 0, 1 at most.")
     lengths = [round(share * n) for n in sides]
-    middle = [slice((n - length) // 2, (n - length) // 2 + length) for n, length in zip(sides, lengths, strict=True)]
-    images, masks, weights = (np.asarray(a) for a in (cohort.images, cohort.masks, cohort.weights))
-    inside = _total(weights[..., *middle] * masks[..., *middle])
-    values = cohort.values * (inside / np.maximum(_total(weights * masks), 1e-9))
-    return _with_images(cohort, images[..., *middle], masks=masks[..., *middle], values=values)
+    middle = [((n - length) // 2, length) for n, length in zip(sides, lengths, strict=True)]
+    truth = np.asarray(cohort.truth)
+    left = _total(truth[..., *(slice(first, first + length) for first, length in middle)])
+    cuts = [_cut(cohort.regions(i)[2], middle) for i in range(len(cohort))]
+    return _change(
+        cohort,
+        lambda hu, mm, part: hu[..., *part],
+        mask=lambda mask, part: mask[..., *part],
+        details=[part for _, part in cuts],
+        boxes=[boxes for boxes, _ in cuts],
+        values=cohort.values * (left / np.maximum(_total(truth), 1e-9)),
+    )
 
 
 def wrong_spacing(cohort: Cohort, factor: float) -> Cohort:
     """A wrong header: it gives ``factor`` times the true distance of pixels in a slice. Values stay true."""
-    spacing = cohort.spacing_mm * ([1, factor, factor] if cohort.task.ndim == 3 else factor)
-    return _with_images(cohort, np.asarray(cohort.images), spacing_mm=spacing)
+    return _change(cohort, lambda hu, mm, i: hu, stretch=factor)
 
 
 def label_noise(cohort: Cohort, share: float, *, seed: int = 0) -> Cohort:
@@ -94,7 +109,7 @@ def label_noise(cohort: Cohort, share: float, *, seed: int = 0) -> Cohort:
 
 def reweigh(cohort: Cohort, task: Task) -> Cohort:
     """The same cases under another candidate rule, such as ``dataclasses.replace(task, hu_window=(-1024, 3071))``."""
-    return _with_images(cohort, np.asarray(cohort.images), task=task)
+    return _change(cohort, lambda hu, mm, i: hu, task=task)
 
 
 def confound(cohort: Cohort, keep: float) -> Cohort:
@@ -113,29 +128,96 @@ def confound(cohort: Cohort, keep: float) -> Cohort:
     return cohort[np.sort(np.argsort(np.abs(times - np.median(times)), kind="stable")[:n])]
 
 
-def _with_images(cohort: Cohort, images: NDArray, **changed) -> Cohort:
-    """The cohort with these images, weighed again.
+def _change(
+    cohort: Cohort,
+    image: Callable[[NDArray, Sequence[float], Any], NDArray],
+    *,
+    mask: Callable[[NDArray, Any], NDArray] = lambda mask, i: mask,
+    details: Sequence[Any] | None = None,
+    boxes: Sequence[Boxes] | None = None,
+    stretch: float = 1.0,
+    task: Task | None = None,
+    values: NDArray | None = None,
+) -> Cohort:
+    """The cohort with its voxels changed, weighed again, and in boxes again.
+
+    Args:
+        cohort: The cases.
+        image: Gives the new image of an old one, its spacing, and its case's of ``details``.
+        mask: Gives the new mask of an old one, and its case's of ``details``.
+        details: What both are told of each case; its number by default.
+        boxes: Over the new image of each case; as before by default.
+        stretch: Factor of the spacing in a slice.
+        task: By which they are weighed; the cohort's by default.
+        values: The new values.
 
     Raises:
-        ValueError: Its weights were not those of its images before.
+        ValueError: The weights of a case were not those of its image before, or it has no voxels any more.
     """
-    for case in cohort:
-        plain = cohort.task.weigh(case.image, case.spacing_mm)
-        if np.abs(plain - case.weights).sum() > 0.01 * plain.sum():
-            raise ValueError(
-                f"the weights of case {case.id!r} are not those that the rules of {cohort.task.key!r} give its voxels: "
-                "change cohorts on their scans' own voxels, and narrow them to a region (within) afterwards."
-            )
-    images = np.asarray(images, np.float32)
-    task, spacing = changed.get("task", cohort.task), changed.get("spacing_mm", cohort.spacing_mm)
-    weights = np.stack([task.weigh(image, mm) for image, mm in zip(images, spacing, strict=True)])
-    return replace(cohort, images=images, weights=weights.astype(np.float32), **changed)
+    task = task or cohort.task
+    workers = max(1, min(joblib.cpu_count(), len(cohort) // 100))  # as many as draw phantoms
+    jobs = (
+        joblib.delayed(_change_case)(_alone(cohort, i), detail, image, mask, boxes and boxes[i], stretch, task)
+        for i, detail in enumerate(details or range(len(cohort)))
+    )
+    images, weights, truth, spacing, fine = zip(*joblib.Parallel(n_jobs=workers)(jobs), strict=True)
+    return replace(
+        cohort,
+        task=task,
+        images=np.stack(images),
+        weights=np.stack(weights),
+        truth=None if cohort.truth is None else np.stack(truth),
+        spacing_mm=np.array(spacing),
+        values=cohort.values if values is None else values,
+        fine=None if cohort.fine is None else list(fine),
+    )
 
 
-def _blurred(cohort: Cohort, sd_mm: float) -> NDArray[np.float32]:
+def _alone(cohort: Cohort, i: int) -> Cohort:
+    """One case that holds nothing of the others."""
+    return replace(cohort[[i]], fine=None if cohort.fine is None else [cohort.fine[i]])
+
+
+def _change_case(
+    one: Cohort, detail: Any, image: Callable, mask: Callable, boxes: Boxes | None, stretch: float, task: Task
+) -> tuple:
+    """Image, weights and truth of the boxes of a changed case, their spacing, and its voxels."""
+    case = one.voxels(0)
+    plain = one.task.weigh(case.image, case.spacing_mm)
+    if np.abs(plain - case.weights).sum() > 0.01 * plain.sum():
+        raise ValueError(
+            f"the weights of case {case.id!r} are not those that the rules of {one.task.key!r} give its voxels: change "
+            "the whole cohort, and narrow it to a region (within) afterwards."
+        )
+    hu = np.asarray(image(case.image, case.spacing_mm, detail), np.float32)
+    spacing = tuple(np.multiply(case.spacing_mm, [1.0, stretch, stretch][-hu.ndim :]))
+    inside = None if case.mask is None else mask(case.mask, detail)
+    new = Case(case.id, hu, task.weigh(hu, spacing), case.value, inside, spacing)
+    boxes = boxes or one.regions(0)[2]
+    truth = None if inside is None else boxes.sums(new.weights * inside)
+    fine = one.fine and Voxels.of(new, boxes, partial(_draw_again, one.fine[0].image, image, case.spacing_mm, detail))
+    return boxes.means(hu, AIR_HU), boxes.sums(new.weights), truth, boxes.spacing_mm(spacing), fine
+
+
+def _draw_again(before: Callable, image: Callable, spacing_mm: Sequence[float], detail: Any) -> NDArray[np.float32]:
+    return np.asarray(image(before(), spacing_mm, detail), np.float32)
+
+
+def _cut(boxes: Boxes, middle: Sequence[tuple[int, int]]) -> tuple[Boxes, list[slice]]:
+    """The middle boxes, first and number along each axis of a slice, and the part of the image that they lie over."""
+    starts, sides, parts = list(boxes.starts), list(boxes.image_shape), []
+    for axis, (first, length) in enumerate(middle, start=len(sides) - 2):
+        edges = [starts[axis] + round(k * boxes.voxels[axis]) for k in (first, first + length)]
+        part = slice(*np.clip(edges, 0, sides[axis]).tolist())
+        starts[axis], sides[axis] = edges[0] - part.start, part.stop - part.start
+        parts.append(part)
+    return Boxes((*boxes.shape[:-2], *(length for _, length in middle)), boxes.voxels, sides, starts), parts
+
+
+def _blur(image_hu: NDArray, spacing_mm: Sequence[float], sd_mm: float) -> NDArray[np.float32]:
     """Each slice by its own pixels: the same millimetres in every case."""
-    cases = zip(np.asarray(cohort.images), cohort.spacing_mm, strict=True)
-    return np.stack([ndimage.gaussian_filter(i, sd_mm / mm[-2:], mode="nearest", axes=(-2, -1)) for i, mm in cases])
+    pixels = [sd_mm / mm for mm in spacing_mm[-2:]]
+    return ndimage.gaussian_filter(image_hu, pixels, mode="nearest", axes=(-2, -1))
 
 
 def _total(array: NDArray) -> NDArray[np.float64]:

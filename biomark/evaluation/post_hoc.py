@@ -141,46 +141,54 @@ def score(maps: NDArray, cohort: Cohort, *, thresholds: Sequence[float] | None =
     """Score post hoc maps by Dice and energy, with every doubt decided in their favour.
 
     Such a map has no unit and no natural threshold. It is given the candidates; the one threshold that is best *on
-    these very cases*; and the better of two scalings, as it is or divided by each map's largest value. A localizer gets
-    no such help: its map is cut at one half.
+    these very cases*; and the better of two scalings, as it is or divided by each map's largest value. It is judged as
+    a localizer's is, on the measuring grid; but a localizer's outline follows from its
+    own value.
 
     Args:
-        maps: Not negative, ``(N, *S)``.
-        cohort: The cases, with masks.
+        maps: Not negative, one value a box, ``(N, *S)``.
+        cohort: The cases, with truth.
         thresholds: Where to cut, as quantiles in [0, 1] of all map values among candidates; by default 200 from 0,
             which marks all candidates, to 0.995. What reaches the cut is marked.
 
     Raises:
-        ValueError: No masks, nothing but empty ones, no candidates, or maps that do not fit.
+        ValueError: No truth, nothing but empty ones, no candidates, or maps that do not fit.
     """
-    if cohort.masks is None:
-        raise ValueError("maps are scored against masks, and this cohort has none: give one with masks.")
+    if cohort.truth is None:
+        raise ValueError("maps are scored against the truth, and this cohort has none: give one with masks.")
     if np.shape(maps) != cohort.images.shape or not (np.min(maps) >= 0 and np.max(maps) < np.inf):
         raise ValueError(
             f"maps must be finite, not negative and of shape {cohort.images.shape}: take those of explain."
         )
     thresholds = np.arange(200) / 200 if thresholds is None else thresholds
-    candidates = cohort.weights > 0
-    sizes = np.array([np.count_nonzero(mask) for mask in cohort.masks])
-    if not candidates.any() or not sizes.any():
+    cases = [_in_order(maps[i], cohort, i) for i in range(len(cohort))]
+    some = np.array([hits[-1] > 0 for _, hits in cases])
+    if not some.any():
         raise ValueError("maps are scored on candidates and true regions, and no case has any: check the cohort.")
-    values = [one[inside].astype(float) for one, inside in zip(maps, candidates, strict=True)]
-    truths = [truth[inside] for truth, inside in zip(cohort.masks, candidates, strict=True)]
-    scaled = [v / max(v.max(initial=0), np.finfo(float).tiny) for v in values]
     tried = []
-    for by_case, cases in ((False, values), (True, scaled)):
-        cuts = np.unique(np.quantile(np.concatenate(cases), thresholds))
-        dices = np.stack([_dices(*case, cuts) for case in zip(cases, truths, sizes, strict=True)])
-        means = dices[sizes > 0].mean(0)
+    for by_case in (False, True):
+        scaled = [(v / max(v.max(initial=0), np.finfo(v.dtype).tiny) if by_case else v, hits) for v, hits in cases]
+        cuts = np.unique(np.quantile(np.concatenate([values for values, _ in scaled]), thresholds))
+        dices = np.stack([_dices(*case, cuts) for case in scaled])
+        means = dices[some].mean(0)
         at = int(np.argmax(means))
         tried.append((float(means[at]), float(cuts[at]), by_case, dices[:, at]))
     dice, threshold, by_case, dices = max(tried, key=lambda result: result[0])
-    return PostHoc(dice, energy_in_mask(maps * cohort.weights, cohort.masks), threshold, by_case, dices)
+    return PostHoc(dice, energy_in_mask(maps, cohort.truth, cohort.weights), threshold, by_case, dices)
 
 
-def _dices(values: NDArray, truth: NDArray, size: int, cuts: NDArray) -> NDArray[np.float64]:
+def _in_order(one: NDArray, cohort: Cohort, i: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The map values of a case's candidates from the lowest on; and how many of its highest 0, 1, 2 ... are true."""
+    weights, mask, boxes = cohort.regions(i)
+    inside = weights > 0
+    values = cohort.task.membership(one, boxes, weights)[inside]
+    order = np.argsort(values)
+    return values[order], np.concatenate([[0], np.cumsum(mask[inside][order][::-1])])
+
+
+def _dices(values: NDArray, hits: NDArray, cuts: NDArray) -> NDArray[np.float64]:
     """Dice of one case at each cut, as ``metrics.dice`` gives it, without a mask for every cut."""
-    if not size:
+    if not hits[-1]:
         return np.full(len(cuts), np.nan)
-    marked, hits = (len(v) - np.searchsorted(np.sort(v), cuts) for v in (values, values[truth]))
-    return 2 * hits / (marked + size)
+    marked = len(values) - np.searchsorted(values, cuts)
+    return 2 * hits[marked] / (marked + hits[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -43,7 +44,7 @@ class Report:
         dice: Mean Dice over cases with a truth, voxel by voxel on the measuring grid, of the mask of the value
             (:meth:`biomark.Task.outline`) and the candidates inside the true outline; nan without truth.
         dice_candidates: The floor: the Dice of all candidates.
-        energy_in_mask: Share of map times weight, over all cases, that lies inside the truth; nan without masks.
+        energy_in_mask: Share of map times weight, over all cases, that lies inside the truth; nan without truth.
         missed: Cases with a truth of which nothing was found: their Dice is 0; nan where no map was judged.
         false_value: Mean value found on cases with an empty truth; nan where there are none.
         r_log1p: Pearson's r of log(1 + value), which a few very high values do not decide.
@@ -91,14 +92,15 @@ class Report:
         return self.cases.copy()
 
     @classmethod
-    def of(cls, cohort: Cohort, predicted: ArrayLike, maps: NDArray | None = None) -> Report:
+    def of(cls, cohort: Cohort, predicted: ArrayLike, maps: Sequence[NDArray] | None = None) -> Report:
         """Judge what any program has made of the cases of a cohort: another library's network, a reader, a rule.
 
         Args:
-            cohort: The cases; their values and masks are the truth.
+            cohort: The cases; their values and masks are what is true.
             predicted: Values in the unit of the task, ``(N,)``.
-            maps: Memberships or masks, from 0 to 1 on the cohort's voxels, ``(N, *S)``, or None. They are read at the
-                candidates only, and only where the cohort has masks.
+            maps: From 0 to 1, or None. Memberships of the cohort's boxes, ``(N, *S)``, are judged as a localizer's
+                are; one array a case on the measuring grid, such as another program's masks, as it stands (> 1/2).
+                They are read at the candidates only, and only where the cohort has truth.
 
         Raises:
             ValueError: The cohort has no cases, values or maps are of other shapes than the cohort's or of other rows,
@@ -206,18 +208,18 @@ class Report:
 
 
 def evaluate(model: nn.Module, cohort: Cohort, *, batch_size: int = 32) -> Report:
-    """Compare a model's values with the known ones, and its maps with the true regions where masks are known.
+    """Compare a model's values with the known ones, and its maps with the true regions where those are known.
 
     Args:
         model: A localizer or a rival.
         cohort: Cases that training did not see, at about its voxel spacing (:func:`biomark.predict`). Where they have
-            masks, all maps are held in memory.
+            truth, all maps are held in memory.
         batch_size: Cases at a time; fewer need less memory.
 
     Raises:
         ValueError: The cohort has no cases or is of another task, or the model's maps are not within 0 and 1.
     """
-    # Maps are judged by masks alone; those of ten thousand volumes would fill the memory.
+    # Maps are judged by the truth alone; those of ten thousand volumes would fill the memory.
     return Report.of(cohort, *predict(model, cohort, batch_size, maps=cohort.truth is not None))
 
 
@@ -227,11 +229,8 @@ def _places(cohort: Cohort, maps: Any) -> dict[str, Any]:
     places = {name: nothing.copy() for name in ("dice", "floor", "inside", "total", "true")} | {"lesions": None}
     if cohort.truth is None:
         return places
-    if maps is not None and np.shape(maps) != np.shape(cohort.images):
-        raise ValueError(
-            f"maps of shape {np.shape(maps)} do not lie on boxes of shape {np.shape(cohort.images)}: give one value a "
-            "box."
-        )
+    if maps is not None and len(maps) != len(cohort):
+        raise ValueError(f"{len(cohort)} cases need a map each, and {len(maps)} are given.")
     lesions = []
     for i in range(len(cohort)):
         weights, mask, boxes = cohort.regions(i)
@@ -241,10 +240,17 @@ def _places(cohort: Cohort, maps: Any) -> dict[str, Any]:
         places["floor"][i] = metrics.dice((weights > 0)[None], true[None])[0]
         if maps is None:
             continue
-        own = memberships(maps[i], cohort.weights[i] > 0)
-        contribution, inside = own * cohort.weights[i], own * cohort.truth[i]
-        places["inside"][i], places["total"][i] = inside.sum(dtype=float), contribution.sum(dtype=float)
-        found = cohort.task.outline(boxes.interpolate(own), weights, places["total"][i])
+        if np.shape(maps[i]) == cohort.images.shape[1:]:
+            own = memberships(maps[i], cohort.weights[i] > 0)
+            energy = metrics.energy(own[None], cohort.truth[i][None], cohort.weights[i][None])
+            found = cohort.task.outline(own, boxes, weights, energy[1][0])
+        elif np.shape(maps[i]) == weights.shape:
+            own = memberships(maps[i], weights > 0)
+            energy, found = metrics.energy(own[None], mask[None], weights[None]), own > 0.5
+        else:
+            lie = f"of shape {np.shape(maps[i])} does not lie on boxes of {cohort.images.shape[1:]}"
+            raise ValueError(f"the map of case {cohort.ids[i]!r} {lie}, nor on voxels of {weights.shape}.")
+        places["inside"][i], places["total"][i] = energy[0][0], energy[1][0]
         places["dice"][i] = metrics.dice(found[None], true[None])[0]
         if cohort.task.lesions:
             lesions.append(metrics.lesions(found, true, weights))

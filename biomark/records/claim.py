@@ -58,7 +58,10 @@ ITEMS = {
 }
 """Section and content of the 2024 update's items, reworded (Tejani et al., Radiol. Artif. Intell. 6 (2024) e240300)."""
 
-_TRAINING = ("epochs", "batch_size", "accumulate", "lr", "prior", "value_scale", "binarity", "edges", "shares")
+_TRAINING = ("epochs", "batch_size", "accumulate", "optimizer", "lr", "prior", "value_scale", "binarity")
+
+
+_MODEL = ("method", "backbone", "width", "depth", "fold", "size")
 
 
 def table(record: Mapping[str, Any]) -> pd.DataFrame:
@@ -113,9 +116,7 @@ def _part(record: Mapping[str, Any]) -> dict[int, str]:
         7: _listed({"fingerprint of the data": record.get("data_digest")}),
         19: cases and cases + _listed({"; seed": asked.get("seed")}),
         21: _listed({"cases for testing, in fact": tested}),
-        22: _listed(
-            {"task": metrics.get("task"), **{k: asked.get(k) or None for k in ("method", "backbone", "width", "size")}}
-        ),
+        22: _listed({"task": metrics.get("task"), **{name: asked.get(name) or None for name in _MODEL}}),
         24: _listed({"random, from seed": asked.get("seed")}),
         25: _listed(training),
         26: f"the weights after the last of {passes} passes" if passes else "",

@@ -23,7 +23,7 @@ SCHEMA = 1
 _NEW_PREDICTIONS = "predictions.new.csv"
 """Where predictions wait while a run is replaced; a reader takes them if its record is the new one."""
 
-_RENAMED = {"decide": "binarity", "smooth": "edges"}
+_RENAMED = {"decide": "binarity"}
 """Parameters by their old names, in which older notes and scripts may still ask for them."""
 
 

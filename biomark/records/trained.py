@@ -68,8 +68,8 @@ def _built(
     if backbone is None and kind.__module__.startswith("biomark."):
         # Without memory: a damaged width could ask for more than there is.
         with torch.device("meta"):
-            shapes = {name: v.shape for name, v in kind(task, about["backbone"], about["width"], **shape).state_dict().items()}
-        if shapes != {name: v.shape for name, v in state.items()}:
+            meant = kind(task, about["backbone"], about["width"], **shape).state_dict()
+        if {name: v.shape for name, v in meant.items()} != {name: v.shape for name, v in state.items()}:
             raise ValueError(misfit)
     try:
         model = kind(task, backbone or about["backbone"], about["width"], **shape)
@@ -77,8 +77,10 @@ def _built(
         raise ValueError(
             f"{path} is of a {kind.__name__}, which is not built from task, backbone and width ({error}): {advice}."
         ) from error
-    here = model.own_settings()
-    for name, was in about.get("settings", {}).items():
+    # Blocks of 4 x 1 have weights of the same shapes as those of 2 x 2.
+    own = {} if backbone else {"depth": repr(about["depth"]), "fold": repr(tuple(about["fold"]))}
+    here = model.own_settings() | {name: repr(getattr(model, name)) for name in own}
+    for name, was in (about.get("settings", {}) | own).items():
         if here.get(name, was) != was:
             raise ValueError(
                 f"{path} was saved with {name} = {was}, and a {kind.__name__} built from task, backbone and width has "

@@ -73,7 +73,7 @@ class Ensemble(nn.Module):
         size = tensor([np.prod(boxes.spacing_mm(case.spacing_mm))])
         both = self._consensus(found, tensor(boxes.sums(case.weights))[None], size)
         map, spread, value = both.map[0].numpy(), both.map_spread[0].numpy(), both.value.item()
-        mask = self.task.outline(boxes.interpolate(map), case.weights, value)
+        mask = self.task.outline(map, boxes, case.weights, value)
         spreads = {"value_spread": both.value_spread.item(), "map_spread": boxes.spread(spread)}
         return Consensus(value, boxes.spread(map), mask, **spreads)
 

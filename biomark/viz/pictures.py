@@ -8,6 +8,7 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
@@ -92,13 +93,14 @@ def cropped(case: Case) -> Case:
 
 def outline(ax: Axes, mask: NDArray, spacing_mm: Sequence[float], kind: str = "truth", linewidth: float = 1.0) -> Axes:
     """The contour of a region ``(H, W)`` along the edges of its pixels, in a colour of :data:`COLOURS`."""
-    if np.any(mask) and not np.all(mask):
-        # Each pixel is cut into six by six, with a margin around all, so that the line also closes at the edge.
-        fine = np.pad(np.kron(np.asarray(mask, float), np.ones((6, 6))), 1)
-        y, x = ((np.arange(-1, 6 * n + 1) + 0.5) * s / 6 for n, s in zip(mask.shape, spacing_mm, strict=True))
-        limits = ax.axis()
-        ax.contour(x, y, fine, [0.5], colors=COLOURS[kind], linewidths=linewidth)
-        ax.axis(limits)
+    padded = np.pad(np.asarray(mask, bool), 1)  # so that the line also closes at the edge of the picture
+    lines = []
+    for axis, along in enumerate(((0, 1), (1, 0))):
+        # An edge runs where two neighbours along an axis differ, and one pixel along the other axis.
+        first = np.argwhere(np.diff(padded, axis=axis)) - np.array(along)
+        lines.append(np.stack([first, first + along], 1) * np.asarray(spacing_mm))
+    how = {"colors": COLOURS[kind], "linewidths": linewidth, "capstyle": "projecting"}
+    ax.add_collection(LineCollection(np.concatenate(lines)[..., ::-1], **how), autolim=False)
     return ax
 
 
@@ -115,7 +117,15 @@ def shade(ax: Axes, amount: NDArray, spacing_mm: Sequence[float], kind: str = "f
 def localization(
     axes: Sequence[Axes], case: Case, found: Localization, unit: str, window_hu: tuple[float, float] = SOFT_TISSUE_HU
 ) -> Sequence[Axes]:
-    """One case in three pictures, cropped to the body: slice, candidates, and map with the outline of a known truth."""
+    """One case in three pictures, cropped to the body: slice, candidates, and map with outlines.
+
+    Args:
+        axes: Three.
+        case: On any grid, such as its own voxels, ``cohort.voxels(i)``.
+        found: What a model finds in it, on that grid; outlined is its mask, or without one what has a map above 1/2.
+        unit: Of the value.
+        window_hu: Values shown black and white.
+    """
     known = case.id if case.value is None else f"known {case.value:.1f} {pretty(unit)}"
     titles = known, "candidates", f"found {found.value:.1f} {pretty(unit)}"
     box = body_box(case)
@@ -123,9 +133,15 @@ def localization(
         show_slice(ax, case.image[box], case.spacing_mm, window_hu=window_hu, title=title, bar_cm=0 if i else 5)
     shade(axes[1], case.weights[box] > 0, case.spacing_mm, "candidates")
     shade(axes[2], (found.map * (case.weights > 0))[box], case.spacing_mm)
+    outline(axes[2], _marked(case, found)[box], case.spacing_mm, "found", linewidth=0.8)
     if case.mask is not None:
         outline(axes[2], case.mask[box], case.spacing_mm, linewidth=0.8)
     return axes
+
+
+def _marked(case: Case, found: Localization) -> NDArray[np.bool_]:
+    """The mask of the value; without one, the candidates whose map is above 1/2."""
+    return found.mask if found.mask is not None else (np.asarray(found.map) > 0.5) & (case.weights > 0)
 
 
 def gallery(
@@ -172,7 +188,7 @@ def lesions_3d(ax: Axes, case: Case, found: Localization) -> Axes:
 
     The axes are made with ``projection="3d"``.
     """
-    marked, true = (found.map > 0.5) & (case.weights > 0), case.mask
+    marked, true = _marked(case, found), case.mask
     dz, dy, dx = case.spacing_mm
     for name, kind, mark, which in (
         ("true and found", "candidates", "o", marked & true),
