@@ -213,8 +213,8 @@ def _draw_muscle(
     thickness, fold, wing = np.zeros(STEPS), {}, {}
     for side in (-1, 1):
         fold[side] = ends + rng.normal(0, 2)
-        wing[side] = fold[side] + max(gap + rng.normal(0, 3), 2)
-        peak = min(wing[side] + 1.6 * front, 116)
+        peak = min(fold[side] + max(gap + rng.normal(0, 3), 2) + 1.6 * front, 116)
+        wing[side] = max(peak - 1.6 * front, fold[side] + 2)
         serratus = 3 + m * jitter(1, 6)
         controls = {
             1: jitter(3, 7),
