@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import biomark as bm
-from biomark.machine.disk_arrays import Batches, DiskArray, on_device, parts
+from biomark.machine.disk_arrays import Batches, DiskArray, Rows, on_device, parts
 
 
 class Counted:
@@ -75,9 +75,9 @@ def test_only_what_is_asked_for_is_read(array):
 def on_disk(tmp_path):
     """A cohort in memory, and the same with its arrays in files."""
     cohort = bm.phantoms.draw("sfa", 10, seed=1, size=32)
-    for name in ("images", "weights", "masks"):
+    for name in ("images", "weights", "truth"):
         np.save(tmp_path / name, getattr(cohort, name))
-    files = {n: np.load(tmp_path / f"{n}.npy", mmap_mode="r") for n in ("images", "weights", "masks")}
+    files = {n: np.load(tmp_path / f"{n}.npy", mmap_mode="r") for n in ("images", "weights", "truth")}
     return cohort, dataclasses.replace(cohort, **files)
 
 
@@ -87,13 +87,13 @@ def test_parts_of_a_cohort_on_disk_stay_there(on_disk):
         assert (
             isinstance(part.images, DiskArray)
             and isinstance(part.weights, DiskArray)
-            and isinstance(part.masks, DiskArray)
+            and isinstance(part.truth, DiskArray)
         )
         again = part[[1, 0]]
         assert isinstance(again.images, DiskArray) and again.ids == same.ids[1::-1]
         np.testing.assert_array_equal(again.images[:], same.images[[1, 0]])
         np.testing.assert_array_equal(part[1].mask, same[1].mask)
-    assert cohort.without_masks().masks is None
+    assert cohort.without_masks().truth is None
 
 
 def test_training_and_evaluation_from_disk_give_the_same_bits(on_disk):
@@ -110,13 +110,34 @@ def test_training_and_evaluation_from_disk_give_the_same_bits(on_disk):
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_segmenter_s_masks_come_from_disk_as_well(on_disk):
-    """Boolean rows keep their type."""
-    masks = on_device(on_disk[1].masks, torch.device("cpu"))
-    assert isinstance(masks, Batches)
-    batch = masks[torch.tensor([3, 1])]
-    assert batch.dtype == torch.bool
-    np.testing.assert_array_equal(batch.numpy(), on_disk[0].masks[[3, 1]])
+def test_a_segmenter_s_truth_comes_from_disk_as_well(on_disk):
+    found = []
+    for cohort in on_disk:
+        torch.manual_seed(0)
+        model = bm.Segmenter("sfa", width=2)
+        bm.fit(model, cohort[:8], epochs=1, batch_size=4, device="cpu", precision="32", progress=False)
+        found.append([p.detach().numpy() for p in model.parameters()])
+    assert isinstance(on_device(on_disk[1].truth, torch.device("cpu")), Batches)
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_masks_on_disk_become_the_truth_of_boxes(on_disk, tmp_path):
+    plain, cohort = on_disk
+    np.save(tmp_path / "masks", plain.truth > 0)
+    masks = np.load(tmp_path / "masks.npy", mmap_mode="r")
+    expected = np.where(masks, plain.weights, 0)
+    for truth in (masks, DiskArray(masks)):
+        np.testing.assert_array_equal(dataclasses.replace(cohort, truth=truth).truth[:], expected)
+
+
+def test_rows_of_a_sequence_are_taken_when_they_are_due():
+    source = Counted(np.arange(9))
+    some = Rows(Rows(source, np.array([8, 2, 5, 7])), np.array([3, 0, 1]))
+    assert source.reads.sum() == 0
+    assert (some[0], some[-1], len(some), list(some)) == (7, 2, 3, [7, 8, 2])
+    with pytest.raises(IndexError):
+        some[3]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 import biomark as bm
+from biomark.machine.optimizers import AdamW
 
 # 11 cases by 4: of the last step's three, one process has two and the other one. By 5, and of 3 by 2, the last step has
 # one case: the second process then has none.
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 import biomark as bm
 from biomark.machine.checkpoints import Checkpoint
+from biomark.machine.optimizers import AdamW
 
 root, die_after, who = Path(sys.argv[1]), int(sys.argv[2]), os.environ.get("RANK", "alone")
 keep = Checkpoint.write
@@ -32,7 +34,7 @@ def keep_then_die(self):
 def train(name, cohort, kind=bm.Localizer, fit=bm.fit, **settings):
     torch.manual_seed(0)
     model = kind(cohort.task, width=2)
-    common = dict(epochs=2, batch_size=4, lr=1e-3, seed=7, progress=False, device="cpu", precision="32")
+    common = dict(epochs=2, batch_size=4, optimizer=AdamW(1e-3), seed=7, progress=False, device="cpu", precision="32")
     history = fit(model, cohort, **common | settings)
     model.save(root / f"{name}-{who}")
     (root / f"{name}-{who}.json").write_text(json.dumps(history.loss))
@@ -43,17 +45,19 @@ if die_after:
     train("killed", fat, checkpoint=root / "killed.pt")
 train("plain", fat)
 files = {}
-for name in ("images", "weights"):
+for name in ("images", "weights", "truth"):
     np.save(root / f"{name}-{who}", getattr(fat, name))
     files[name] = np.load(root / f"{name}-{who}.npy", mmap_mode="r")
 train("disk", dataclasses.replace(fat, **files))
 train("volumes", bm.phantoms.draw("cac", 3, seed=2, size=24), loss=bm.SumLoss("linear+log", binarity=0.1), batch_size=2)
 train("direct", fat, kind=bm.DirectRegressor, batch_size=5)
+train("masks", fat, kind=bm.Segmenter)
+train("steps", fat, optimizer=bm.Muon(), accumulate=2)
 train("once", fat, fit=bm.fit_once, folder=root / f"once-of-{os.environ.get('WORLD_SIZE', 1)}")
 if (root / "killed.pt").exists():
     train("resumed", fat, checkpoint=root / "killed.pt")
 """
-NAMES = ("plain", "disk", "volumes", "direct", "once", "resumed")
+NAMES = ("plain", "disk", "volumes", "direct", "masks", "steps", "once", "resumed")
 
 
 def started(root, processes, die_after=0):
@@ -115,7 +119,7 @@ def test_another_run_of_python_gives_the_same_bits(trained):
     torch.manual_seed(0)
     model, threads = bm.Localizer("sfa", width=2), torch.get_num_threads()
     torch.set_num_threads(1)
-    settings = {"epochs": 2, "batch_size": 4, "lr": 1e-3, "seed": 7, "device": "cpu", "precision": "32"}
+    settings = {"epochs": 2, "batch_size": 4, "optimizer": AdamW(1e-3), "seed": 7, "device": "cpu", "precision": "32"}
     bm.fit(model, bm.phantoms.draw("sfa", 11, seed=4, size=32), **settings, progress=False)
     torch.set_num_threads(threads)
     assert_same({k: v.contiguous() for k, v in model.state_dict().items()}, weights(trained, "plain", "alone"))
