@@ -102,6 +102,7 @@ def test_small_components_stay_and_large_ones_go(monkeypatch):
     mask[1, 1:3, 1:4] = True
     mask[0, 4, 5:7] = mask[1, 4, 5:8] = mask[2, 4, 6:8] = True
     mask[2, 5, 8] = True
+    monkeypatch.setattr(candidates, "SMALLEST_CALCIUM_MM3", 2.0)
     for largest, kept in ((14.0, 14), (13.9, 7), (11.9, 1), (1.9, 0)):
         monkeypatch.setattr(candidates, "LARGEST_CALCIUM_MM3", largest)
         found = candidates.calcium(200 * mask, (2.0, 1.0, 1.0))
@@ -115,6 +116,15 @@ def test_calcium_is_bright_and_small():
     image[1, 10, 10:13] = (129, 130, 500)
     found = candidates.calcium(image, (3.0, 1.0, 1.0))
     assert found.sum() == 2 and found[1, 10, 11:13].all()
+
+
+def test_specks_are_no_calcium():
+    """Of voxels of 2 mm3, three that touch, if by a corner in the next slice, are calcium; two are noise."""
+    image = np.full((3, 12, 12), -100.0, np.float32)
+    image[0, 2, 2:4] = image[1, 3, 4] = 200
+    image[1, 9, 2:4] = 300
+    found = candidates.calcium(image, (2.0, 1.0, 1.0))
+    assert found.sum() == 3 and found[0, 2, 2:4].all() and found[1, 3, 4]
 
 
 def test_one_body_at_two_resolutions_has_one_area():
