@@ -14,13 +14,17 @@ import time
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 import torch
 from dicom_files import PERSON, body_hu, ct_slice, named, personal, save, series
+from scipy import ndimage
 
 import biomark as bm
 from biomark import delivery, manifests, scans
 from biomark.delivery import page
+from biomark.manifests.preparation import take
+from biomark.manifests.rules import rule_of
 
 GRID = scans.Grid((60, 60), (8.0, 8.0))
 
@@ -68,6 +72,39 @@ def test_every_scan_gets_its_value_and_its_map_and_a_bad_one_stops_nothing(model
         assert not np.delete(volume, k, 0).any(), "a map of one slice is empty elsewhere"
         weights = bm.TASKS["pma"].weigh(scan.hu[k], scan.spacing_mm[1:])
         assert (volume[k] * weights).sum() == pytest.approx(values["value"][i], rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:highdicom")
+def test_the_outline_that_is_delivered_has_the_value_that_is_reported(sheet, tmp_path):
+    """To one pixel, in areas; of calcium whole lesions are taken, so that the score is nearly the value."""
+    pytest.importorskip("highdicom")
+    for seed in range(3):
+        values = delivery.deliver(another(seed), sheet, tmp_path / str(seed), write="dicom", grid=GRID, progress=False)
+        for row in values[:2].itertuples():
+            scan = scans.read(sheet.parent / {"a": "GRAUBNER_ILSE", "b": "GRAUBNER_2"}[row.id])
+            weights = bm.TASKS["pma"].weigh(scan.hu[int(row.slice)], scan.spacing_mm[1:])
+            data = pydicom.dcmread(tmp_path / str(seed) / row.id / "segmentation.dcm")
+            mask = data.pixel_array.reshape(scan.hu.shape[1:]) > 0
+            assert abs(weights[mask].sum(dtype=float) - row.value) <= 0.5 * weights.max() + 1e-4
+            assert not mask[weights == 0].any() and 0 < mask.sum() < (weights > 0).sum()
+            assert data.ImageComments == f"Candidates: {row.candidates}."
+            assert row.candidates == "-29 to 150 HU, more than 2.5 mm below the surface"
+
+
+def test_of_calcium_whole_lesions_are_outlined(tmp_path):
+    hu = np.stack([body_hu(k) for k in range(6)])
+    hu[2:4, 20:22, 20:22], hu[1:3, 30:33, 30:31] = 300, 500
+    nib.save(nib.Nifti1Image(hu.transpose(2, 1, 0), np.diag([-2.0, -2, 3, 1])), tmp_path / "c.nii")
+    scan, model = scans.read(tmp_path / "c.nii"), bm.Localizer("cac", width=2).eval()
+    excerpt = take(scan, model.task, scans.Grid((12, 30, 30), (3.0, 4.0, 4.0)), crop=False)
+    for bias in (-3.0, 0.0, 3.0):
+        torch.nn.init.constant_(model.bias, bias)
+        found = model.locate(excerpt.case, boxes=excerpt.boxes)
+        score = bm.agatston.score(scan.hu, excerpt.whole(found.mask), scan.spacing_mm, "dz3")
+        assert score == pytest.approx(float(excerpt.case.weights[found.mask].sum()), rel=1e-6)
+        for k in range(6):
+            labels, count = ndimage.label(excerpt.case.weights[k] > 0, np.ones((3, 3)))
+            assert all(len(set(found.mask[k][labels == n])) == 1 for n in range(1, count + 1))
 
 
 def test_the_values_are_those_that_evaluation_sees(model, sheet, tmp_path):
@@ -367,10 +404,10 @@ def test_the_next_scan_is_read_while_one_is_measured_and_no_more(model, sheet, t
         looked.append(path.name)
         return scans.reader.read(path, **options)
 
-    def locate(case, *, window):
+    def locate(case, *, boxes, window):
         assert reading.wait(60), "the second scan was not begun while the first was measured"
         ahead.append(len(looked))
-        return bm.Localizer.locate(model, case, window=window)
+        return bm.Localizer.locate(model, case, boxes=boxes, window=window)
 
     monkeypatch.setattr("biomark.delivery.sheet.read", read)
     monkeypatch.setattr(model, "locate", locate)
@@ -438,8 +475,8 @@ def test_a_page_says_what_an_inspector_says_and_needs_no_other_file():
     map = np.zeros((30, 40), np.float32)
     map[10:20, 10:20] = 0.9
     told = dict(spread=None, findings=("It is <b>thick</b>.",), traits={}, unusual=("noise [HU] 90: usual is 5 to 30",))
-    found = bm.Inspection("x & y", "muscle", "cm2", 45.0, 40.0, 51.0, 0.9, map, **told)
-    text = page.render(found, case, map, slice=3, known=44.0)
+    found = bm.Inspection("x & y", "muscle", "cm2", 45.0, 40.0, 51.0, 0.9, map, map > 0.5, **told)
+    text = page.render(found, case, map, rule_of(bm.TASKS["pma"]), slice=3, known=44.0)
     for words in (
         "x &amp; y: muscle",
         "45 cm2",
@@ -447,6 +484,7 @@ def test_a_page_says_what_an_inspector_says_and_needs_no_other_file():
         "spreadsheet: 44",
         "&lt;b&gt;",
         "Slice 3",
+        "Candidates: -29 to 150 HU, more than 2.5 mm below the surface.",
         "noise",
     ):
         assert words in text, words
@@ -454,8 +492,8 @@ def test_a_page_says_what_an_inspector_says_and_needs_no_other_file():
     assert picture[:8] == b"\x89PNG\r\n\x1a\n" and len(picture) > 2000
     assert not re.search(r"(src|href)=\"(?!data:)", text)
     nan = float("nan")
-    plain = bm.Inspection("x", "m", "cm2", 0.0, nan, nan, nan, map * 0, None, (), {}, ())
-    assert "No interval is known" in page.render(plain, case, map * 0)
+    plain = bm.Inspection("x", "m", "cm2", 0.0, nan, nan, nan, map * 0, map > 1, None, (), {}, ())
+    assert "No interval is known" in page.render(plain, case, map * 0, "any")
 
 
 def test_a_volume_shows_the_slice_that_adds_most():
@@ -463,6 +501,6 @@ def test_a_volume_shows_the_slice_that_adds_most():
     map = np.zeros((5, 20, 20), np.float32)
     map[3, 4:8, 4:8] = 1
     nan = float("nan")
-    found = bm.Inspection("v", "calcium", "Agatston", 16.0, nan, nan, nan, map, None, (), {}, ())
-    text = page.render(found, bm.Case("v", weights * 100, weights, None, None, (3.0, 2.0, 2.0)), map)
+    found = bm.Inspection("v", "calcium", "Agatston", 16.0, nan, nan, nan, map, map > 0.5, None, (), {}, ())
+    text = page.render(found, bm.Case("v", weights * 100, weights, None, None, (3.0, 2.0, 2.0)), map, "any")
     assert "100% of the value: number 3 of the 5" in text

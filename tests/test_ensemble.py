@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import biomark as bm
+from biomark.grids import Boxes
 
 
 @pytest.fixture(scope="module")
@@ -64,19 +65,33 @@ def test_copies_of_one_model_are_that_model(cohort, members):
 
 
 def test_rivals_measure_in_their_own_way(cohort):
-    """A segmenter's value is that of the mask, in an ensemble the mask of the mean map."""
-    found = bm.Ensemble(models(bm.Segmenter, cohort)).locate(cohort[0])
-    assert found.value == pytest.approx(float(cohort[0].weights[found.map > 0.5].sum()), rel=1e-5)
+    """A model held to a size counts all pixels, in an ensemble those of the mean map."""
+    case, whole = cohort[0], bm.Ensemble(models(bm.SizeConstrained, cohort))
+    pixel_cm2 = np.prod(case.spacing_mm) / 100
+    found = whole.locate(case, boxes=Boxes(case.image.shape, (1, 1), case.image.shape))
+    assert found.value == pytest.approx(float(found.map.sum()) * pixel_cm2, rel=1e-5)
+    np.testing.assert_allclose(bm.predict(whole, cohort[:1])[0], found.value, rtol=1e-5)
+
+
+def test_the_mask_is_that_of_the_whole(cohort, members):
+    """Found on a scan's own voxels: the candidates of highest mean map, whose sum is the value to one voxel."""
+    case = cohort.voxels(1)
+    found = bm.Ensemble(members).locate(case)
+    assert found.mask.shape == found.map.shape == found.map_spread.shape == case.image.shape
+    inside = case.weights[found.mask].sum(dtype=float)
+    assert abs(inside - found.value) <= case.weights.max() * (0.5 + 1e-3)
 
 
 def test_what_makes_no_ensemble(cohort, members):
     other = bm.Localizer(dataclasses.replace(bm.TASKS["sfa"], key="other"), width=4)
+    ruled = bm.Localizer(dataclasses.replace(bm.TASKS["sfa"], skin_mm=0.0), width=4)
     for wrong, words in (
         (members[:1], "ensemble of 1 models"),
         ([], "ensemble of 0 models"),
         ([members[0], *models(bm.Segmenter, cohort, 1)], "Localizer, Segmenter"),
         ([bm.DirectRegressor("sfa", width=4)] * 2, "that has a map"),
         ([members[0], other], "different things"),
+        ([members[0], ruled], "'sfa' by different rules"),
     ):
         with pytest.raises(ValueError, match=words):
             bm.Ensemble(wrong)

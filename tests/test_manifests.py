@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -29,10 +30,11 @@ from biomark import manifests
 from biomark.delivery import sheet as sheet_of_results
 from biomark.machine import fingerprints
 from biomark.machine.disk_arrays import DiskArray
-from biomark.manifests import ManifestError, cache, cross_checks, likeness, manifest
+from biomark.manifests import ManifestError, cache, cross_checks, likeness, manifest, rules
 from biomark.manifests.sheet import identifier
 from biomark.scans import Grid, ScanError
 from biomark.scans.anonymous import anonymous
+from biomark.scans.grid import PADDING_HU
 
 PMA = bm.TASKS["pma"]
 # RAS millimetres of index (column, row, slice), as radiologists see it.
@@ -78,8 +80,8 @@ ROWS = [("one", "a.nii.gz", 31.5), ("two", "b", 28), ("three", "c.dcm", "4.1e1")
 def test_a_folder_and_a_spreadsheet_are_a_cohort(scans):
     cohort = cohort_of(scans, ROWS)
     assert cohort.ids == ("one", "two", "three") and list(cohort.values) == [31.5, 28, 41]
-    assert cohort.images.shape == cohort.weights.shape == (3, 144, 168) and cohort.masks is None
-    np.testing.assert_array_equal(cohort.spacing_mm, np.full((3, 2), 3.0))
+    assert cohort.images.shape == cohort.weights.shape == (3, 144, 168) and cohort.truth is None
+    np.testing.assert_array_equal(cohort.spacing_mm, np.full((3, 2), 7.0))  # no box is thinner than a voxel
     assert list(cohort.about["row"]) == [2, 3, 4] and list(cohort.about["slice"]) == [2, 2, 0]
     assert "number 2 of 0 to 3, the middle one" in " ".join(cohort.about["findings"][0])
     assert cohort.set_aside is None
@@ -103,9 +105,10 @@ def test_masks_splits_and_groups(scans):
         ("three", "a.nii.gz", 30, 2, "drawn.nii.gz", "test", "p2"),
     ]
     cohort = cohort_of(scans, rows, COLUMNS)
-    assert cohort.masks.dtype == bool and cohort.masks.shape == cohort.images.shape
-    area = cohort.masks.sum((1, 2)) * 9 / 100
-    assert area[0] == area[1] == pytest.approx(200 * 49 / 100, rel=0.03) and area[2] == 0
+    weights = PMA.weigh(body_hu(1), (7, 7))
+    np.testing.assert_allclose(cohort.truth.sum((1, 2)), [weights[20:30, 10:30].sum()] * 2 + [0], rtol=1e-6)
+    np.testing.assert_array_equal(cohort.voxels(0).mask, drawn[1])
+    assert "candidates in the mask add up to 9" in cohort.about["findings"][0][-1]
     train = cohort[cohort.about["split"] == "train"]
     assert train.ids == ("one", "two") and list(train.about["group"]) == ["p1", "p1"]
     for seed in range(8):
@@ -130,10 +133,36 @@ def test_a_heart_box_for_calcium(tmp_path):
     bm.scans.write_dicom(tmp_path / "chest", hu, spacing)
     path = sheet(tmp_path / "m.csv", [("a", "chest", 100)], ("id", "image", "value"))
     cohort = manifests.read(path, "cac", cache=tmp_path / "cache", progress=False)
-    assert cohort.images.shape == (1, 44, 96, 96) and tuple(cohort.spacing_mm[0]) == (3, 2, 2)
+    assert cohort.images.shape == (1, 44, 96, 96) and tuple(cohort.spacing_mm[0]) == spacing
     box = bm.scans.heart_box(bm.scans.read(tmp_path / "chest"))
     total = bm.TASKS["cac"].weigh(box.hu, spacing).sum(dtype=float)
     assert total > 0 and cohort.weights.sum(dtype=float) == pytest.approx(total, rel=1e-5)
+    case = cohort.voxels(0)
+    np.testing.assert_array_equal(case.image, np.maximum(box.hu, PADDING_HU))
+    np.testing.assert_array_equal(case.weights, bm.TASKS["cac"].weigh(box.hu, spacing))
+
+
+def test_a_scan_s_own_voxels_are_read_again_when_they_are_asked_for(scans):
+    nifti(scans / "mask.nii", data=np.ones((4, 48, 48), np.uint8))
+    rows = [("one", "a.nii.gz", 30, 1, "mask.nii"), ("two", "b", 30, "", "mask.nii")]
+    for grid in (Grid((40, 40), (10.0, 10.0)), Grid((48, 48), None)):
+        cohort = cohort_of(scans, rows, COLUMNS[:5], grid=grid, memory_gib=0)
+        part = pickle.loads(pickle.dumps(cohort[[1, 0]]))
+        for i, k in ((0, 2), (1, 1)):
+            case, (weights, mask, boxes) = part.voxels(i), part.regions(i)
+            np.testing.assert_array_equal(case.image, np.maximum(body_hu(k), -1024 if grid.spacing_mm else -9999))
+            np.testing.assert_array_equal(case.weights, PMA.weigh(body_hu(k), (7, 7)))
+            np.testing.assert_array_equal(case.weights, weights)
+            assert case.mask.all() and mask.all() and case.spacing_mm == (7, 7)
+            np.testing.assert_array_equal(boxes.sums(weights), part.weights[i])
+            np.testing.assert_array_equal(boxes.means(case.image, -1024), part.images[i])
+        assert "voxels of the mask lie outside the boxes" not in " ".join(cohort.about["findings"][0])
+    cohort = cohort_of(scans, rows, COLUMNS[:5], grid=Grid((42, 42), None))
+    assert f"{48**2 - 42**2} voxels of the mask lie outside the boxes" in " ".join(cohort.about["findings"][0])
+    (scans / "a.nii.gz").unlink()
+    assert cohort.regions(0)[0].any(), "what training and evaluation need was kept"
+    with pytest.raises(ScanError, match="does not exist"):
+        cohort.voxels(0)
 
 
 def test_excel(scans):
@@ -578,6 +607,86 @@ def test_a_reason_names_no_file_however_it_was_written(tmp_path):
     assert anonymous(str(ScanError(f"{image} is empty")), image) == "the image is empty"
 
 
+# --- which rule the numbers follow -----------------------------------------------------------------------
+
+
+THICK = replace(PMA, skin_mm=5.0)  # one pixel of 7 mm
+
+
+def layered() -> np.ndarray:
+    """Four discs of which a third is near fat, and a third brighter than the lab's window for muscle."""
+    hu = np.stack([body_hu(k) for k in range(4)])
+    hu[:, :, 18:24] -= 75
+    hu[:, :, 24:30] += 80
+    return np.where(hu < -500, -1000, hu).astype(np.int16)
+
+
+@pytest.fixture
+def ruled(tmp_path):
+    """A sheet with numbers by a rule, with masks or without, and what check says of it."""
+    hu, drawn = layered(), np.zeros((4, 48, 48), np.uint8)
+    drawn[:, 20:46, 12:32] = 1
+    nifti(tmp_path / "a.nii", data=hu)
+    nifti(tmp_path / "m.nii", data=drawn)
+
+    def run(task, times=1.0, masks=True, **how):
+        values = [times * task.measure(plane, mask, (7, 7)) for plane, mask in zip(hu, drawn, strict=True)]
+        rows = [(f"p{k}", "a.nii", value, k, *(["m.nii"] if masks else [])) for k, value in enumerate(values)]
+        path = sheet(tmp_path / "m.csv", rows, COLUMNS[: 5 if masks else 4])
+        how = {"plausible": (0, 1e9), "progress": False} | how
+        assert manifests.check(path, THICK, **how).empty, "by headers alone nothing is wrong"
+        return manifests.check(path, THICK, candidates=True, **how)
+
+    return run
+
+
+def test_numbers_by_the_task_s_rule_are_said_to_be_so(ruled):
+    problems = ruled(THICK)
+    assert problems.empty
+    assert problems.attrs["rule"].startswith("by the masks the numbers follow most nearly: -29 to 150 HU, more than 5")
+
+
+@pytest.mark.parametrize("name", ["-50 to 90 HU", "-29 to 150 HU", "all inside of the outline"])
+def test_another_rule_is_named(ruled, name):
+    problems = ruled(rules.known(THICK)[name])
+    assert list(problems["row"]) == [1] and problems["column"][0] == "value"
+    words = f"most nearly: {name} (median difference 0.0%), and not the task's: -29 to 150 HU, more than 5 mm below"
+    assert words in problems["problem"][0]
+
+
+def test_numbers_that_no_rule_explains(ruled):
+    told = ruled(THICK, times=100)["problem"]
+    assert len(told) == 5 and "they are 100 times what their masks hold" in told[0]
+    assert all("more than all candidates of the image hold together" in sentence for sentence in told[1:])
+    told = ruled(THICK, times=100, masks=False)["problem"]
+    assert "no known rule explains the numbers, which are" in told[0] and len(told) == 5
+    told = ruled(THICK, times=0.005, masks=False)["problem"]
+    assert len(told) == 1 and "are they in cm2, and of these slices?" in told[0]
+    fine = ruled(THICK, masks=False)
+    assert fine.empty and "of all candidates of their images" in fine.attrs["rule"]
+
+
+def test_calcium_scores_are_held_against_the_presets(tmp_path):
+    hu, drawn, spacing = np.stack([body_hu(k) for k in range(4)]), np.zeros((4, 48, 48), np.uint8), (2.0, 7.0, 7.0)
+    hu[1, 20:22, 20:22], drawn[1, 18:24, 18:24] = 320, 1
+    nifti(tmp_path / "a.nii", data=hu)
+    nifti(tmp_path / "m.nii", data=drawn)
+    for name, row in (("dz3", []), ("agatston1990", [1, 2])):
+        value = bm.agatston.score(hu, drawn, spacing, name)
+        path = sheet(tmp_path / "m.csv", [("a", "a.nii", value, "m.nii")], (*COLUMNS[:3], "mask"))
+        problems = manifests.check(path, "cac", candidates=True, crop=False, progress=False)
+        # At 2 mm the older score is half as large again, and more than there is by the task's.
+        assert list(problems["row"]) == row and (not row or f"the rules {name!r}" in problems.attrs["rule"])
+
+
+def test_a_scan_that_cannot_be_read_is_a_problem_of_its_row(ruled, tmp_path):
+    nifti(tmp_path / "cut.nii", 2)
+    (tmp_path / "cut.nii").write_bytes((tmp_path / "cut.nii").read_bytes()[:-700])
+    path = sheet(tmp_path / "n.csv", [("x", "cut.nii", 30, 0)], COLUMNS[:4])
+    problems = manifests.check(path, PMA, candidates=True, progress=False)
+    assert list(problems["column"]) == ["image"] and problems.attrs["rule"] == "No scan could be read."
+
+
 # --- one bad scan ----------------------------------------------------------------------------------------
 
 
@@ -585,7 +694,7 @@ def test_a_scan_that_cannot_be_read_is_set_aside_with_its_reason(scans):
     whole = (scans / "a.nii.gz").read_bytes()
     (scans / "cut.nii.gz").write_bytes(whole[: len(whole) // 2])
     series(scans / "gap", (0, 2, 6, 8))
-    nifti(scans / "huge.nii.gz", data=np.kron(np.stack([body_hu(k) for k in range(2)]), np.ones((1, 2, 2), np.int16)))
+    nifti(scans / "huge.nii.gz", data=np.kron(np.stack([body_hu(k) for k in range(2)]), np.ones((1, 4, 4), np.int16)))
     rows = [ROWS[0], ("cut", "cut.nii.gz", 30), ("gap", "gap", 30), ("huge", "huge.nii.gz", 30), *ROWS[1:]]
     for _ in range(2):  # the second time most comes from the cache
         cohort = cohort_of(scans, rows)
@@ -756,7 +865,7 @@ def test_two_processes_share_a_cache_and_one_is_killed(tmp_path, monkeypatch):
 # Reached by imports, but without influence on what is prepared or delivered: containers, files, checks of the sheet,
 # fitting and evaluation (weights and what an inspector learned have fingerprints of their own).
 NEUTRAL = {
-    *("cohort.py", "losses.py", "evaluation", "machine/disk_arrays.py", "machine/files.py", "machine/fingerprints.py"),
+    *("losses.py", "evaluation", "machine/optimizers.py", "machine/disk_arrays.py", "machine/files.py", "machine/fingerprints.py"),
     *("machine/masks.py", "machine/tensor_files.py", "machine/checkpoints.py", "machine/batches.py", "training.py"),
     *("records", "manifests/__init__.py", "manifests/checks.py", "manifests/cross_checks.py", "manifests/likeness.py"),
     *("manifests/manifest.py", "manifests/sheet.py", "scans/anonymous.py", "scans/preview.py"),

@@ -140,6 +140,6 @@ def test_a_map_adds_up_to_the_same_on_the_scan_s_own_voxels(shape, grid_mm, own_
     rng = np.random.default_rng(seed)
     placed = Grid((90, 90), grid_mm).place(shape, own_mm, (slice(1, 3), slice(1, 3)))
     weights, map = rng.uniform(size=shape).astype(np.float32), rng.uniform(size=(90, 90)).astype(np.float32)
-    back = placed.back(map, shape)
+    back = placed.spread(map)
     assert back.shape == shape and back.min() >= 0 and back.max() <= 1 + 1e-6
     np.testing.assert_allclose((back * weights).sum(), (map * placed.sums(weights)).sum(), rtol=1e-4)

@@ -39,8 +39,8 @@ from biomark.uncertainty.inspector import Inspection, Inspector
 
 # Beside what prepares a scan. The version stands on pages and in DICOM objects.
 _COMPUTES = ("backbones.py", "baselines.py", "localizer.py", "losses.py", "uncertainty", "delivery")
-_COMPUTES += ("scans/export.py", "viz/pictures.py", "viz/style.py", "version.py")
-_COMPUTES += tuple(f"machine/{name}.py" for name in ("batch_norm", "devices", "layout", "windows"))
+_COMPUTES += ("scans/export.py", "viz/pictures.py", "viz/style.py", "version.py", "manifests/rules.py")
+_COMPUTES += tuple(f"machine/{name}.py" for name in ("batch_norm", "blocks", "devices", "layout", "objective", "windows"))
 
 FORMATS = tuple(outcome.FILES)
 """What can be written of each scan, beside its value."""
