@@ -217,8 +217,8 @@ def _draw_muscle(
         wing[side] = max(peak - 1.6 * front, fold[side] + 2)
         serratus = 3 + m * jitter(1, 6)
         controls = {
-            1: jitter(3, 7),
-            12: 4 + m * jitter(3, 8),
+            1: jitter(0.5, 3),
+            12: 3 + m * jitter(2, 7),
             30: 4 + m * jitter(9, 16) + 0.4 * lift,
             fold[side] - 6: 5 + m * jitter(9, 18) + lift,
             fold[side] + 4: serratus + 0.3 * lift,

@@ -158,12 +158,12 @@ def _paint_back(side: Side, rng: np.random.Generator, body: Body, edge: NDArray,
     uniform = rng.uniform
     behind = (side.d > edge) & side.lean & (side.below > uniform(0, 0.8)) & (side.above > uniform(0, 2))
     side.fill(behind, body.muscle_hu + rng.normal(0, 4))
-    widest = 1.2 + 6 * (1 - lean) ** 2
-    for _ in range(rng.integers(2, 5)):  # between layers, along the back
+    widest = 1.8 + 6 * (1 - lean) ** 2
+    for _ in range(rng.integers(3, 7)):  # between layers, along the back
         centre, half = uniform(100, 170), uniform(12, 40)
-        curve = uniform(0.15, 0.85) + uniform(-0.012, 0.012) * (side.d - centre)
-        plane = (np.abs(side.f - curve) * side.layer < uniform(0.4, widest) / 2) & (np.abs(side.d - centre) < half)
-        side.fill(behind & plane & (side.below > 2), body.fat_hu + 8)
+        curve = uniform(0.2, 0.95) + uniform(-0.012, 0.012) * (side.d - centre)
+        plane = (np.abs(side.f - curve) * side.layer < uniform(0.6, widest) / 2) & (np.abs(side.d - centre) < half)
+        side.fill(behind & plane & (side.below > 1.5), body.fat_hu + 8)
     # Between neighbours, from ribs to fascia; first between latissimus with teres and the muscles of the blade.
     for centre in (wing + uniform(8, 22), *uniform(92, 178, rng.integers(2, 6))):
         across = np.abs(side.d - centre - uniform(-25, 25) * (side.f - 0.5)) * np.deg2rad(side.r)
