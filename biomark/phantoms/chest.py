@@ -1,6 +1,9 @@
 """An axial chest slice at the aortic arch, drawn from numbers: a phantom, not a patient.
 
-Muscles live between ribs and fascia; bones, vessels, airways and lesions are painted over.
+Muscles live between ribs and fascia; bones, vessels, airways and lesions are painted over. Four of five patients have
+raised their arms; the others have them at their sides. Subcutaneous fat is the fat outside the union of lean tissue and
+lungs, closed by disks of 35 mm (``body.bridge``): not the axilla, nor fat between muscles, in the
+mediastinum or in an arm.
 """
 
 from __future__ import annotations
