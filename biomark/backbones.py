@@ -156,9 +156,8 @@ def build(
     if backbone not in BACKBONES:
         known = ", ".join(BACKBONES)
         raise ValueError(f"no backbone is called {backbone!r}: choose one of {known}, or pass an nn.Module.")
-    if width < 1 or (depth is not None and depth < 1):
-        scales = "" if depth is None else f" at {depth} scales"
-        raise ValueError(f"a network of {width} channels{scales} sees nothing: take a width and a depth of 1 or more.")
+    if min(width, 1 if depth is None else depth) < 1:
+        raise ValueError(f"width {width} and depth {depth} make no network: take numbers of 1 or more.")
     if len(fold) not in (0, ndim) or min(fold, default=1) < 1:
         raise ValueError(f"a block of {tuple(fold)} does not divide an image of {ndim} axes: give {ndim} whole numbers.")
     return BACKBONES[backbone](ndim, width, depth, fold)

@@ -20,16 +20,53 @@ from biomark.backbones import (
     unfold_blocks,
 )
 from biomark.evaluation import networks
+from biomark.grids import Boxes
 
 BLOCKS = [Block, ResidualBlock]
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
-@pytest.mark.parametrize("shape", [(32, 32), (17, 30), (8, 16, 16), (5, 9, 12)])
-def test_one_logit_a_voxel(name, shape):
-    net = build(name, len(shape), 4).eval()
+@pytest.mark.parametrize(
+    ("shape", "fold"),
+    [
+        *(((32, 32), ()), ((17, 30), ()), ((17, 30), (2, 2)), ((17, 30), (3, 4)), ((1, 5), (2, 2))),
+        *(
+            ((8, 16, 16), ()),
+            ((5, 9, 12), ()),
+            ((5, 9, 12), (1, 2, 2)),
+            ((5, 9, 12), (2, 3, 2)),
+            ((5, 9, 12), (1, 1, 1)),
+        ),
+    ],
+)
+@pytest.mark.parametrize("depth", [None, 2])
+def test_one_logit_a_voxel(name, shape, fold, depth):
+    net = build(name, len(shape), 4, depth, fold).eval()
     with torch.no_grad():
         assert net(torch.randn(2, 1, *shape)).shape == (2, 1, *shape)
+    assert len(net.encoder.channels) == (depth or {2: 4, 3: 3}[len(shape)])
+
+
+@pytest.mark.parametrize(("fold", "ndim"), [((2, 2), 2), ((3, 1), 2), ((1, 2, 2), 3)])
+def test_one_logit_a_block_is_brought_to_its_voxels_by_linear_interpolation(fold, ndim):
+    """Constant at the rim, and half way between two blocks the mean of both; its own gives each voxel what it says."""
+    sides = tuple(12 * f for f in fold)
+    net, image = EncoderDecoder(ndim, 2, 2, fold).eval(), torch.randn(1, 1, *sides)
+    coarse = []
+    net.head.register_forward_hook(lambda module, inputs, output: coarse.append(output))
+    with torch.no_grad():
+        logits = net(image)[0, 0].numpy()
+    boxes = Boxes(coarse[0].shape[2:], fold, sides)
+    np.testing.assert_allclose(logits, boxes.interpolate(coarse[0][0, 0].numpy()), atol=1e-5)
+    assert coarse[0].shape[1] == 1 and build("unet", 3, 2).head.out_channels == 4
+
+
+def test_blocks_that_do_not_fit_the_image_are_said():
+    for fold in ((2,), (2, 2, 2), (0, 2)):
+        with pytest.raises(ValueError, match=r"does not divide an image of 2 axes: give 2 whole numbers"):
+            bm.Localizer("sfa", width=4, fold=fold)
+    with pytest.raises(ValueError, match="width 4 and depth 0 make no network: take numbers of 1 or more"):
+        bm.Localizer("sfa", width=4, depth=0)
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
@@ -42,10 +79,12 @@ def test_every_weight_learns(name):
 @pytest.mark.parametrize("name", sorted(BACKBONES))
 @pytest.mark.parametrize(("task", "size"), [("sfa", 17), ("cac", 24)])
 def test_models_take_every_backbone_in_both_dimensions(name, task, size):
+    """With one logit a block, as areas by default, and with one a voxel."""
     cohort = bm.phantoms.draw(task, 3, seed=0, size=size)
-    for kind in (bm.Localizer, bm.DirectRegressor):
+    blocks = {"sfa": (2, 2), "cac": (1, 2, 2)}[task]
+    for kind, fold in ((bm.Localizer, ()), (bm.Localizer, blocks), (bm.DirectRegressor, ())):
         torch.manual_seed(0)
-        model = kind(task, backbone=name, width=2)
+        model = kind(task, backbone=name, width=2, fold=fold)
         before = copy.deepcopy(list(model.parameters()))
         bm.fit(model, cohort.without_masks(), epochs=2, batch_size=2, device="cpu", progress=False)
         assert not any(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
@@ -71,10 +110,11 @@ def test_a_residual_block_that_adds_nothing_passes_its_input():
 @pytest.mark.parametrize(("name", "block"), [("fcn", Block), ("unet", Block), ("resunet", ResidualBlock)])
 @pytest.mark.parametrize("task", ["sfa", "cac"])
 def test_the_direct_regressor_has_the_encoder_of_its_backbone(name, block, task):
-    encoder = bm.DirectRegressor(task, backbone=name, width=4).encoder
+    encoder, usual = bm.DirectRegressor(task, backbone=name, width=4).encoder, bm.TASKS[task].settings
+    usual = usual.depth, usual.fold
     assert all(type(scale) is block for scale in encoder.blocks)
     assert [p.shape for p in encoder.parameters()] == [
-        p.shape for p in build(name, encoder.ndim, 4).encoder.parameters()
+        p.shape for p in build(name, encoder.ndim, 4, *usual).encoder.parameters()
     ]
 
 
@@ -230,5 +270,5 @@ def test_unknown_name():
 
 @pytest.mark.parametrize("width", [0, -4])
 def test_a_width_that_there_is_not_is_said(width):
-    with pytest.raises(ValueError, match=f"a network of {width} channels sees nothing: take a width of 1 or more"):
+    with pytest.raises(ValueError, match=f"width {width} and depth 3 make no network: take numbers of 1 or more"):
         bm.Localizer("sfa", width=width)

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import biomark as bm
-from biomark.localizer import onto, resampled
+from biomark.grids import Boxes
+from biomark.machine.moves import AIR_HU
 
 VOLUME = dataclasses.replace(
     bm.TASKS["sfa"],
@@ -21,6 +22,7 @@ VOLUME = dataclasses.replace(
     ndim=3,
     region=lambda image, spacing: image > -500,
     voxel_weight=lambda image, spacing: np.float32(np.prod(spacing) / 1000),
+    settings=bm.tasks.Settings(),
 )
 
 
@@ -38,10 +40,15 @@ def model(cohort):
 
 
 @pytest.mark.parametrize("backbone", sorted(bm.backbones.BACKBONES))
-@pytest.mark.parametrize(("task", "shape"), [(bm.TASKS["pma"], (20, 28)), (VOLUME, (6, 12, 16))])
-def test_value_is_the_weighted_sum_of_the_map(backbone, task, shape):
+@pytest.mark.parametrize(
+    ("task", "shape", "fold"),
+    [(bm.TASKS["pma"], (20, 28), ()), (bm.TASKS["pma"], (20, 28), (2, 2)), (VOLUME, (6, 12, 16), ())]
+    + [(VOLUME, (6, 12, 16), (1, 2, 2)), (bm.TASKS["cac"], (6, 12, 16), (2, 2, 2))],
+)
+@pytest.mark.parametrize("kind", [bm.Localizer, bm.Segmenter])
+def test_value_is_the_weighted_sum_of_the_map(kind, backbone, task, shape, fold):
     torch.manual_seed(1)
-    model, weights = bm.Localizer(task, backbone, width=4).eval(), torch.rand(2, *shape)
+    model, weights = kind(task, backbone, width=4, fold=fold).eval(), torch.rand(2, *shape)
     out = model(torch.randn(2, 1, *shape) * 100, weights)
     assert out.map.shape == (2, *shape) and out.map.min() >= 0 and out.map.max() <= 1
     torch.testing.assert_close(out.value, (out.map * weights).flatten(1).sum(1))
@@ -81,6 +88,57 @@ def test_values_beyond_the_window_are_clipped(model, cohort):
     weights = torch.as_tensor(cohort.weights[:1])
     extreme = torch.where(image < low, -3024.0, torch.where(image > high, 3071.0, image))
     torch.testing.assert_close(model(extreme, weights).map, model(image, weights).map)
+
+
+SHAPES = [{}, {"depth": 2}, {"fold": ()}, {"fold": (4, 4), "depth": 2}, {"backbone": "fcn", "fold": (1, 2), "width": 3}]
+
+
+@pytest.mark.parametrize("kind", [bm.Localizer, bm.Segmenter, bm.DirectRegressor, bm.SizeConstrained])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_networks_of_any_shape_are_saved_and_loaded(cohort, tmp_path, kind, shape):
+    torch.manual_seed(0)
+    model = kind("sfa", **{"width": 4} | shape)
+    bm.fit(model, cohort, epochs=1, batch_size=2, progress=False, device="cpu", precision="32")
+    model.save(tmp_path / "m")
+    again = bm.load(tmp_path / "m")
+    assert (type(again), again.width, again.depth, again.fold) == (kind, model.width, model.depth, model.fold)
+    for one, other in zip(bm.predict(model, cohort), bm.predict(again, cohort), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+class Quiet(bm.Localizer):
+    """Of one's own, built as the localizer is."""
+
+    def logits(self, images_hu):
+        return super().logits(images_hu) - 1
+
+
+class Deep(bm.Localizer):
+    """With a constructor of its own, which decides the shape."""
+
+    def __init__(self, task, backbone=None, width=None):
+        super().__init__(task, backbone, width, depth=2, fold=(4, 4))
+
+
+@pytest.mark.parametrize("make", [lambda: Quiet("sfa", width=4, depth=2, fold=(4, 1)), lambda: Deep("sfa", width=4)])
+def test_classes_of_ones_own_are_loaded_in_their_shape(cohort, tmp_path, make):
+    torch.manual_seed(0)
+    model = make()
+    bm.fit(model, cohort, epochs=1, batch_size=2, progress=False, device="cpu", precision="32")
+    model.save(tmp_path / "m")
+    again = bm.load(tmp_path / "m")
+    assert type(again) is type(model) and again.fold == model.fold and again.depth == 2
+    np.testing.assert_array_equal(bm.predict(model, cohort)[1], bm.predict(again, cohort)[1])
+
+
+def test_another_block_of_like_weights_is_not_taken_for_it(cohort, tmp_path):
+    """Blocks of 4 x 1 and of 2 x 2 have the same filters."""
+    model = Deep("sfa", width=4)
+    model.fold = (2, 8)
+    model.prepare(cohort)
+    model.save(tmp_path / "m")
+    with pytest.raises(ValueError, match=r"was saved with fold = \(2, 8\), and a Deep built from task.* has \(4, 4\)"):
+        bm.load(tmp_path / "m")
 
 
 def test_saved_and_loaded_predicts_the_same_bits(model, cohort, tmp_path):
@@ -125,25 +183,76 @@ def test_unknown_task_must_be_given(tmp_path):
     assert bm.load(tmp_path / "model", task=VOLUME).task is VOLUME
 
 
-def test_locate_measures_on_the_cases_own_grid(model):
-    """The same body at half the pixel size: the map comes back at full size, and its sum is nearly the same."""
-    fine = bm.phantoms.draw("sfa", 1, seed=2, size=144)[0]
-    coarse = bm.phantoms.draw("sfa", 1, seed=2, size=48)[0]
-    found = model.locate(fine)
-    assert found.map.shape == fine.image.shape
-    assert found.value == pytest.approx(float((found.map * fine.weights).sum()), rel=1e-5)
-    assert found.value == pytest.approx(model.locate(coarse).value, rel=0.1)
+@pytest.mark.parametrize(("key", "fold"), [("sfa", ()), ("sfa", (2, 2)), ("cac", ()), ("cac", (1, 2, 2))])
+@pytest.mark.parametrize("backbone", sorted(bm.backbones.BACKBONES))
+def test_locate_on_the_scans_own_voxels_is_what_the_boxes_say(key, fold, backbone):
+    """Value and map of the cohort's boxes, each voxel with the map of its box; the value is the sum on both grids."""
+    cohort = bm.phantoms.draw(key, 2, seed=7, size=32)
+    torch.manual_seed(0)
+    model = bm.Localizer(key, backbone, width=2, fold=fold)
+    bm.fit(model, cohort, epochs=2, batch_size=1, progress=False, device="cpu", precision="32")
+    for i in range(2):
+        case, (_, _, boxes) = cohort.voxels(i), cohort.regions(i)
+        with torch.no_grad():
+            out = model(torch.as_tensor(cohort.images[i : i + 1, None]), torch.as_tensor(cohort.weights[i : i + 1]))
+        found = model.locate(case, boxes=boxes)
+        np.testing.assert_allclose(found.map, boxes.spread(out.map[0].numpy()), atol=1e-6)
+        assert found.value == pytest.approx(out.value.item(), rel=1e-5)
+        in_voxels = (found.map.astype(float) * case.weights).sum()
+        assert found.value == pytest.approx(in_voxels, rel=1e-5)
+        assert found.map.shape == found.mask.shape == case.image.shape and found.mask.dtype == bool
+        assert not found.mask[case.weights == 0].any()
+        if key == "sfa":
+            assert case.weights[found.mask].sum() == pytest.approx(found.value, abs=0.51 * float(case.weights.max()))
+        blind = dataclasses.replace(case, value=None, mask=None)
+        assert model.locate(blind, boxes=boxes).value == found.value
 
 
-def test_resampling_keeps_place_and_mean():
+def test_boxes_are_about_those_of_training_and_by_default_cover_the_scan(cohort, model):
+    case = cohort.voxels(1)
+    found, boxes = model.locate(case), Boxes.over(case.image.shape, case.spacing_mm, model.trained_spacing_mm.tolist())
+    assert max(boxes.voxels) in (2, 3) and found.value == model.locate(case, boxes=boxes).value
+    fine = dataclasses.replace(
+        case,
+        image=case.image.repeat(2, 0).repeat(2, 1),
+        weights=case.weights.repeat(2, 0).repeat(2, 1) / 4,
+        spacing_mm=tuple(s / 2 for s in case.spacing_mm),
+    )
+    assert model.locate(fine).value == pytest.approx(found.value, rel=1e-5), "the same scan in finer voxels"
+    moved = Boxes(tuple(n + 2 for n in boxes.shape), boxes.voxels, boxes.image_shape, (-3, -3))
+    assert model.locate(case, boxes=moved).map.shape == case.image.shape
+    seen = []
+    hook = model.backbone.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    model.locate(case, boxes=moved)
+    hook.remove()
+    low, high = model.task.input_hu
+    air = (max(AIR_HU, low) - low) * 2 / (high - low) - 1
+    assert tuple(seen[0].shape[2:]) == moved.shape and (seen[0][0, 0, 0] == air).all(), "outside there is air"
+
+
+@pytest.mark.parametrize(("key", "shape"), [("sfa", (50, 61)), ("cac", (5, 40, 33))])
+def test_a_map_of_ones_weighs_all_of_the_scan_at_any_size_of_boxes(key, shape):
+    class Everything(nn.Module):
+        def forward(self, image):
+            return torch.full_like(image, 40.0)
+
     rng = np.random.default_rng(0)
-    image = np.kron(rng.normal(size=(6, 6)), np.ones((8, 8)))
-    coarse = resampled(image, np.array([0.25, 0.25]))
-    assert coarse.shape == (12, 12)
-    np.testing.assert_allclose(coarse, image.reshape(12, 4, 12, 4).mean((1, 3)), rtol=1e-4, atol=1e-5)
-    back = onto(coarse, np.array([0.25, 0.25]), image.shape)
-    assert back.shape == image.shape
-    assert back.mean() == pytest.approx(image.mean(), abs=0.02)
+    weights = (rng.random(shape) * (rng.random(shape) < 0.3)).astype(np.float32)
+    case = bm.Case("x", rng.normal(0, 100, shape).astype(np.float32), weights, None, None, (1.0,) * len(shape))
+    model = bm.Localizer(key, Everything())
+    for side in (0.5, 1.0, 1.7, 3.0, 4.4, 100.0):
+        model.trained_spacing_mm.fill_(side)
+        found = model.locate(case)
+        assert found.value == pytest.approx(weights.sum(dtype=float), rel=1e-5)
+        assert (found.map == 1).all() and (found.mask == (weights > 0)).all()
+
+
+def test_nothing_is_outlined_below_what_counts(cohort):
+    task = dataclasses.replace(cohort.task, negligible=1e6)
+    model = bm.Localizer(task, width=4)
+    model.prepare(dataclasses.replace(cohort, task=task))
+    found = model.locate(cohort.voxels(0))
+    assert found.value > 0 and not found.mask.any()
 
 
 def test_a_module_of_ones_own(cohort):
