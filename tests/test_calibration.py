@@ -20,6 +20,24 @@ def test_by_hand():
     assert curve.to_frame().high.tolist() == [0.5, 1]
 
 
+def test_of_boxes_a_part_may_be_true():
+    """Of two boxes of weight 4 at 0.5, half and a quarter; one at 1, all."""
+    curve = bm.reliability(np.array([[0.5, 0.5, 1]]), np.array([[2.0, 1, 4]]), np.array([[4.0, 4, 4]]), bins=4)
+    assert curve.weight.tolist() == [0, 0, 8, 4] and curve.observed[2:].tolist() == [0.375, 1]
+    assert curve.error == pytest.approx(8 / 12 * 0.125)
+
+
+def test_boxes_are_as_reliable_as_their_voxels():
+    cohort = bm.phantoms.draw("sfa", 3, seed=1, size=32)
+    maps = np.random.default_rng(0).random(cohort.images.shape)
+    voxels = [cohort.regions(i) for i in range(3)]
+    spread = [boxes.spread(m) for m, (_, _, boxes) in zip(maps, voxels, strict=True)]
+    fine = bm.reliability(np.stack(spread), np.stack([v[1] for v in voxels]), np.stack([v[0] for v in voxels]))
+    coarse = bm.reliability(maps, cohort.truth, cohort.weights)
+    np.testing.assert_allclose(coarse.observed, fine.observed, rtol=1e-5)
+    assert coarse.error == pytest.approx(fine.error, rel=1e-5)
+
+
 def test_a_constant_map_of_the_right_size_is_reliable():
     """Which is why reliability is no proof of localization."""
     truth = np.arange(100).reshape(1, 100) < 30
@@ -49,6 +67,7 @@ def test_for_any_map(seed, bins):
     spoiled = np.where(weights > 0, maps, 7.0)  # outside the candidates nothing matters
     assert bm.reliability(spoiled, truth, weights, bins=bins).error == curve.error
     assert bm.reliability(truth.astype(float), truth, weights, bins=bins).error == 0
+    assert bm.reliability(maps, truth * weights, weights, bins=bins).error == pytest.approx(curve.error)
 
 
 def test_what_cannot_be_used():
@@ -60,4 +79,6 @@ def test_what_cannot_be_used():
     for wrong in (4.0, -1.0, np.nan):
         with pytest.raises(ValueError, match="give maps, not logits"):
             bm.reliability(np.full((1, 4), wrong), truth, maps)
+    with pytest.raises(ValueError, match="the truth is more than the weights"):
+        bm.reliability(maps, np.full((1, 4), 0.6), maps)
     assert np.isnan(bm.reliability(maps, truth, np.zeros((1, 4))).error)

@@ -21,7 +21,8 @@ class FakeReport:
 @pytest.fixture
 def record(tmp_path):
     history = bm.History(loss=[0.5, 0.2], seconds=[1.0, 2.0], device="cpu", precision="32-true")
-    parameters = {"n_train": 1500, "epochs": 2, "lr": 0.003, "backbone": "unet", "width": 16, "seed": 0, "scan": ""}
+    parameters = {"n_train": 1500, "epochs": 2, "lr": 0.02, "backbone": "unet", "width": 24}
+    parameters |= {"depth": 3, "fold": [2, 2], "seed": 0, "scan": ""}
     bm.records.write(
         tmp_path,
         parameters=parameters,
@@ -37,9 +38,9 @@ def test_all_items_and_what_a_record_says(record):
     assert list(table.index) == list(range(1, 45)) and list(table.columns) == ["section", "asks", "answer", "source"]
     answer = table.answer
     assert answer[19] == "cases for training 1500, cases for testing 300; seed 0"
-    assert answer[22] == "task cac, backbone unet, width 16"
+    assert answer[22] == "task cac, backbone unet, width 24, depth 3, fold [2, 2]"
     assert "torch" in answer[23] and table.source[23] == "record"
-    assert answer[25].startswith("epochs 2, lr 0.003, device cpu") and "last loss 0.2, seconds 3" in answer[25]
+    assert answer[25].startswith("epochs 2, lr 0.02, device cpu") and "last loss 0.2, seconds 3" in answer[25]
     assert answer[28] == "r, kappa, limit_low, limit_high" and answer[29] == "95 % intervals of r"
     assert answer[37] == "r 0.97 (0.96 to 0.98), kappa 0.92, limit_low -9, limit_high 8.5"
     assert answer[38] == "kappa 0.92" and f"data digest {record['data_digest']}" in answer[43]

@@ -17,6 +17,8 @@ TASK = dataclasses.replace(
     hu_window=(-np.inf, np.inf),
     region=lambda image, spacing: image > -np.inf,
     voxel_weight=lambda image, spacing: np.float32(1),
+    skin_mm=0.0,
+    settings=bm.tasks.Settings(),
 )
 
 
@@ -111,54 +113,69 @@ def cohort():
     return bm.phantoms.draw("sfa", 6, seed=6, size=32)
 
 
-def test_the_truth_scores_one_and_nothing_scores_as_the_candidates(cohort):
-    inside = dataclasses.replace(cohort, masks=cohort.masks & (cohort.weights > 0))
-    best = score(inside.masks.astype(np.float32), inside)
+@pytest.fixture(scope="module")
+def voxels(cohort):
+    """The same cases, whose boxes are their voxels."""
+    found = [cohort.voxels(i) for i in range(len(cohort))]
+    arrays = [np.stack([getattr(case, name) for case in found]) for name in ("image", "weights", "mask")]
+    spacing = np.array([case.spacing_mm for case in found])
+    return bm.Cohort(cohort.task, *arrays[:2], cohort.values, arrays[2], spacing, cohort.ids)
+
+
+def test_the_truth_scores_one_and_nothing_scores_as_the_candidates(cohort, voxels):
+    best = score(voxels.truth > 0, voxels)
     assert (best.dice, best.energy_in_mask) == (1, 1)
-    floor = score(np.zeros(cohort.images.shape), cohort)
-    assert floor.dice == pytest.approx(np.mean(bm.metrics.dice(cohort.weights > 0, cohort.masks)))
+    for one in (cohort, voxels):
+        floor = score(np.zeros(one.images.shape), one)
+        assert floor.dice == pytest.approx(np.mean(bm.metrics.dice(voxels.weights > 0, voxels.truth > 0)))
 
 
-def test_the_threshold_is_the_best_of_all(cohort):
-    """Against the plain way: cut all maps at every value, and take Dice."""
-    rng, candidates = np.random.default_rng(0), cohort.weights > 0
-    maps = np.round(rng.random(cohort.images.shape) + cohort.masks, 1)
-    found = score(maps, cohort, thresholds=np.linspace(0, 1, 500))
-    plain = max(np.mean(bm.metrics.dice((maps >= t) & candidates, cohort.masks)) for t in np.unique(maps))
+@pytest.mark.parametrize("grid", ["boxes", "voxels"])
+def test_the_threshold_is_the_best_of_all(grid, cohort, voxels):
+    """Against the plain way: cut all maps at every value, on the measuring grid, and take Dice."""
+    rng, some, truth = np.random.default_rng(0), cohort if grid == "boxes" else voxels, voxels.truth > 0
+    maps = np.round(rng.random(some.images.shape) + (some.truth > some.weights / 2), 1).astype(np.float32)
+    boxes = [some.regions(i)[2] for i in range(len(some))]
+    near = np.stack([some.task.membership(m, b, w) for m, b, w in zip(maps, boxes, voxels.weights, strict=True)])
+    found = score(maps, some, thresholds=np.linspace(0, 1, 500))
+    candidates = voxels.weights > 0
+    cuts = np.unique(np.quantile(near[candidates], np.linspace(0, 1, 500)))
+    plain = max(np.mean(bm.metrics.dice((near >= t) & candidates, truth)) for t in cuts)
     assert found.dice == pytest.approx(plain) and not found.by_case
-    cut = bm.metrics.dice((maps >= found.threshold) & candidates, cohort.masks)
+    cut = bm.metrics.dice((near >= found.threshold) & candidates, truth)
     np.testing.assert_allclose(found.dices, cut)
-    assert found.energy_in_mask == bm.metrics.energy_in_mask(maps * cohort.weights, cohort.masks)
+    spread = np.stack([b.spread(m) for b, m in zip(boxes, maps, strict=True)])
+    assert found.energy_in_mask == pytest.approx(bm.metrics.energy_in_mask(spread, truth, voxels.weights), rel=1e-5)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(1e-3, 1e3), min_size=6, max_size=6))
 def test_maps_of_unlike_size_are_made_alike(cohort, sizes):
     """A factor a case cannot spoil a score, and one factor for all changes nothing."""
-    maps = np.random.default_rng(0).random(cohort.images.shape) + cohort.masks
+    maps = np.random.default_rng(0).random(cohort.images.shape) + (cohort.truth > 0)
     plain = score(maps / maps.max((1, 2), keepdims=True, where=cohort.weights > 0, initial=0), cohort)
     assert score(maps * np.array(sizes)[:, None, None], cohort).dice >= plain.dice - 0.01
     assert score(maps * sizes[0], cohort).dice == pytest.approx(score(maps, cohort).dice, abs=0.01)
 
 
-def test_cases_without_a_truth_are_left_out(cohort):
-    masks = cohort.masks.copy()
-    masks[0] = False
-    found = score(cohort.masks.astype(float), dataclasses.replace(cohort, masks=masks))
+def test_cases_without_a_truth_are_left_out(voxels):
+    truth = voxels.truth.copy()
+    truth[0] = 0
+    found = score(voxels.truth, dataclasses.replace(voxels, truth=truth))
     assert np.isnan(found.dices[0]) and found.dice == pytest.approx(found.dices[1:].mean())
 
 
 @pytest.mark.parametrize(
     ("change", "maps", "words"),
     [
-        ({"masks": None}, 1.0, "this cohort has none"),
+        ({"truth": None}, 1.0, "this cohort has none"),
         ({}, -1.0, "not negative"),
         ({}, np.nan, "finite"),
-        ({"weights": 0}, 1.0, "no case has any"),
-        ({"masks": False}, 1.0, "no case has any"),
+        ({"weights": 0, "truth": 0}, 1.0, "no case has any"),
+        ({"truth": 0}, 1.0, "no case has any"),
     ],
 )
-def test_what_cannot_be_scored_is_said(cohort, change, maps, words):
-    change = {k: v if v is None else np.full_like(getattr(cohort, k), v) for k, v in change.items()}
+def test_what_cannot_be_scored_is_said(voxels, change, maps, words):
+    change = {k: v if v is None else np.full_like(getattr(voxels, k), v) for k, v in change.items()}
     with pytest.raises(ValueError, match=words):
-        score(np.full(cohort.images.shape, maps), dataclasses.replace(cohort, **change))
+        score(np.full(voxels.images.shape, maps), dataclasses.replace(voxels, **change))

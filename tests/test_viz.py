@@ -56,6 +56,24 @@ def test_every_figure_draws(cohort):
     plt.close("all")
 
 
+def edges(mask):
+    """How many sides of pixels lie between a region and what is not."""
+    return sum(np.count_nonzero(np.diff(np.pad(mask, 1), axis=axis)) for axis in (0, 1))
+
+
+def test_what_is_outlined_is_the_mask_of_the_value_or_the_map_above_one_half(cohort):
+    case = cohort.voxels(0)
+    box, there = viz.body_box(case), case.weights > 0
+    found = np.where(np.arange(144) < 72, 0.9, 0.2) * np.ones((144, 1))
+    small = there & (np.arange(144) < 50)
+    for given, marked in ((small, small), (None, there & (found > 0.5))):
+        _, axes = plt.subplots(1, 3)
+        viz.localization(axes, case, bm.Localization(1.0, found, given), "cm2")
+        drawn = [len(lines.get_segments()) for lines in axes[2].collections]
+        assert drawn == [edges(marked[box]), edges(case.mask[box])]
+        plt.close("all")
+
+
 def test_projections_show_the_brightest_head_up():
     volume = np.zeros((2, 3, 4))
     volume[1, 2, 3] = 7  # in the upper slice, at the back, on the left
@@ -104,7 +122,7 @@ def test_a_frame_keeps_sizes():
 
 
 def test_an_outline_follows_the_edges_of_pixels():
-    """A single pixel has its area, also at the picture's edge, and the picture keeps its limits."""
+    """Around a single pixel runs its whole edge, also at the picture's edge, and the picture keeps its limits."""
     for where in ((3, 3), (0, 7)):
         mask = np.zeros((8, 8), bool)
         mask[where] = True
@@ -112,9 +130,11 @@ def test_an_outline_follows_the_edges_of_pixels():
         viz.show_slice(ax, mask, (2.0, 1.0), bar_cm=0)
         before = ax.axis()
         viz.outline(ax, mask, (2.0, 1.0))
-        x, y = ax.collections[0].get_paths()[0].vertices.T
-        area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
-        assert area == pytest.approx(2.0, rel=0.05) and ax.axis() == before
+        (lines,) = ax.collections
+        edges = {tuple(sorted(map(tuple, line.tolist()))) for line in lines.get_segments()}
+        (y, x), corners = where, [(0, 0), (1, 0), (1, 2), (0, 2)]
+        a, b, c, d = ((x + dx, 2 * y + dy) for dx, dy in corners)
+        assert edges == {(a, b), (b, c), (d, c), (a, d)} and ax.axis() == before
     plt.close("all")
 
 

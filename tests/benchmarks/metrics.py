@@ -31,18 +31,18 @@ TOLERANCE_MM = 3.0
 
 
 def pairs(key: str, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What was found, the truth and the spacing of one case for all; the first tenth has empty truths, the second
-    nothing found."""
+    """What was found, the truth and the spacing of one case for all, on the measuring grid; the first tenth has empty
+    truths, the second nothing found."""
     cohort = bm.phantoms.draw(key, n, seed=0)
     rng = np.random.default_rng(0)
-    truth = cohort.masks.copy()
+    truth = np.stack([cohort.regions(i)[1] for i in range(n)])
     axes = tuple(range(1, truth.ndim))
     truth[~truth.any(axes)] = truth[truth.any(axes)][0]
     found = np.stack([np.roll(mask, rng.integers(0, 3, mask.ndim), tuple(range(mask.ndim))) for mask in truth])
     found ^= ndimage.binary_dilation(found, np.ones((1, *[3] * len(axes)))) & (rng.random(found.shape) < 0.2)
     tenth = n // 10
     truth[:tenth], found[tenth : 2 * tenth] = False, False
-    return found, truth, cohort.spacing_mm[0]
+    return found, truth, np.array(cohort.fine[0].spacing_mm)
 
 
 def one_hot(masks: np.ndarray) -> torch.Tensor:
