@@ -3,8 +3,8 @@
 Every function returns a changed cohort and leaves the one it was given. Images are changed on the measuring grid, in
 Hounsfield units and millimetres, weighed again there, and put into the same boxes; masks and values follow where a
 change moves or cuts the anatomy. Only :func:`label_noise` makes a value wrong, and only :func:`wrong_spacing` a
-spacing. Voxels are drawn or read again for it (:meth:`biomark.Cohort.voxels`). A cohort whose weights are not those of its
-images, because they were narrowed to an organ, is refused.
+spacing. Voxels are drawn or read again for it (:meth:`biomark.Cohort.voxels`). A cohort whose weights are not those of
+its images, because they were narrowed to an organ, is refused.
 """
 
 from __future__ import annotations
