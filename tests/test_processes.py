@@ -51,13 +51,12 @@ for name in ("images", "weights", "truth"):
 train("disk", dataclasses.replace(fat, **files))
 train("volumes", bm.phantoms.draw("cac", 3, seed=2, size=24), loss=bm.SumLoss("linear+log", binarity=0.1), batch_size=2)
 train("direct", fat, kind=bm.DirectRegressor, batch_size=5)
-train("masks", fat, kind=bm.Segmenter)
 train("steps", fat, optimizer=bm.Muon(), accumulate=2)
 train("once", fat, fit=bm.fit_once, folder=root / f"once-of-{os.environ.get('WORLD_SIZE', 1)}")
 if (root / "killed.pt").exists():
     train("resumed", fat, checkpoint=root / "killed.pt")
 """
-NAMES = ("plain", "disk", "volumes", "direct", "masks", "steps", "once", "resumed")
+NAMES = ("plain", "disk", "volumes", "direct", "steps", "once", "resumed")
 
 
 def started(root, processes, die_after=0):
