@@ -197,9 +197,13 @@ class Task:
             return highest(membership, weights, value)
         touching = np.zeros((3,) * np.ndim(weights), bool)
         touching[1 if np.ndim(weights) == 3 else ...] = True
-        labels, count = ndimage.label(weights > 0, touching)
-        belongs, total = (np.bincount(labels.ravel(), np.ravel(a), count + 1) for a in (membership * weights, weights))
-        return (belongs > total / 2)[labels] & (labels > 0)
+        inside = np.asarray(weights) > 0
+        labels, count = ndimage.label(inside, touching)
+        labels, weights = labels[inside], weights[inside]  # few voxels of a volume
+        belongs, total = (np.bincount(labels, a, count + 1) for a in (membership[inside] * weights, weights))
+        mask = np.zeros(inside.shape, bool)
+        mask[inside] = (belongs > total / 2)[labels]
+        return mask
 
     def group(self, values: ArrayLike) -> NDArray:
         """The number of each value's risk group, from 0; the upper bound of a group belongs to it.
