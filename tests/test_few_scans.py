@@ -23,7 +23,7 @@ def together(a: bm.Cohort, b: bm.Cohort) -> bm.Cohort:
         name: np.concatenate([getattr(a, name), getattr(b, name)])
         for name in ("images", "weights", "values", "spacing_mm")
     }
-    return replace(a, **joined, masks=None, about=None, ids=(*a.ids, *(f"phantom {i}" for i in b.ids)))
+    return replace(a, **joined, truth=None, about=None, fine=None, ids=(*a.ids, *(f"phantom {i}" for i in b.ids)))
 
 
 @pytest.mark.slow
@@ -65,7 +65,7 @@ def test_a_model_from_phantoms_and_twenty_numbers_beats_the_candidates_on_slices
         model = bm.load(weights)
         before.append(bm.evaluate(model, truth[held]))
         numbers = together(cohort[np.setdiff1d(np.arange(30), held)], phantoms)
-        bm.fit(model, numbers, epochs=10, batch_size=8, lr=3e-4, loss=bm.SumLoss(edges=0.2), seed=0, progress=False)
+        bm.fit(model, numbers, epochs=10, optimizer=bm.Muon(0.002, 3e-4), seed=0, progress=False)
         after.append(bm.evaluate(model, truth[held]))
 
     def mean(reports, of):

@@ -109,6 +109,11 @@ def test_masks_splits_and_groups(scans):
     np.testing.assert_allclose(cohort.truth.sum((1, 2)), [weights[20:30, 10:30].sum()] * 2 + [0], rtol=1e-6)
     np.testing.assert_array_equal(cohort.voxels(0).mask, drawn[1])
     assert "candidates in the mask add up to 9" in cohort.about["findings"][0][-1]
+    measured = cohort_of(scans, rows, COLUMNS, from_masks=True)
+    np.testing.assert_allclose(measured.values, cohort.truth.sum((1, 2)), rtol=1e-6)
+    assert "candidates in the mask" not in str(measured.about["findings"][0])
+    with pytest.raises(ValueError, match="names no masks"):
+        cohort_of(scans, ROWS, from_masks=True)
     train = cohort[cohort.about["split"] == "train"]
     assert train.ids == ("one", "two") and list(train.about["group"]) == ["p1", "p1"]
     for seed in range(8):
@@ -526,14 +531,14 @@ def test_a_sheet_of_one_group_takes_time_that_grows_with_its_rows():
             {"row": k, "id": f"x{k}", "group": "one", "split": "train" if k < n - 1 else "test", "real": k}
             for k in range(n)
         ]
-        start = time.perf_counter()
+        start = time.process_time()
         assert len([*cross_checks.leaks(rows)]) == n and not [*cross_checks.spellings(rows)]
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     assert seconds(40_000) < 3
     repeated = [{"row": k, "id": "same", "real": "x", "slice": 1, "cell": "1", "image": "x"} for k in range(20_000)]
-    start = time.perf_counter()
-    assert len([*cross_checks.repeats(repeated, {}, 3)]) == 40_000 and time.perf_counter() - start < 3
+    start = time.process_time()
+    assert len([*cross_checks.repeats(repeated, {}, 3)]) == 40_000 and time.process_time() - start < 3
 
 
 def test_a_stray_cell_far_away_takes_no_memory(scans):
@@ -656,10 +661,10 @@ def test_another_rule_is_named(ruled, name):
 
 def test_numbers_that_no_rule_explains(ruled):
     told = ruled(THICK, times=100)["problem"]
-    assert len(told) == 5 and "they are 100 times what their masks hold" in told[0]
+    assert len(told) == 5 and ", 100 times what their masks hold by" in told[0]
     assert all("more than all candidates of the image hold together" in sentence for sentence in told[1:])
     told = ruled(THICK, times=100, masks=False)["problem"]
-    assert "no known rule explains the numbers, which are" in told[0] and len(told) == 5
+    assert "no known rule explains the numbers, " in told[0] and len(told) == 5
     told = ruled(THICK, times=0.005, masks=False)["problem"]
     assert len(told) == 1 and "are they in cm2, and of these slices?" in told[0]
     fine = ruled(THICK, masks=False)
@@ -684,7 +689,7 @@ def test_a_scan_that_cannot_be_read_is_a_problem_of_its_row(ruled, tmp_path):
     (tmp_path / "cut.nii").write_bytes((tmp_path / "cut.nii").read_bytes()[:-700])
     path = sheet(tmp_path / "n.csv", [("x", "cut.nii", 30, 0)], COLUMNS[:4])
     problems = manifests.check(path, PMA, candidates=True, progress=False)
-    assert list(problems["column"]) == ["image"] and problems.attrs["rule"] == "No scan could be read."
+    assert list(problems["column"]) == ["image"] and "No number tells" in problems.attrs["rule"]
 
 
 # --- one bad scan ----------------------------------------------------------------------------------------
@@ -865,8 +870,9 @@ def test_two_processes_share_a_cache_and_one_is_killed(tmp_path, monkeypatch):
 # Reached by imports, but without influence on what is prepared or delivered: containers, files, checks of the sheet,
 # fitting and evaluation (weights and what an inspector learned have fingerprints of their own).
 NEUTRAL = {
-    *("losses.py", "evaluation", "machine/optimizers.py", "machine/disk_arrays.py", "machine/files.py", "machine/fingerprints.py"),
-    *("machine/masks.py", "machine/tensor_files.py", "machine/checkpoints.py", "machine/batches.py", "training.py"),
+    *("losses.py", "evaluation", "machine/disk_arrays.py", "machine/files.py", "machine/fingerprints.py"),
+    *("machine/masks.py", "machine/tensor_files.py", "machine/checkpoints.py", "machine/batches.py"),
+    *("machine/optimizers.py", "training.py"),
     *("records", "manifests/__init__.py", "manifests/checks.py", "manifests/cross_checks.py", "manifests/likeness.py"),
     *("manifests/manifest.py", "manifests/sheet.py", "scans/anonymous.py", "scans/preview.py"),
 }

@@ -40,14 +40,15 @@ from biomark.uncertainty.inspector import Inspection, Inspector
 # Beside what prepares a scan. The version stands on pages and in DICOM objects.
 _COMPUTES = ("backbones.py", "baselines.py", "localizer.py", "losses.py", "uncertainty", "delivery")
 _COMPUTES += ("scans/export.py", "viz/pictures.py", "viz/style.py", "version.py", "manifests/rules.py")
-_COMPUTES += tuple(f"machine/{name}.py" for name in ("batch_norm", "blocks", "devices", "layout", "objective", "windows"))
+_MACHINE = "batch_norm", "blocks", "devices", "layout", "objective", "windows"
+_COMPUTES += tuple(f"machine/{name}.py" for name in _MACHINE)
 
 FORMATS = tuple(outcome.FILES)
 """What can be written of each scan, beside its value."""
 
 _USED = ("id", "image", "slice", "value")
-_COLUMNS = ("id", "value", "unit", "low", "high", "coverage", "unlike", "known", "slice", "candidates", "findings", "problem")
-_COLUMNS += ("reading_s", "network_s", "writing_s")
+_COLUMNS = ("id", "value", "unit", "low", "high", "coverage", "unlike", "known", "slice", "candidates")
+_COLUMNS += ("findings", "problem", "reading_s", "network_s", "writing_s")
 _TEXTS = ("id", "findings", "problem")
 _NOT_YET = "Not measured yet: call deliver again."
 
@@ -69,8 +70,9 @@ def deliver(
     """Measure every scan of a spreadsheet and write the results to a folder a case, named after its ``id``.
 
     ``map.nii.gz`` (0 to 1, on the voxels of the scan's file), ``segmentation.dcm`` (the mask of the value) and
-    ``map.dcm``, which refer to a DICOM series, ``page.html``, and ``values.csv`` with a row a case, a reason where it failed, and seconds. A call
-    that was interrupted continues; what changed is made anew, and no older file stays beside another value.
+    ``map.dcm``, which refer to a DICOM series, ``page.html``, and ``values.csv`` with a row a case, the rule of the
+    candidates, a reason where it failed, and seconds. A call that was interrupted continues; what changed is made anew,
+    and no older file stays beside another value.
 
     Args:
         model: A trained model, or an :class:`~biomark.Inspector`, which adds intervals and says what is unusual.

@@ -73,19 +73,19 @@ def check(
     rows, problems = check_sheet(csv, task, root, plausible, allow_outside, progress)
     if not candidates:
         return problems
-    rows, more, sums = rows[~rows["row"].isin(problems["row"])], [], {}
+    rows, more, sums = rows[~rows["row"].isin(problems["row"])], [], []
     for row in tqdm(rows.itertuples(index=False), "adding up", len(rows), unit="scan", disable=not progress):
         try:
             scan = read_scan(row.image, slice=row.slice if task.ndim == 2 else None)
             case = take(scan, task, None, index=None if row.slice is None else 0, mask=row.mask, crop=crop).case
-            sums[row.row] = row.value, rules.sums(case, task)
+            sums.append((row.value, rules.sums(case, task)))
         except Exception as error:  # as in reading
             more.append((row.row, row.id, "image", _reason(error, row.image, row.mask)))
             continue
-        totals = {name: total for name, (total, _) in sums[row.row][1].items()}
+        totals = {name: total for name, (total, _) in sums[-1][1].items()}
         if row.value > next(iter(totals.values())):
             more.append((row.row, row.id, "value", rules.beyond(row.value, totals, task.unit)))
-    sentence, wrong = rules.doubts(*zip(*sums.values(), strict=True), task) if sums else ("No scan could be read.", False)
+    sentence, wrong = rules.doubts(sums, task)
     more += [(1, "", "value", f"{sentence}.")] if wrong else []
     table = pd.concat([problems, pd.DataFrame(more, columns=list(problems))]).sort_values("row", ignore_index=True)
     table.attrs["rule"] = sentence
@@ -99,6 +99,7 @@ def read(
     root: str | Path | None = None,
     grid: Grid | None = None,
     crop: bool = True,
+    from_masks: bool = False,
     plausible: tuple[float, float] | None = None,
     allow_outside: bool = False,
     strict: bool = True,
@@ -123,6 +124,8 @@ def read(
         root: Folder in which the paths begin; the spreadsheet's own by default.
         grid: The boxes in which all images are seen; :meth:`biomark.scans.Grid.usual` by default.
         crop: Whether ``cac`` looks for the heart (:func:`biomark.scans.heart_box`). False takes the whole volume.
+        from_masks: Take as values what the candidates in the masks add up to, in place of the sheet's: of areas of
+            whole outlines, as in public sets, the task's rule leaves out what lies outside its window.
         plausible: Lowest and highest value that is no error; the task's by default.
         allow_outside: Whether paths may lead out of the root.
         strict: Raise when a row has a problem. False sets such rows aside.
@@ -147,6 +150,8 @@ def read(
     rows = rows[~rows["row"].isin(problems["row"])].reset_index(drop=True)
 
     folder, settings = expand(cache or case_cache.cache_folder()), case_cache.settings(task, grid, crop)
+    if from_masks and rows["mask"].isna().any():
+        raise ValueError(f"{csv} names no masks from which values could be taken: leave out from_masks=True.")
     paths = [
         folder / f"{case_cache.key(row.image, row.mask, row.slice, settings)}.safetensors"
         for row in rows.itertuples(index=False)
@@ -157,7 +162,14 @@ def read(
     if len(reasons) == len(rows):
         raise ManifestError(f"of {csv}, no scan could be read:", aside)
     aside = aside.sort_values("row", ignore_index=True)
-    return _cohort(rows.drop(index=list(reasons)), paths, task, aside, memory_gib, grid.spacing_mm is None)
+    rows, native = rows.drop(index=list(reasons)), grid.spacing_mm is None
+    paths = [paths[i] for i in rows.index]
+    cases: list[dict[str, Any]] = [case_cache.about(path) or {} for path in paths]
+    if not all(cases):
+        raise FileNotFoundError(f"{paths[cases.index({})]} was removed meanwhile: call bm.manifests.read again.")
+    if from_masks:
+        rows = rows.assign(value=[case["inside"] for case in cases])
+    return _cohort(rows, paths, cases, task, aside, memory_gib, native)
 
 
 class _Job(NamedTuple):
@@ -242,13 +254,15 @@ def _reason(error: Exception, image: Path, mask: Path | None) -> str:
 
 
 def _cohort(
-    rows: pd.DataFrame, paths: Sequence[Path], task: Task, aside: pd.DataFrame, memory_gib: float, native: bool
+    rows: pd.DataFrame,
+    paths: Sequence[Path],
+    cases: Sequence[dict[str, Any]],
+    task: Task,
+    aside: pd.DataFrame,
+    memory_gib: float,
+    native: bool,
 ) -> Cohort:
     """The cases that could be read."""
-    paths = [paths[i] for i in rows.index]
-    cases: list[dict[str, Any]] = [case_cache.about(path) or {} for path in paths]
-    if not all(cases):
-        raise FileNotFoundError(f"{paths[cases.index({})]} was removed meanwhile: call bm.manifests.read again.")
     names = ["image", "weights", *(["truth"] if rows["mask"].notna().all() else [])]
     arrays = [DiskArray(case_cache.CachedArrays(paths, name)) for name in names]
     if sum(array.nbytes for array in arrays) <= memory_gib * 2**30:

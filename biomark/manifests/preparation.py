@@ -92,7 +92,9 @@ def prepare(
     return prepared if index is None else replace(prepared, slice=index)
 
 
-def read_again(image: Path, index: int | None, where: Sequence[Sequence[int]] | None, native: bool) -> NDArray[np.float32]:
+def read_again(
+    image: Path, index: int | None, where: Sequence[Sequence[int]] | None, native: bool
+) -> NDArray[np.float32]:
     """The Hounsfield units of what :func:`prepare` took of a scan.
 
     Args:
@@ -134,7 +136,8 @@ def take(
         seen = boxes.sums(drawn[where]).sum(dtype=float)
         if lost := int(np.count_nonzero(drawn[index] if task.ndim == 2 else drawn) - seen):
             findings.append(f"{lost} voxels of the mask lie outside the boxes that the network sees.")
-    case = replace(case, image=_raised(case.image, grid.spacing_mm is None), mask=None if drawn is None else drawn[where])
+        case = replace(case, mask=drawn[where])
+    case = replace(case, image=_raised(case.image, grid.spacing_mm is None))
     return Excerpt(scan, where, case, boxes, index, tuple(findings))
 
 

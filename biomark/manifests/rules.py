@@ -19,8 +19,8 @@ NEAR = 0.1
 """Numbers that differ by less, as a median of all rows, follow a rule: as far apart as two readers may be. Ours."""
 
 LAB_HU = {"pma": (-50.0, 90.0), "sfa": (-200.0, 0.0)}
-"""Windows of the lab of the paper, with skin and all rims: ChestImagingPlatform, body_composition_phenotypes.py;
-SlicerCIP, BodyCompositionParameters.py."""
+"""Windows of the lab of the paper, with skin and all rims (ChestImagingPlatform, body_composition_phenotypes.py;
+SlicerCIP, BodyCompositionParameters.py)."""
 
 _LEAST_SHARE = 0.01  # of the candidates, in a task of which nobody has none. Ours.
 _OUTLINE = "all inside of the outline"
@@ -37,8 +37,9 @@ def known(task: Task) -> dict[str, Task]:
     """Rules by which numbers like a task's are made, the task's own first, in the form of tasks."""
     found = {rule_of(task): task}
     if task.voxel_weight is area_cm2:
-        windows = task.hu_window, LAB_HU.get(task.key, task.hu_window)
-        found |= {rule_of(other): other for other in (replace(task, hu_window=w, skin_mm=0.0) for w in windows)}
+        for window in (task.hu_window, LAB_HU.get(task.key, task.hu_window)):
+            other = replace(task, hu_window=window, skin_mm=0.0)
+            found[rule_of(other)] = other
         found[_OUTLINE] = replace(task, hu_window=(-np.inf, np.inf), skin_mm=0.0, smooth_mm=0.0, region=_everywhere)
     elif task.ndim == 3:
         scores = {f"the rules {name!r}": partial(agatston.weights, rules=name) for name in agatston.PRESETS}
@@ -59,13 +60,13 @@ def sums(case: Case, task: Task) -> dict[str, tuple[float, float | None]]:
 def beyond(value: float, totals: Mapping[str, float], unit: str) -> str:
     """What is said of a number that is more than all candidates."""
     several = "; ".join(f"{total:.4g} by {name}" for name, total in totals.items() if name != _OUTLINE)
-    sentence = f"the value {value:g} {unit} is more than all candidates of the image hold together ({several})"
-    return f"{sentence}: is it of another slice, or in another unit?"
+    said = f"the value {value:g} {unit} is more than all candidates of the image hold together ({several})"
+    return f"{said}: is it of another slice, or in another unit?"
 
 
-def doubts(values: Sequence[float], found: Sequence[dict[str, tuple[float, Any]]], task: Task) -> tuple[str, bool]:
+def doubts(rows: Sequence[tuple[float, dict[str, tuple[float, Any]]]], task: Task) -> tuple[str, bool]:
     """A sentence on the values of a sheet, with the :func:`sums` of each, and whether there is something to mend."""
-    rows = [(value, sums) for value, sums in zip(values, found, strict=True) if value > task.negligible]
+    rows = [(value, sums) for value, sums in rows if value > task.negligible]
     if not rows:
         return "No number tells which rule the numbers follow.", False
     own, *others = rows[0][1]
@@ -74,16 +75,17 @@ def doubts(values: Sequence[float], found: Sequence[dict[str, tuple[float, Any]]
         best = min(off, key=off.__getitem__)
         if off[best] > NEAR:
             ratio = median(value / max(sums[own][1], 1e-9) for value, sums in rows)
-            return f"no known rule explains the numbers: they are {ratio:.3g} times what their masks hold by {own}", True
+            return f"no known rule explains the numbers, {ratio:.3g} times what their masks hold by {own}", True
         said = f"by the masks the numbers follow most nearly: {best} (median difference {off[best]:.1%})"
         if off[own] <= max(2 * off[best], 0.02):
             return f"{said}; by the task's own rule, {own}, {off[own]:.1%}.", False
-        advice = "give a task with that rule, such as dataclasses.replace(task, hu_window=..., skin_mm=0)"
-        return f"{said}, and not the task's: {own} ({off[own]:.1%}); {advice}, or other numbers", True
-    shares = [median(value / max(sums[name][0], 1e-9) for value, sums in rows) for name in (own, *others) if name != _OUTLINE]
+        advice = "give a task with that rule (dataclasses.replace), or read with from_masks=True"
+        return f"{said}, and not the task's: {own} ({off[own]:.1%}); {advice}", True
+    names = [name for name in (own, *others) if name != _OUTLINE]
+    shares = [median(value / max(sums[name][0], 1e-9) for value, sums in rows) for name in names]
     if min(shares) > 1 or (task.plausible[0] > 0 and max(shares) < _LEAST_SHARE):
-        ratio = f"{shares[0]:.3g} times all candidates of their images"
-        return f"no known rule explains the numbers, which are {ratio}: are they in {task.unit}, and of these slices?", True
+        said = f"no known rule explains the numbers, {shares[0]:.3g} times all candidates of their images"
+        return f"{said}: are they in {task.unit}, and of these slices?", True
     return f"The numbers are {shares[0]:.0%} of all candidates of their images: give masks to tell their rule.", False
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from biomark.grids import Boxes
 
 PADDING_HU = -1024.0
-"""Fills boxes beyond the image's edge; the lowest value of most scanners. Values below it, such as a scanner's own padding
-of -3024 HU, are raised to it before voxels are averaged, so that they do not darken the skin beside them."""
+"""Fills boxes beyond the image's edge; the lowest value of most scanners. Values below it, such as a scanner's own
+padding of -3024 HU, are raised to it before voxels are averaged, so that they do not darken the skin beside them."""
 
 
 @dataclass(frozen=True)
