@@ -57,11 +57,13 @@ def _paint_wall(canvas: Canvas, rng: np.random.Generator, trunk: Trunk, at: Dire
     canvas.paint(at.r < wall, trunk.muscle_hu)
     between = (at.r - cavity) / np.maximum(wall - cavity, np.float32(1))
     inside = (between > 0) & (between < 1)
+    layers, beside = between[inside], np.abs(at.degrees[inside]) < 150
+    tissue_hu = np.full(layers.shape, trunk.muscle_hu, np.float32)
     for depth in (uniform(0.25, 0.4), uniform(0.6, 0.75)):  # fat between the layers of muscle
-        stripe = inside & (np.abs(between - depth) < uniform(0.01, 0.09)) & (np.abs(at.degrees) < 150)
-        canvas.paint(stripe, trunk.fat_hu + uniform(0, 40))
-    marbling = inside & (canvas.random_field(rng, rng.integers(40, 90)) > uniform(1.6, 2.6))
-    canvas.paint(marbling, trunk.fat_hu + uniform(10, 60))
+        tissue_hu[(np.abs(layers - depth) < uniform(0.01, 0.09)) & beside] = trunk.fat_hu + uniform(0, 40)
+    marbling = canvas.random_field(rng, rng.integers(40, 90))[inside] > uniform(1.6, 2.6)
+    tissue_hu[marbling] = trunk.fat_hu + uniform(10, 60)
+    canvas.paint(inside, tissue_hu)
     for side in (-1, 1):
         degrees = uniform(35, 60)
         while degrees < 155:
@@ -159,8 +161,10 @@ def _paint_liver(canvas: Canvas, rng: np.random.Generator, trunk: Trunk, at: Dir
     floor = uniform(0.55, 0.9) - 0.35 * level + 0.25 * np.abs(across)  # above the right kidney
     to_wall = trunk.cavity.astype(np.float32)[at.index] - at.r
     # Below the dome, lung lies between the liver's right and the wall.
-    lung = max(0.35 - level, 0) * uniform(0, 90) * np.clip((-at.degrees - 60) / 60, 0, 1)
-    canvas.paint((to_wall > 0) & (to_wall < lung), uniform(-880, -750))
+    lung_mm, air_hu = max(0.35 - level, 0) * uniform(0, 90), uniform(-880, -750)
+    lung = lung_mm * np.clip((-at.degrees - 60) / 60, 0, 1) if lung_mm else 0
+    if lung_mm:
+        canvas.paint((to_wall > 0) & (to_wall < lung), air_hu)
     liver = (to_wall > uniform(1, 3.5) + lung) & (across < edge) & (down < floor)
     if not liver.any():
         return liver
@@ -187,11 +191,11 @@ def _paint_liver(canvas: Canvas, rng: np.random.Generator, trunk: Trunk, at: Dir
 
 def _paint_vessels(canvas: Canvas, rng: np.random.Generator, trunk: Trunk, liver: NDArray, parenchyma: float) -> None:
     """Portal and hepatic veins; early in the contrast's passage the hepatic ones are darker than the liver."""
-    uniform = rng.uniform
+    uniform, places = rng.uniform, np.flatnonzero(liver)
     late = rng.random() < 0.75
     for _ in range(rng.integers(3, 10)):
         portal = rng.random() < 0.5
-        x, y = _draw_place(canvas, rng, liver)
+        x, y = _draw_place(canvas, rng, places)
         hu = trunk.blood_hu if portal or late else parenchyma - uniform(5, 35)
         direction, half = uniform(0, 2 * np.pi), uniform(1.2, 5)
         for _ in range(rng.integers(1, 5)):
@@ -203,14 +207,14 @@ def _paint_vessels(canvas: Canvas, rng: np.random.Generator, trunk: Trunk, liver
 
 def _paint_mimics(canvas: Canvas, rng: np.random.Generator, liver: NDArray, parenchyma: float) -> None:
     """Cysts, which are darker and rounder than tumours, and fat beside the fissure."""
-    uniform = rng.uniform
+    uniform, places = rng.uniform, np.flatnonzero(liver)
     if rng.random() < 0.25:
         for _ in range(rng.integers(1, 5)):
-            x, y = _draw_place(canvas, rng, liver)
+            x, y = _draw_place(canvas, rng, places)
             radius = float(np.clip(np.exp(rng.normal(np.log(7), 0.6)), 2.5, 28))
             canvas.ellipse(x, y, radius, radius * uniform(0.85, 1.15), uniform(-5, 15))
     if rng.random() < 0.35:
-        x, y = _draw_place(canvas, rng, liver)
+        x, y = _draw_place(canvas, rng, places)
         end = (x + uniform(-6, 6), y + uniform(15, 40))
         canvas.bar((x, y), end, uniform(1, 4), uniform(-90, 40))
         if rng.random() < 0.3:
@@ -219,13 +223,13 @@ def _paint_mimics(canvas: Canvas, rng: np.random.Generator, liver: NDArray, pare
 
 def _paint_tumours(canvas: Canvas, rng: np.random.Generator, liver: NDArray, parenchyma: float) -> None:
     """None in a third of the patients, else one to six, alike within a patient."""
-    uniform = rng.uniform
+    uniform, places = rng.uniform, np.flatnonzero(liver)
     if rng.random() < 0.35:
         return
     contrast = float(np.clip(np.exp(rng.normal(np.log(38), 0.4)), 13, min(75, parenchyma - 28)))
     rough, soft_mm, rimmed = uniform(0.02, 0.16), uniform(0.2, 3), rng.random() < 0.2
     for _ in range(min(int(rng.geometric(0.42)), 6)):
-        x, y = _draw_place(canvas, rng, liver)
+        x, y = _draw_place(canvas, rng, places)
         mass = rng.random() < 0.08
         radius = uniform(28, 50) if mass else float(np.clip(np.exp(rng.normal(np.log(10), 0.5)), 3.5, 28))
         window, depth = _draw_blob(canvas, rng, x, y, radius, rough)
@@ -241,9 +245,9 @@ def _paint_tumours(canvas: Canvas, rng: np.random.Generator, liver: NDArray, par
             canvas.paint(within & (depth > radius * uniform(0.4, 0.7)), max(hu - uniform(5, 25), 18), _TUMOUR, window)
 
 
-def _draw_place(canvas: Canvas, rng: np.random.Generator, liver: NDArray) -> tuple[float, float]:
-    """A place in the liver, all of them equally likely."""
-    chosen = rng.choice(np.flatnonzero(liver))
+def _draw_place(canvas: Canvas, rng: np.random.Generator, places: NDArray) -> tuple[float, float]:
+    """One of the pixels whose numbers are ``places``, all of them equally likely."""
+    chosen = rng.choice(places)
     return float(canvas.x.flat[chosen]), float(canvas.y.flat[chosen])
 
 
