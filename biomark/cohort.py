@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, overload
 
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biomark.grids import Boxes
-from biomark.machine.disk_arrays import DiskArray, Rows, numbers, on_disk, take_rows
-from biomark.machine.masks import booleans, inside, unmasked
+from biomark.machine import rows
+from biomark.machine.disk_arrays import DiskArray, Rows, numbers, take_rows
+from biomark.machine.masks import inside, unmasked
 from biomark.machine.packed import Packed
 from biomark.tasks import Task
 
@@ -99,43 +100,16 @@ class Cohort:
 
     def __post_init__(self) -> None:
         # Whoever makes one by hand may come with columns of a table, other types of numbers or views of arrays.
-        given = {
-            "values": np.asarray(unmasked(self.values, "the values"), float),
-            "spacing_mm": np.asarray(self.spacing_mm, float),
-        }
-        given |= {"ids": tuple(map(str, self.ids)), "images": numbers(self.images), "weights": numbers(self.weights)}
+        given = {"images": numbers(self.images), "weights": numbers(self.weights), "ids": tuple(map(str, self.ids))}
+        given["values"] = np.asarray(unmasked(self.values, "the values"), float)
+        given["spacing_mm"] = np.asarray(self.spacing_mm, float)
+        if given["images"].ndim != self.task.ndim + 1:
+            raise ValueError(f"images of shape {given['images'].shape} are no rows of {self.task.ndim}-D ones.")
+        rows.check(**given, tables={"the table about": self.about, "what is said of the voxels of": self.fine})
         if self.truth is not None:
-            given["truth"] = self._truth_of_boxes(given["weights"])
+            given["truth"] = rows.truth_of_boxes(self.truth, given["weights"])
         for name, value in given.items():
             object.__setattr__(self, name, value)
-        if self.values.ndim != 1:
-            raise ValueError(f"values have shape {self.values.shape}: give one number a case, such as values[:, 0].")
-        n, shape = len(self.values), np.shape(self.images)
-        if len(shape) != self.task.ndim + 1 or shape[0] != n or shape != np.shape(self.weights):
-            raise ValueError(f"images {shape}, weights {np.shape(self.weights)} and {n} values do not belong together.")
-        if self.fine is not None and len(self.fine) != n:
-            raise ValueError(f"{n} cases need the voxels of each, and {len(self.fine)} are given.")
-        if np.shape(self.spacing_mm) != (n, self.task.ndim) or len(self.ids) != n:
-            raise ValueError(f"a cohort of {n} cases needs {n} spacings of {self.task.ndim} numbers and {n} ids.")
-        if self.about is not None and len(self.about) != n:
-            raise ValueError(f"the table about {n} cases has {len(self.about)} rows: give it one a case.")
-        for name, spacing in zip(self.ids, self.spacing_mm, strict=True):
-            if not np.all(np.isfinite(spacing) & (spacing > 0)):
-                raise ValueError(f"case {name!r} has a voxel spacing that is no length: give millimetres above 0.")
-        for name, value in zip(self.ids, self.values, strict=True):
-            if not (np.isfinite(value) and value >= 0):
-                raise ValueError(f"case {name!r} has the value {value:g}, and no sum of weights is that: leave it out.")
-
-    def _truth_of_boxes(self, weights: NDArray | DiskArray) -> NDArray[np.float32] | DiskArray:
-        truth = unmasked(self.truth, "the masks")
-        truth = truth if on_disk(truth) else np.asarray(truth)
-        if truth.shape != np.shape(weights):
-            raise ValueError(f"the truth has shape {truth.shape}, but the weights {np.shape(weights)}.")
-        if truth.dtype.kind in "bui":  # masks
-            return weights * booleans(truth[:], "the truth")
-        if not on_disk(truth) and (truth > 1.0001 * weights).any():
-            raise ValueError("the truth is more than the weights: give masks as booleans, or what of the weights is in.")
-        return numbers(truth)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -159,17 +133,17 @@ class Cohort:
             mask = None if self.truth is None else 2 * self.truth[index] > self.weights[index]
             value, spacing = float(self.values[index]), tuple(float(s) for s in self.spacing_mm[index])
             return Case(self.ids[index], self.images[index], self.weights[index], value, mask, spacing)
-        rows = np.arange(len(self))[index]
+        some = np.arange(len(self))[index]
         return replace(
             self,
-            images=take_rows(self.images, rows),
-            weights=take_rows(self.weights, rows),
-            values=self.values[rows],
-            truth=None if self.truth is None else take_rows(self.truth, rows),
-            spacing_mm=self.spacing_mm[rows],
-            ids=tuple(self.ids[i] for i in rows),
-            about=None if self.about is None else self.about.iloc[rows].reset_index(drop=True),
-            fine=None if self.fine is None else Rows(self.fine, rows),
+            images=take_rows(self.images, some),
+            weights=take_rows(self.weights, some),
+            values=self.values[some],
+            truth=None if self.truth is None else take_rows(self.truth, some),
+            spacing_mm=self.spacing_mm[some],
+            ids=tuple(self.ids[i] for i in some),
+            about=None if self.about is None else self.about.iloc[some].reset_index(drop=True),
+            fine=None if self.fine is None else Rows(self.fine, some),
         )
 
     def voxels(self, index: int) -> Case:
@@ -198,12 +172,8 @@ class Cohort:
     @property
     def groups(self) -> NDArray[np.int64]:
         """Whose each case is, ``(N,)``: one number for each ``group`` in ``about``; below 0 where none is named."""
-        groups = -1 - np.arange(len(self))
-        if self.about is not None and "group" in self.about:
-            names = self.about["group"].astype(str).str.strip()
-            named = (self.about["group"].notna() & (names != "")).to_numpy()
-            groups[named] = np.unique(names[named].to_numpy(str), return_inverse=True)[1]
-        return groups
+        told = self.about is not None and "group" in self.about
+        return rows.groups_of(self.about["group"]) if told else -1 - np.arange(len(self))
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Cohort, Cohort]:
         """Split at random; cases of one ``group`` in ``about``, such as a patient's, stay together.
@@ -215,23 +185,8 @@ class Cohort:
         Raises:
             ValueError: One part would be empty, or a case has no group where others have.
         """
-        wanted, groups = round(fraction * len(self)), self.groups
-        if (groups < 0).any() and (groups >= 0).any():
-            first = self.ids[int(np.argmax(groups < 0))]
-            raise ValueError(f"case {first!r} has no group, such as whose scan it is: give it one of its own.")
-        groups = np.unique(groups, return_inverse=True)[1]
-        order = np.random.default_rng(seed).permutation(len(np.unique(groups)))
-        sizes = np.cumsum(np.bincount(groups)[order])
-        if not 0 < wanted < len(self) or len(order) < 2:
-            raise ValueError(
-                f"a split of {len(self)} cases in {len(order)} groups at {fraction} leaves one side empty: choose a "
-                "fraction between 0 and 1."
-            )
-        first = int(np.argmin(np.abs(sizes[:-1] - wanted))) + 1
-        if len(order) == len(self):
-            return self[order[:first]], self[order[first:]]
-        in_first = np.isin(groups, order[:first])
-        return self[in_first], self[~in_first]
+        first, second = rows.divide(self.groups, self.ids, fraction, seed)
+        return self[first], self[second]
 
     def within(self, regions: Sequence[NDArray]) -> Cohort:
         """The same cases with the candidates narrowed to a region of each, such as an organ; values and masks stay.
@@ -260,11 +215,3 @@ class Cohort:
     def without_masks(self) -> Cohort:
         """The same cases with numbers only: what a localizer trains on."""
         return replace(self, truth=None)
-
-
-def refuse_broken(cases: Iterable[Case]) -> None:
-    """Name the first case with voxels that are no numbers. It reads every voxel: for when a result is no number."""
-    for case in cases:
-        for what, voxels in (("image", case.image), ("weights", case.weights)):
-            if not np.isfinite(voxels).all():
-                raise ValueError(f"the {what} of case {case.id!r} holds values that are no numbers: leave it out.")

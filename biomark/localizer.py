@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from biomark.backbones import BACKBONES, build
-from biomark.cohort import Case, Cohort, refuse_broken
+from biomark.cohort import Case, Cohort
 from biomark.grids import Boxes
 from biomark.losses import aggregate, prior_logit
 from biomark.machine import devices, tensor_files
 from biomark.machine.layout import channels_last
 from biomark.machine.moves import AIR_HU
+from biomark.machine.rows import refuse_broken
 from biomark.machine.windows import blend
 from biomark.tasks import TASKS, Task
 

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from biomark.cohort import Cohort, refuse_broken
+from biomark.cohort import Cohort
 from biomark.localizer import refuse_other_task
 from biomark.machine import checkpoints, devices, fingerprints, optimizers
 from biomark.machine.batches import epoch_batches
 from biomark.machine.disk_arrays import DiskArray, on_device
 from biomark.machine.moves import Moves
 from biomark.machine.objective import Objective
+from biomark.machine.rows import refuse_broken
 
 
 @dataclass

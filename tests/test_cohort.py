@@ -53,7 +53,7 @@ def test_without_masks(cohort):
     [
         ({"values": np.ones(3)}, "do not belong together"),
         ({"truth": np.ones((10, 2, 2), bool)}, r"the truth has shape \(10, 2, 2\)"),
-        ({"fine": []}, "10 cases need the voxels of each, and 0 are given"),
+        ({"fine": []}, "what is said of the voxels of 10 cases has 0 rows"),
         ({"spacing_mm": np.ones((10, 3))}, "10 spacings"),
         ({"values": np.r_[np.ones(9), np.nan]}, "has the value nan"),
     ],

@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from biomark.cohort import Cohort, refuse_broken
+from biomark.cohort import Cohort
 from biomark.localizer import refuse_other_task, tensor
 from biomark.machine import tensor_files
 from biomark.machine.objective import call
+from biomark.machine.rows import refuse_broken
 
 
 @torch.no_grad()
