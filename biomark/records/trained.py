@@ -65,6 +65,8 @@ def _built(
     )
     # A class with a constructor of its own is built from task, backbone and width alone.
     shape = {"depth": about["depth"], "fold": about["fold"]} if kind.__init__ is Model.__init__ else {}
+    if backbone is None and about["depth"] > len(state):  # a damaged depth could ask for more than there is time
+        raise ValueError(misfit)
     if backbone is None and kind.__module__.startswith("biomark."):
         # Without memory: a damaged width could ask for more than there is.
         with torch.device("meta"):
