@@ -13,6 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from biomark.machine import axes
+
 NEAR = 1.25
 """A box that is a whole number of voxels may be larger or smaller than what was asked for by this factor. Ours."""
 
@@ -63,8 +65,13 @@ class Boxes:
     @cached_property
     def places(self) -> list[NDArray[np.float64]]:
         """Along each axis, where the centre of each voxel lies, in boxes from the first box's edge."""
-        axes = zip(self.image_shape, self.starts, self.voxels, strict=True)
-        return [(np.arange(n) + 0.5 - start) / voxel + _ROUNDING for n, start, voxel in axes]
+        each = zip(self.image_shape, self.starts, self.voxels, strict=True)
+        return [(np.arange(n) + 0.5 - start) / voxel + _ROUNDING for n, start, voxel in each]
+
+    @cached_property
+    def edges(self) -> list[NDArray[np.int64]]:
+        """Along each axis, the first voxel of each box, and one past the last."""
+        return [np.searchsorted(along, np.arange(n + 1)) for along, n in zip(self.places, self.shape, strict=True)]
 
     def spacing_mm(self, voxel_mm: Sequence[float]) -> tuple[float, ...]:
         """Sides of a box, from those of a voxel."""
@@ -72,59 +79,25 @@ class Boxes:
 
     def sums(self, weights: NDArray) -> NDArray[np.float32]:
         """The sum of the voxels in each box, ``(*image_shape) -> (*shape)``; what lies in no box is lost."""
-        return self._sums(weights).astype(np.float32)
+        return axes.sums(weights, self.edges).astype(np.float32)
 
     def means(self, image: NDArray, outside: float) -> NDArray[np.float32]:
         """The mean of the voxels in each box; ``outside`` where there is none."""
         if set(self.voxels) == {1.0} and self.shape == self.image_shape and not any(self.starts):
             return np.asarray(image, np.float32)
         count = np.ones(())
-        for axis, ends in enumerate(self._ends):
-            count = np.multiply.outer(count, np.diff(ends[0]))
-        means = np.divide(self._sums(image), count, out=np.full(self.shape, float(outside)), where=count > 0)
-        return means.astype(np.float32)
+        for along in self.edges:
+            count = np.multiply.outer(count, np.diff(along))
+        total = axes.sums(image, self.edges)
+        return np.divide(total, count, out=np.full(self.shape, float(outside)), where=count > 0).astype(np.float32)
 
     def spread(self, values: NDArray) -> NDArray:
         """Each voxel gets the value of its box, 0 where it lies in none: ``(*shape) -> (*image_shape)``."""
-        values = np.asarray(values)
-        for axis, (edges, index) in enumerate(self._ends):
-            values = np.take(values, index, axis)
-            values[(slice(None),) * axis + (slice(0, edges[0]),)] = 0
-            values[(slice(None),) * axis + (slice(edges[-1], None),)] = 0
-        return values
+        return axes.spread(np.asarray(values), self.edges, self.image_shape)
 
     def interpolate(self, values: NDArray) -> NDArray[np.float32]:
-        """Linear interpolation between the centres of boxes, at the centre of each voxel."""
-        values = np.asarray(values, np.float32)
-        for axis, places in enumerate(self.places):
-            place = np.clip(places - 0.5, 0, self.shape[axis] - 1)
-            low = np.minimum(place.astype(int), max(self.shape[axis] - 2, 0))
-            share = (place - low).astype(np.float32).reshape(-1, *[1] * (values.ndim - axis - 1))
-            high = np.minimum(low + 1, self.shape[axis] - 1)
-            values = np.take(values, low, axis) * (1 - share) + np.take(values, high, axis) * share
-        return values
-
-    @cached_property
-    def _ends(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Along each axis: the first voxel of each box, and one past the last; and the box of each voxel, clipped."""
-        found = []
-        for places, n in zip(self.places, self.shape, strict=True):
-            edges = np.searchsorted(places, np.arange(n + 1))
-            found.append((edges, np.clip(places.astype(int), 0, n - 1)))
-        return found
-
-    def _sums(self, array: NDArray) -> NDArray[np.float64]:
-        for axis, (edges, _) in enumerate(self._ends):
-            before, full = (slice(None),) * axis, np.diff(edges) > 0
-            if self.voxels[axis] == 1 and full.all():
-                array = array[(*before, slice(edges[0], edges[-1]))]
-                continue
-            sums = np.zeros((*array.shape[:axis], len(full), *array.shape[axis + 1 :]))
-            if full.any():  # of an empty box `reduceat` would give the next voxel
-                inside = array[(*before, slice(edges[0], edges[-1]))]
-                sums[(*before, full)] = np.add.reduceat(inside, edges[:-1][full] - edges[0], axis, dtype=float)
-            array = sums
-        return np.asarray(array, float)
+        """Linear interpolation between the centres of boxes, at the centre of each voxel; constant beyond them."""
+        return axes.interpolate(np.asarray(values, np.float32), [along - 0.5 for along in self.places])
 
 
 def highest(membership: NDArray, weights: NDArray, value: float) -> NDArray[np.bool_]:
