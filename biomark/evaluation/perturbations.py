@@ -181,7 +181,7 @@ def _alone(cohort: Cohort, i: int) -> Cohort:
 def _change_case(
     one: Cohort, detail: Any, image: Callable, mask: Callable, boxes: Boxes | None, stretch: float, task: Task
 ) -> tuple:
-    """Image, weights and truth of the boxes of a changed case, their spacing, and its voxels."""
+    """Image, weights and truth of the boxes of a changed case, their sides, and its voxels."""
     case = one.voxels(0)
     plain = one.task.weigh(case.image, case.spacing_mm)
     if np.abs(plain - case.weights).sum() > 0.01 * plain.sum():
@@ -195,12 +195,10 @@ def _change_case(
     new = Case(case.id, hu, task.weigh(hu, spacing), case.value, inside, spacing)
     boxes = boxes or one.regions(0)[2]
     truth = None if inside is None else boxes.sums(new.weights * inside)
-    fine = one.fine and Voxels.of(new, boxes, partial(_draw_again, one.fine[0].image, image, case.spacing_mm, detail))
+    # Kept as what draws it again: the images of many hearts would fill the memory.
+    before, mm = one.fine and one.fine[0].image, case.spacing_mm
+    fine = one.fine and Voxels.of(new, boxes, lambda: np.asarray(image(before(), mm, detail), np.float32))
     return boxes.means(hu, AIR_HU), boxes.sums(new.weights), truth, boxes.spacing_mm(spacing), fine
-
-
-def _draw_again(before: Callable, image: Callable, spacing_mm: Sequence[float], detail: Any) -> NDArray[np.float32]:
-    return np.asarray(image(before(), spacing_mm, detail), np.float32)
 
 
 def _cut(boxes: Boxes, middle: Sequence[tuple[int, int]]) -> tuple[Boxes, list[slice]]:
