@@ -16,7 +16,7 @@ from biomark.cohort import Case
 from biomark.tasks import Task, area_cm2
 
 NEAR = 0.1
-"""Numbers that differ by less, as a median of all rows, follow a rule: as far apart as two readers may be. Ours."""
+"""Numbers that differ by less, as a median of all rows, follow a rule; two readers may be as far apart. Ours."""
 
 LAB_HU = {"pma": (-50.0, 90.0), "sfa": (-200.0, 0.0)}
 """Windows of the lab of the paper, with skin and all rims (ChestImagingPlatform, body_composition_phenotypes.py;
@@ -30,6 +30,7 @@ def rule_of(task: Task) -> str:
     """Which voxels are candidates of a task, in words."""
     low, high = task.hu_window
     window = f"{low:g} HU or more" if high == np.inf else f"{low:g} to {high:g} HU"
+    window += f" after smoothing by {task.smooth_mm:g} mm" if task.smooth_mm else ""
     return window + (f", more than {task.skin_mm:g} mm below the surface" if task.skin_mm else "")
 
 
