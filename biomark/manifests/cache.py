@@ -42,8 +42,8 @@ _READERS = (
     "stack",
     "words",
 )
-_COMPUTES = ("agatston", "candidates.py", "cohort.py", "grids.py", "tasks.py", "machine/moves.py", "machine/packed.py")
-_COMPUTES += ("manifests/cache.py", "manifests/preparation.py")
+_COMPUTES = ("agatston", "candidates.py", "cohort.py", "grids.py", "tasks.py", "manifests/cache.py")
+_COMPUTES += ("manifests/preparation.py", "machine/axes.py", "machine/moves.py", "machine/packed.py")
 _COMPUTES += tuple(f"scans/{name}.py" for name in _READERS)
 
 
