@@ -164,7 +164,7 @@ def draw_body(
     # Skin spans the hollows between the folds more widely than the sheath of the muscles does.
     fat = np.maximum(fat, 3) + uniform(0.2, 1) * (bridge(deep, 110) - deep)
     thickness = _add_breasts(rng, fat, female)
-    skin_mm, fascia_mm = uniform(1.3, 2.6), uniform(0.8, 2.0)
+    skin_mm, fascia_mm = uniform(1.3, 2.6), uniform(0.2, 0.8)
     skin = gaussian_filter1d(deep + fascia_mm + thickness + skin_mm, 3 * STEPS / 360, mode="wrap")
     flat = (skin[0] + skin[-1]) / 2 * uniform(0.9, 1.08)
     skin = flatten_back(skin, flat, 115, deep + fascia_mm + skin_mm + 2.5)

@@ -159,14 +159,14 @@ def _paint_axilla(side: Side, rng: np.random.Generator, body: Body, web: NDArray
 def _paint_back(side: Side, rng: np.random.Generator, body: Body, edge: NDArray, lean: float, wing: float) -> None:
     """Muscles of shoulder and back, from latissimus to the spinal erectors, divided by planes of fat."""
     uniform = rng.uniform
-    behind = (side.d > edge) & side.lean & (side.below > uniform(0, 0.8)) & (side.above > uniform(0, 2))
+    behind = (side.d > edge) & side.lean & (side.above > uniform(0, 2))
     side.fill(behind, body.muscle_hu + rng.normal(0, 4))
     widest = 1.8 + 6 * (1 - lean) ** 2
     for _ in range(rng.integers(3, 7)):  # between layers, along the back
         centre, half = uniform(100, 170), uniform(12, 40)
         curve = uniform(0.2, 0.95) + uniform(-0.012, 0.012) * (side.d - centre)
         plane = (np.abs(side.f - curve) * side.layer < uniform(0.6, widest) / 2) & (np.abs(side.d - centre) < half)
-        side.fill(behind & plane & (side.below > 1.5), body.fat_hu + 8)
+        side.fill(behind & plane & (side.below > 3), body.fat_hu + 8)
     # Between neighbours, from ribs to fascia; first between latissimus with teres and the muscles of the blade.
     for centre in (wing + uniform(8, 22), *uniform(92, 178, rng.integers(2, 6))):
         across = np.abs(side.d - centre - uniform(-25, 25) * (side.f - 0.5)) * np.deg2rad(side.r)
@@ -212,10 +212,9 @@ def _paint_pectorals(side: Side, rng: np.random.Generator, body: Body, person: d
     first, last = uniform(3, 11), fold + uniform(-1, 4)
     v = (d - first) / (last - first)
     major = (11 + 15 * person["major"]) * m * uniform(0.85, 1.15) * _hump(v, uniform(0.35, 1.1), uniform(0.2, 0.8))
-    sheath = uniform(0, 0.8)
-    plane = side.below > sheath + major + uniform(0.8, 3)
+    plane = side.below > major + uniform(0.8, 3)
     side.fill(plane & (side.above > lift) & (side.above < lift + minor), tone + rng.normal(0, 3), part)
-    inside = (side.below > sheath) & (side.below < sheath + major) & (side.above > 1)
+    inside = (side.below < major) & (side.above > 1)
     side.fill(inside, tone, part)
     if rng.random() < 0.3:  # fat between the two heads of pectoralis major
         cut = np.abs(v - uniform(0.35, 0.7) - uniform(-0.02, 0.02) * side.below) < uniform(0.006, 0.02)

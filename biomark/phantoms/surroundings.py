@@ -21,6 +21,10 @@ def paint_surroundings(
         shape = body.skin + lift + 6 * np.sin(np.arange(STEPS) * rng.integers(2, 9) * 2 * np.pi / STEPS)
         away = np.abs(at.r - shape[at.index])
         canvas.paint((away < uniform(0.5, 2.5)) & (canvas.y < uniform(-40, 60)), uniform(-850, -50))
+    if rng.random() < 0.4:  # the cover of a cushion, on which the back lies
+        folds = 2 + 2 * np.sin(np.arange(STEPS) * rng.integers(8, 40) * 2 * np.pi / STEPS)
+        away = np.abs(at.r - (body.skin + folds + uniform(-1, 4))[at.index])
+        canvas.paint((away < uniform(0.4, 1.2)) & (canvas.y > uniform(0, 80)), uniform(-400, 300))
     reach = float(body.skin.max())
     for _ in range(rng.integers(0, 4)):  # leads and tubes
         angle = uniform(-1.6, 1.6)
@@ -33,7 +37,7 @@ def paint_surroundings(
 def _paint_table(canvas: Canvas, rng: np.random.Generator, bottom: float) -> None:
     """A curved table, often with a mattress and with a second shell or two legs under it."""
     uniform = rng.uniform
-    top, bend = bottom + uniform(-2, 30), uniform(250, 1200)
+    top, bend = bottom + (uniform(-5, 4) if rng.random() < 0.5 else uniform(4, 30)), uniform(250, 1200)
     depth = canvas.y - top + canvas.x**2 / (2 * bend)
     if rng.random() < 0.5:
         canvas.paint((depth > -uniform(0, 20)) & (depth < 0), uniform(-960, -820))
