@@ -159,5 +159,5 @@ def build(
     if min(width, 1 if depth is None else depth) < 1:
         raise ValueError(f"width {width} and depth {depth} make no network: take numbers of 1 or more.")
     if len(fold) not in (0, ndim) or min(fold, default=1) < 1:
-        raise ValueError(f"a block of {tuple(fold)} does not divide an image of {ndim} axes: give {ndim} whole numbers.")
+        raise ValueError(f"a block of {tuple(fold)} does not divide images of {ndim} axes: give {ndim} whole numbers.")
     return BACKBONES[backbone](ndim, width, depth, fold)

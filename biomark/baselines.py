@@ -1,4 +1,4 @@
-"""Rivals of the localizer, which train by the same loop, each with a loss of its own.
+"""Rivals of the localizer, made as it is and trained by the same loop, each with a loss of its own.
 
 Those with a map are the localizer's network with another loss: same start, same way to look at a case.
 """
@@ -29,10 +29,10 @@ HIGHEST_LOG = 10.0
 class DirectRegressor(Model):
     """Image in, number out: the encoder of a backbone, its coarsest features pooled, and two layers.
 
-    It is made as a :class:`~biomark.Localizer` is, sees what the localizer's encoder sees, starts from the typical
-    value (``prior``), and takes the same :class:`~biomark.SumLoss`, of which terms on a map do not apply. It is told the
-    size of a box, by which its answer is multiplied, over the training set's mean: an image does not show it, and the
-    localizer knows it by its weights. What it lacks is the idea of this book: that the number is a sum over candidates.
+    It sees what the localizer's encoder sees, starts from the typical value (``prior``), and takes the same
+    :class:`~biomark.SumLoss`, of which terms on a map do not apply. It is told the size of a box, by which its answer
+    is multiplied, over the training set's mean: an image does not show it, and the localizer knows it by its weights.
+    What it lacks is the idea of this book, that the number is a sum over candidates.
 
     Raises:
         ValueError: The backbone has no ``encoder``.
@@ -62,9 +62,7 @@ class DirectRegressor(Model):
         # Mean size of a box in the training set, mm2 or mm3.
         self.register_buffer("size", torch.ones(()))
 
-    def forward(
-        self, images_hu: Tensor, weights: Tensor | None = None, sizes: Tensor | None = None
-    ) -> Localization:
+    def forward(self, images_hu: Tensor, weights: Tensor | None = None, sizes: Tensor | None = None) -> Localization:
         """Predict values ``(N,)``, float32, not negative; there is no map.
 
         Args:
@@ -134,8 +132,7 @@ class Segmenter(Localizer):
     """The localizer's network, taught with masks: what could be had if someone drew every training case.
 
     It learns by ``MaskLoss`` what share of each box belongs. Value and mask follow from its map as the localizer's do;
-    the number serves for no more than the prior, from which training starts as the localizer's does. It is made as a
-    :class:`~biomark.Localizer` is.
+    the number serves for no more than the prior, from which training starts as the localizer's does.
     """
 
     own_loss = MaskLoss()
@@ -172,8 +169,7 @@ class SizeConstrained(Localizer):
 
     It learns by ``SizeLoss``, the constrained CNN loss of Kervadec et al. 2019 with bounds of 10 % about each
     image's size, without the few labelled pixels of the original: every rival gets the number and nothing else. Beside
-    the localizer it lacks the candidates: area is counted over all pixels of the image, and so is the prior. It is
-    made as a :class:`~biomark.Localizer` is, for a task that measures an area.
+    the localizer it lacks the candidates: area is counted over all pixels of the image, and so is the prior.
 
     Raises:
         ValueError: The task measures no area.

@@ -12,31 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from biomark.agatston.candidates import CALCIUM_HU, LARGEST_CALCIUM_MM3, SMALLEST_CALCIUM_MM3, calcium
 from biomark.machine.moves import AIR_HU
+
+__all__ = ["CALCIUM_HU", "LARGEST_CALCIUM_MM3", "SMALLEST_CALCIUM_MM3", "TISSUE_HU"]
+__all__ += ["below", "body", "calcium", "smooth", "window"]
 
 TISSUE_HU = -400.0
 """Above this a voxel holds more tissue than air, half way between lung (-850) or air (-1000) and fat (-100)."""
 
-CALCIUM_HU = 130.0
-"""Lowest value of calcium (Agatston et al. 1990)."""
-
-LARGEST_CALCIUM_MM3 = 1500.0
-"""Largest part of an image above :data:`CALCIUM_HU` that may be calcium, a piece of an artery 8 cm long and 5 mm thick,
-blur included. Ours; a rib is ten times as large. (SlicerCIP's scorer stops at 500 mm3.)"""
-
-
-SMALLEST_CALCIUM_MM3 = 6.0
-"""Smallest part that may be calcium: 1 mm2 in two slices of 3 mm each, or 2 mm2 in one. On phantoms it takes away four
-in ten specks of noise, and 0.1 % of the coronary calcium. Ours."""
-
 
 def window(image_hu: NDArray, window_hu: tuple[float, float]) -> NDArray[np.bool_]:
-    """Voxels whose Hounsfield value lies in a closed window.
-
-    Args:
-        image_hu: Hounsfield units, any shape.
-        window_hu: Lowest and highest value that count.
-    """
+    """Voxels whose Hounsfield value lies in a window, its lowest and highest value included."""
     low, high = window_hu
     return (image_hu >= low) & (image_hu <= high)
 
@@ -58,35 +45,6 @@ def below(region: NDArray[np.bool_], spacing_mm: Sequence[float], depth_mm: floa
     half_pixel = max(spacing_mm) / 2  # the transform measures to the centre of the next voxel outside
     away = ndimage.distance_transform_edt(np.pad(region, 1), sampling=spacing_mm)
     return away[(slice(1, -1),) * region.ndim] - half_pixel > depth_mm
-
-
-def calcium(image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.bool_]:
-    """Voxels of at least :data:`CALCIUM_HU` in parts that are neither as large as bones nor as small as noise.
-
-    What hangs together by faces and is larger than :data:`LARGEST_CALCIUM_MM3` drops out: bones do so along all their
-    length, while a plaque is not joined to a bone by a corner. With the bones, a hundred times the weight of the
-    calcium, a network could write any score in tiny map values. Of what is left, parts smaller than
-    :data:`SMALLEST_CALCIUM_MM3` drop out, corners and slices above and below counted: noise stands alone in its slice.
-    The price: very heavy calcium in one piece, or touching a bone, and the least specks cannot be found.
-
-    Args:
-        image_hu: Hounsfield units, (D, H, W).
-        spacing_mm: (dz, dy, dx).
-    """
-    voxel_mm3 = np.prod(np.asarray(spacing_mm, float))
-    # Volumes are products of rounded spacings: exactly the largest one must count, and the smallest.
-    found = _parts(np.asarray(image_hu) >= CALCIUM_HU, None, 0, LARGEST_CALCIUM_MM3 / voxel_mm3 * (1 + 1e-9))
-    corners = np.ones((3, 3, 3), bool)
-    return _parts(found, corners, SMALLEST_CALCIUM_MM3 / voxel_mm3 * (1 - 1e-9), np.inf)
-
-
-def _parts(region: NDArray, touching: NDArray | None, fewest: float, most: float) -> NDArray[np.bool_]:
-    """The connected parts of a region that have from ``fewest`` to ``most`` voxels."""
-    labels, _ = ndimage.label(region, touching)
-    counts = np.bincount(labels.ravel())
-    good = (counts >= fewest) & (counts <= most)
-    good[0] = False
-    return good[labels]
 
 
 def body(

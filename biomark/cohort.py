@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, overload
 
@@ -13,7 +13,7 @@ from biomark.grids import Boxes
 from biomark.machine import rows
 from biomark.machine.disk_arrays import DiskArray, Rows, numbers, take_rows
 from biomark.machine.masks import inside, unmasked
-from biomark.machine.packed import Packed
+from biomark.machine.packed import Packed, Voxels
 from biomark.tasks import Task
 
 if TYPE_CHECKING:
@@ -42,36 +42,11 @@ class Case:
 
 
 @dataclass(frozen=True, eq=False)
-class Voxels:
-    """A scan's own voxels, of which a cohort keeps the boxes: the measuring grid.
-
-    Attributes:
-        boxes: How the boxes lie over them.
-        spacing_mm: Of the voxels.
-        weights: What each adds to the biomarker.
-        mask: The true region, or None.
-        image: Gives the Hounsfield units, by drawing or reading them again; None where they cannot be had any more.
-    """
-
-    boxes: Boxes
-    spacing_mm: tuple[float, ...]
-    weights: Packed
-    mask: Packed | None
-    image: Callable[[], NDArray[np.float32]] | None = None
-
-    @classmethod
-    def of(cls, case: Case, boxes: Boxes, image: Callable[[], NDArray[np.float32]] | None = None) -> Voxels:
-        """What is kept of a case on the measuring grid."""
-        mask = None if case.mask is None else Packed.of(case.mask)
-        return cls(boxes, tuple(map(float, case.spacing_mm)), Packed.of(case.weights), mask, image)
-
-
-@dataclass(frozen=True, eq=False)
 class Cohort:
     """Cases of one shape for one task, in boxes: what a network looks at.
 
-    A box is some voxels of a scan (:mod:`biomark.grids`), or one. Images, weights and truth are arrays, or arrays that
-    stay on disk (:class:`biomark.machine.disk_arrays.DiskArray`).
+    A box is some voxels of a scan (:mod:`biomark.grids`), or one. Arrays may stay on disk
+    (:class:`biomark.machine.disk_arrays.DiskArray`).
 
     Attributes:
         task: What is measured.
@@ -84,7 +59,7 @@ class Cohort:
         ids: Name of each case.
         about: What else is known, one row a case; None when nothing is. A column ``group`` names whom a case is of.
         set_aside: Cases that could not be read, one row each, with the reason; None when all could.
-        fine: The voxels of each case (:class:`Voxels`); None where the boxes are the voxels.
+        fine: The voxels of each case (:class:`biomark.machine.packed.Voxels`); None where the boxes are the voxels.
     """
 
     task: Task

@@ -104,8 +104,7 @@ def highest(membership: NDArray, weights: NDArray, value: float) -> NDArray[np.b
     """The mask of a value: the candidates of highest membership whose weights add up to the value, to one voxel.
 
     Args:
-        membership: ``S``.
-        weights: What each voxel would add, ``S``.
+        membership, weights: Of each voxel, and what it would add, ``S``.
         value: The biomarker.
     """
     candidates = np.flatnonzero(weights)

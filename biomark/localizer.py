@@ -16,7 +16,7 @@ from biomark.backbones import BACKBONES, build
 from biomark.cohort import Case, Cohort
 from biomark.grids import Boxes
 from biomark.losses import aggregate, prior_logit
-from biomark.machine import devices, tensor_files
+from biomark.machine import devices, fingerprints, tensor_files
 from biomark.machine.layout import channels_last
 from biomark.machine.moves import AIR_HU
 from biomark.machine.rows import refuse_broken
@@ -106,11 +106,7 @@ class Model(nn.Module):
         channels_last(self)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the weights as safetensors, whole or not at all; :func:`biomark.load` reads them.
-
-        Args:
-            path: File to write.
-        """
+        """Write the weights to a file, as safetensors, whole or not at all; :func:`biomark.load` reads them."""
         header = {
             "task": self.task.key,
             "backbone": self.backbone_name,
@@ -130,9 +126,7 @@ class Model(nn.Module):
         own = [] if type(self).__module__.startswith(__package__ + ".") else [("", self)]
         if self.backbone_name not in BACKBONES:
             own += [(f"{name}.", part) for name, part in self.named_modules() if name]
-        found = [(place, key, value) for place, part in own for key, value in vars(part).items() if key[0] != "_"]
-        plain, skipped = (bool, int, float, str, tuple, list, type(None)), ("training", "prior")
-        return {place + key: repr(v) for place, key, v in found if isinstance(v, plain) and key not in skipped}
+        return fingerprints.plain_attributes(own, skipped=("training", "prior"))
 
     def restore(self, state: Mapping[str, Tensor]) -> Self:
         """Take weights that were saved. A trained model then predicts the same bits as before."""
@@ -205,9 +199,7 @@ class Localizer(Model):
         return float(weights.sum(dtype=float))
 
     @torch.no_grad()
-    def locate(
-        self, case: Case, *, boxes: Boxes | None = None, window: Sequence[int] | None = None
-    ) -> Localization:
+    def locate(self, case: Case, *, boxes: Boxes | None = None, window: Sequence[int] | None = None) -> Localization:
         """Locate in one case on any grid: the network sees boxes of about the training set's, the voxels are measured.
 
         Args:
@@ -238,7 +230,8 @@ class Localizer(Model):
         finally:
             self.train(training)
         weights = tensor(boxes.sums(case.weights))[None]
-        value = self.aggregate(tensor(found)[None], weights, tensor([np.prod(boxes.spacing_mm(case.spacing_mm))])).item()
+        size = tensor([np.prod(boxes.spacing_mm(case.spacing_mm))])
+        value = self.aggregate(tensor(found)[None], weights, size).item()
         if not np.isfinite(value):
             refuse_broken([case])
             tensor_files.refuse_broken(self.state_dict(), "the model")

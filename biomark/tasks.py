@@ -41,14 +41,12 @@ class Settings:
     """How a task's models are built and trained where nothing else is asked for; chapters and sweep start from here.
 
     Attributes:
-        loss: For :func:`biomark.fit`.
-        optimizer: For :func:`biomark.fit`.
+        loss, optimizer: For :func:`biomark.fit`.
         epochs: Passes over the training cases; None where :func:`biomark.fit` must be told.
         batch_size: Cases a step.
         shift, turn_deg: How far cases are moved in training (:class:`biomark.machine.moves.Moves`).
         backbone: Name of the backbone.
-        width: Its channels at the finest scale.
-        depth: Its scales.
+        width, depth: Its channels at the finest scale, and the number of its scales.
         fold: Boxes on the sides of a block that gets one logit; () gives one to every box.
     """
 
@@ -83,7 +81,7 @@ class Task:
         risk_groups: Upper bounds of clinical groups of the value, where such groups exist.
         negligible: What is below this counts as nothing where cases are put into groups; a sum of map values is never
             exactly 0.
-        lesions: Whether the region is a number of separate lesions: evaluation counts them, and a mask holds each whole.
+        lesions: Whether the region is separate lesions: evaluation counts them, and a mask holds each whole.
         mirrored: Whether a mirror image may stand for another patient; not where an organ lies on one side.
         plausible: Lowest and highest value that a patient can have, generously: a value in a spreadsheet that lies
             outside is taken for a slip, such as mm2 for cm2.

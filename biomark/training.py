@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from tqdm.auto import tqdm
 
 from biomark.cohort import Cohort
@@ -33,8 +33,7 @@ class History:
     Attributes:
         loss: Mean training loss of each epoch.
         seconds: Wall time of each epoch.
-        device: Where it ran.
-        precision: In which arithmetic.
+        device, precision: Where it ran, and in which arithmetic.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -74,8 +73,8 @@ def fit(
         model: A :class:`~biomark.Localizer`, a rival, or a module ``(images_hu, weights) -> Localization`` of yours.
         cohort: Training cases. Their truth is read only for a loss that says ``needs_truth``, as the segmenter's.
         loss: A :class:`~biomark.SumLoss`, or anything called like one.
-        optimizer: Makes one of the model, with its highest learning rates: :class:`~biomark.Muon`, or any callable, such
-            as ``lambda model: torch.optim.AdamW(model.parameters(), 0.003)``.
+        optimizer: Makes one of the model, with its highest learning rates: :class:`~biomark.Muon`, or any callable,
+            such as ``lambda model: torch.optim.AdamW(model.parameters(), 0.003)``.
         epochs: Passes over the cohort, each in an order drawn from ``(seed, epoch)``.
         batch_size: Cases a step, over all processes.
         accumulate: Parts in which a step's cases are taken, one after the other: less memory, the same mean loss.
@@ -91,7 +90,7 @@ def fit(
         Loss and time by epoch. The model is left trained, in evaluation mode, on the device.
 
     Raises:
-        ValueError: An argument cannot be used, the truth is needed and missing, or the checkpoint belongs to another run.
+        ValueError: An argument cannot be used, the truth is needed and missing, or the checkpoint is another run's.
     """
     loss, optimizer, epochs, batch_size = choose_settings(model, cohort, loss, optimizer, epochs, batch_size)
     _refuse_nothing(epochs=epochs, batch_size=batch_size, accumulate=accumulate, cases=len(cohort))
@@ -179,4 +178,5 @@ def _refuse_infinite(model: nn.Module, cohort: Cohort, mean: float, epoch: int, 
         mean = math.nan  # as the next loss would be
     if not math.isfinite(mean):
         refuse_broken(cohort)
-        raise ValueError(f"the loss became {mean} in epoch {epoch + 1}: lower its learning rate (now {lr}) or use precision='32'.")
+        advice = f"lower its learning rate (now {lr}) or use precision='32'"
+        raise ValueError(f"the loss became {mean} in epoch {epoch + 1}: {advice}.")

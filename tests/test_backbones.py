@@ -63,7 +63,7 @@ def test_one_logit_a_block_is_brought_to_its_voxels_by_linear_interpolation(fold
 
 def test_blocks_that_do_not_fit_the_image_are_said():
     for fold in ((2,), (2, 2, 2), (0, 2)):
-        with pytest.raises(ValueError, match=r"does not divide an image of 2 axes: give 2 whole numbers"):
+        with pytest.raises(ValueError, match=r"does not divide images of 2 axes: give 2 whole numbers"):
             bm.Localizer("sfa", width=4, fold=fold)
     with pytest.raises(ValueError, match="width 4 and depth 0 make no network: take numbers of 1 or more"):
         bm.Localizer("sfa", width=4, depth=0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from biomark import candidates, phantoms
+from biomark import agatston, candidates, phantoms
 
 
 def slab(height=40, width=40):
@@ -102,9 +102,9 @@ def test_small_components_stay_and_large_ones_go(monkeypatch):
     mask[1, 1:3, 1:4] = True
     mask[0, 4, 5:7] = mask[1, 4, 5:8] = mask[2, 4, 6:8] = True
     mask[2, 5, 8] = True
-    monkeypatch.setattr(candidates, "SMALLEST_CALCIUM_MM3", 2.0)
+    monkeypatch.setattr(agatston.candidates, "SMALLEST_CALCIUM_MM3", 2.0)
     for largest, kept in ((14.0, 14), (13.9, 7), (11.9, 1), (1.9, 0)):
-        monkeypatch.setattr(candidates, "LARGEST_CALCIUM_MM3", largest)
+        monkeypatch.setattr(agatston.candidates, "LARGEST_CALCIUM_MM3", largest)
         found = candidates.calcium(200 * mask, (2.0, 1.0, 1.0))
         assert found.sum() == kept
         assert not (found & ~mask).any()

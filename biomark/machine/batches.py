@@ -69,4 +69,6 @@ def epoch_batches(
     for batch in order.split(batch_size):
         pieces = batch.tensor_split(parts * processes)  # the first are the larger ones
         ours = [pieces[first + rank] for first in range(0, len(pieces), processes) if len(pieces[first])]
-        yield [MicroBatch(rows, None if drawn is None else drawn[rows], len(rows) * processes / len(batch)) for rows in ours]
+        shares = [len(rows) * processes / len(batch) for rows in ours]
+        theirs = [None if drawn is None else drawn[rows] for rows in ours]
+        yield [MicroBatch(*part) for part in zip(ours, theirs, shares, strict=True)]

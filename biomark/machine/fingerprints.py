@@ -26,8 +26,8 @@ PACKAGE = Path(__file__).parents[1]
 VERSION = "3"
 """Of what :func:`of_rule` looks at. It leads every such fingerprint, so that one of an older kind is known as such."""
 
-METHOD = ("agatston", "machine", "backbones.py", "baselines.py", "candidates.py", "cohort.py", "grids.py", "localizer.py")
-METHOD += ("losses.py", "tasks.py", "training.py")
+METHOD = ("agatston", "machine", "backbones.py", "baselines.py", "candidates.py", "cohort.py", "grids.py")
+METHOD += ("localizer.py", "losses.py", "tasks.py", "training.py")
 """What decides, beside data and settings, what a training gives."""
 
 _LIBRARIES = (str(PACKAGE), *{sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib")})
@@ -90,6 +90,14 @@ def of_model(model: nn.Module) -> str:
             if not key.startswith("_") and key != "training" and (found := of_rule(value)) == of_rule(value):
                 lines.append(f"{name}.{key} {found}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def plain_attributes(parts: Iterable[tuple[str, object]], skipped: Iterable[str] = ()) -> dict[str, str]:
+    """Numbers, texts and lists of them that objects hold, as text, by the object's name and the attribute's."""
+    plain = (bool, int, float, str, tuple, list, type(None))
+    found = ((name + key, value) for name, part in parts for key, value in vars(part).items() if key not in skipped)
+    names = {name: repr(value) for name, value in found if isinstance(value, plain)}
+    return {name: text for name, text in names.items() if not name.rpartition(".")[2].startswith("_")}
 
 
 def of_rule(value: Any) -> str:

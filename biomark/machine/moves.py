@@ -19,7 +19,7 @@ KEPT = 0.99
 """A case is moved only where this share of its candidates' weight stays in the picture. Ours."""
 
 AIR_HU = -1000.0
-"""What comes in from outside: air, by the definition of the scale."""
+"""Air, by the definition of the scale, which is what lies outside of a picture."""
 
 
 @dataclass(frozen=True)

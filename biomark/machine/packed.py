@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,31 @@ class Packed:
         array = np.zeros(self.shape, self.dtype)
         array[there.astype(bool).reshape(self.shape)] = np.frombuffer(numbers, self.dtype)
         return array
+
+
+@dataclass(frozen=True, eq=False)
+class Voxels:
+    """A scan's own voxels, of which a cohort keeps the boxes: the measuring grid.
+
+    Attributes:
+        boxes: How the boxes lie over them, a :class:`biomark.grids.Boxes`.
+        spacing_mm: Of the voxels.
+        weights: What each adds to the biomarker.
+        mask: The true region, or None.
+        image: Gives the Hounsfield units, by drawing or reading them again; None where they cannot be had any more.
+    """
+
+    boxes: Any
+    spacing_mm: tuple[float, ...]
+    weights: Packed
+    mask: Packed | None
+    image: Callable[[], NDArray[np.float32]] | None = None
+
+    @classmethod
+    def of(cls, case: Any, boxes: Any, image: Callable[[], NDArray[np.float32]] | None = None) -> Voxels:
+        """What is kept of a :class:`biomark.Case` on the measuring grid."""
+        mask = None if case.mask is None else Packed.of(case.mask)
+        return cls(boxes, tuple(map(float, case.spacing_mm)), Packed.of(case.weights), mask, image)
 
 
 def join(arrays: Sequence[Packed]) -> tuple[NDArray[np.uint8], list]:

@@ -37,7 +37,7 @@ SIZE = {"pma": 128, "sfa": 128, "liver": 96, "cac": 80}
 box."""
 
 VOXELS = {"pma": 3, "sfa": 3, "liver": 4, "cac": 2}
-"""Voxels on a side of a box in a slice, about 1 mm each: the measuring grid, on which phantoms are drawn."""
+"""Voxels on a side of a box in a slice, about 1 mm each. On them phantoms are drawn and measured."""
 
 _CHEST = ("female", "half_width_mm", "muscularity", "adipose_mm")
 GIVEN = {"pma": _CHEST, "sfa": _CHEST, "liver": (), "cac": ("calcium",)}
@@ -71,8 +71,8 @@ def draw(
         **given: What is given rather than drawn, the same for all cases: the names in :data:`biomark.phantoms.GIVEN`.
 
     Returns:
-        A cohort in boxes, with values, truth and voxels. A value is what a reader's tool gives: the weights inside the
-        outline, added up. The outline is that of the tissue, or the coronary calcium that a reader who knows all that
+        A cohort in boxes, with values, truth and voxels. A value is what a reader's tool gives, the weights inside the
+        outline added up. The outline is that of the tissue, or the coronary calcium that a reader who knows all that
         was painted would click (``heart.lesions``). ``about`` has the outline's own area, ``area_cm2``.
 
     Raises:

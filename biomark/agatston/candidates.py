@@ -1,0 +1,49 @@
+"""Which voxels could be calcium: what is bright, larger than noise and smaller than a bone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+CALCIUM_HU = 130.0
+"""Lowest value of calcium (Agatston et al. 1990)."""
+
+LARGEST_CALCIUM_MM3 = 1500.0
+"""Largest part of an image above :data:`CALCIUM_HU` that may be calcium, a piece of an artery 8 cm long and 5 mm thick,
+blur included. Ours; a rib is ten times as large. (SlicerCIP's scorer stops at 500 mm3.)"""
+
+SMALLEST_CALCIUM_MM3 = 6.0
+"""Smallest part that may be calcium, 1 mm2 in two slices of 3 mm each or 2 mm2 in one. On phantoms it takes away four
+in ten specks of noise, and 0.1 % of the coronary calcium. Ours."""
+
+
+def calcium(image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.bool_]:
+    """Voxels of at least :data:`CALCIUM_HU` in parts that are neither as large as bones nor as small as noise.
+
+    What hangs together by faces and is larger than :data:`LARGEST_CALCIUM_MM3` drops out: bones do so along all their
+    length, while a plaque is not joined to a bone by a corner. With the bones, a hundred times the weight of the
+    calcium, a network could write any score in tiny map values. Of what is left, parts smaller than
+    :data:`SMALLEST_CALCIUM_MM3` drop out, corners and slices above and below counted: noise stands alone in its slice.
+    The price: very heavy calcium in one piece, or touching a bone, and the least specks cannot be found.
+
+    Args:
+        image_hu: Hounsfield units, (D, H, W).
+        spacing_mm: (dz, dy, dx).
+    """
+    voxel_mm3 = np.prod(np.asarray(spacing_mm, float))
+    # Volumes are products of rounded spacings: exactly the largest one must count, and the smallest.
+    found = _parts(np.asarray(image_hu) >= CALCIUM_HU, None, 0, LARGEST_CALCIUM_MM3 / voxel_mm3 * (1 + 1e-9))
+    corners = np.ones((3, 3, 3), bool)
+    return _parts(found, corners, SMALLEST_CALCIUM_MM3 / voxel_mm3 * (1 - 1e-9), np.inf)
+
+
+def _parts(region: NDArray, touching: NDArray | None, fewest: float, most: float) -> NDArray[np.bool_]:
+    """The connected parts of a region that have from ``fewest`` to ``most`` voxels."""
+    labels, _ = ndimage.label(region, touching)
+    counts = np.bincount(labels.ravel())
+    good = (counts >= fewest) & (counts <= most)
+    good[0] = False
+    return good[labels]
