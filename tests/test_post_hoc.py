@@ -139,10 +139,13 @@ def test_the_threshold_is_the_best_of_all(grid, cohort, voxels):
     near = np.stack([some.task.membership(m, b, w) for m, b, w in zip(maps, boxes, voxels.weights, strict=True)])
     found = score(maps, some, thresholds=np.linspace(0, 1, 500))
     candidates = voxels.weights > 0
-    cuts = np.unique(np.quantile(near[candidates], np.linspace(0, 1, 500)))
-    plain = max(np.mean(bm.metrics.dice((near >= t) & candidates, truth)) for t in cuts)
-    assert found.dice == pytest.approx(plain) and not found.by_case
-    cut = bm.metrics.dice((near >= found.threshold) & candidates, truth)
+    scaled = near / near.max((1, 2), keepdims=True, where=candidates, initial=0)
+    plain = []
+    for values in (near, scaled):
+        cuts = np.unique(np.quantile(values[candidates], np.linspace(0, 1, 500)))
+        plain.append(max(np.mean(bm.metrics.dice((values >= t) & candidates, truth)) for t in cuts))
+    assert found.dice == pytest.approx(max(plain)) and found.by_case == (plain[1] > plain[0])
+    cut = bm.metrics.dice(((scaled if found.by_case else near) >= found.threshold) & candidates, truth)
     np.testing.assert_allclose(found.dices, cut)
     spread = np.stack([b.spread(m) for b, m in zip(boxes, maps, strict=True)])
     assert found.energy_in_mask == pytest.approx(bm.metrics.energy_in_mask(spread, truth, voxels.weights), rel=1e-5)
