@@ -245,7 +245,7 @@ def tensor(array: NDArray) -> Tensor:
 
 
 def refuse_other_task(model: nn.Module, cohort: Cohort) -> None:
-    """Stop before a model reads the cases of another task; a module that knows no task may read any."""
-    task = getattr(model, "task", cohort.task)
-    if task.key != cohort.task.key:
-        raise ValueError(f"the model measures {task.key!r} and the cohort {cohort.task.key!r}: give one task.")
+    """Stop before a model reads cases of another task or other rules; a module that knows no task may read any."""
+    own, task = getattr(model, "task", cohort.task), cohort.task
+    if own != task and (own.key, own.rules()) != (task.key, task.rules()):
+        raise ValueError(f"the model measures {own.key!r} and the cohort {task.key!r}, or by other rules: take one.")
