@@ -89,7 +89,7 @@ def test_away_from_the_seams_the_map_is_that_of_the_whole_and_at_them_near_it(de
     off, off_halves = np.abs(parts.map - whole.map), np.abs(np.concatenate(halves, 1) - whole.map)
     assert 0 < off.max() < 0.2 < 0.5 < off_halves.max()
     assert off.mean() < off_halves.mean() / 3
-    assert parts.value == pytest.approx(whole.value, rel=0.01)
+    assert parts.value == pytest.approx(whole.value, rel=0.02)
 
 
 def test_windows_lie_on_boxes_of_the_training_set():

@@ -26,8 +26,8 @@ def draw_slice(
         pixels: Pixels on a side of the measuring grid; 384 make them about 1 mm wide.
 
     Returns:
-        The image in HU ``(pixels, pixels)``; which of its pixels each counted part covers, by task key: their number
-        times the pixel's area is the part's area; the pixel's side in mm.
+        The image in HU ``(pixels, pixels)``; which of its pixels each counted part covers, by task key, whose number
+        times a pixel's area is the part's area; the pixel's side in mm.
     """
     body = draw_body(rng, **given)
     width = 2 * max(np.abs(body.skin * np.sin(np.arange(STEPS) * 2 * np.pi / STEPS)))
