@@ -113,17 +113,17 @@ def test_small_components_stay_and_large_ones_go(monkeypatch):
 def test_calcium_is_bright_and_small():
     image = np.full((4, 20, 30), -100.0, np.float32)
     image[:, :5] = 300  # 4 x 5 x 30 voxels of 3 mm3 are 1800 mm3
-    image[1, 10, 10:13] = (129, 130, 500)
+    image[1, 10, 10:15] = (129, 130, 500, 500, 500)
     found = candidates.calcium(image, (3.0, 1.0, 1.0))
-    assert found.sum() == 2 and found[1, 10, 11:13].all()
+    assert found.sum() == 4 and found[1, 10, 11:15].all(), "12 mm3"
 
 
 def test_specks_are_no_calcium():
-    """Of voxels of 2 mm3, three that touch, if by a corner in the next slice, are calcium; two are noise."""
+    """Of voxels of 4 mm3, three that touch, if by a corner in the next slice, are calcium; two are noise."""
     image = np.full((3, 12, 12), -100.0, np.float32)
     image[0, 2, 2:4] = image[1, 3, 4] = 200
     image[1, 9, 2:4] = 300
-    found = candidates.calcium(image, (2.0, 1.0, 1.0))
+    found = candidates.calcium(image, (4.0, 1.0, 1.0))
     assert found.sum() == 3 and found[0, 2, 2:4].all() and found[1, 3, 4]
 
 
