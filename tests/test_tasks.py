@@ -69,14 +69,14 @@ def test_the_weight_of_calcium_is_that_of_the_scorer():
 
 
 def test_calcium_below_a_square_millimetre_is_none():
-    """Nor below 6 mm3 in all its slices."""
+    """Nor below 12 mm3 in all its slices."""
     image = np.full((2, 10, 10), 45.0, np.float32)
     image[:, 0] = -1000
     image[:, 4, 4:7] = 300
     task = bm.TASKS["cac"]
     assert task.candidates(image, (9.0, 0.5, 0.5)).sum() == 0
-    assert task.candidates(image, (3.0, 0.6, 0.6)).sum() == 6
-    assert task.candidates(image[:1], (3.0, 0.6, 0.6)).sum() == 0
+    assert task.candidates(image, (6.0, 0.6, 0.6)).sum() == 6
+    assert task.candidates(image[:1], (6.0, 0.6, 0.6)).sum() == 0
 
 
 @settings(max_examples=20, deadline=None)
