@@ -1,4 +1,4 @@
-"""What the chapters' words promise: the time to read them, answered exercises, numbers that come from records."""
+"""What the chapters' words promise: the time to read them, answered exercises."""
 
 import json
 import re
@@ -42,17 +42,3 @@ def test_exercises_have_folded_solutions(path):
     assert len(gates) % 2 == 0 and all(a[0] == b[0] and (a[1], b[1]) == ("start", "end") for a, b in pairs), (
         f"{path.name}: a start of an exercise or solution and its end must follow each other"
     )
-
-
-def test_the_table_of_value_scales_says_what_the_records_say():
-    """Numbers in prose come from run records: the four short runs behind chapter 8's table."""
-    rows = re.findall(r"(?m)^\| `([\w+]+)` \|(.+)\|$", prose(BOOK / "08-coronary-calcium.ipynb"))
-    assert [name for name, _ in rows] == ["linear", "sqrt", "log", "linear+log"]
-    settings = []
-    for name, cells in rows:
-        record = json.loads((BOOK / "reference" / "cac-value-scale" / f"{name}.json").read_text())
-        metrics = [record["metrics"][k] for k in ("r", "r_log1p", "kappa", "energy_in_mask", "zeros_kept")]
-        assert cells.replace("*", "").split("|") == [f" {m:.3f} " for m in metrics], name
-        assert record["parameters"].pop("value_scale") == name
-        settings.append(record["parameters"])
-    assert all(s == settings[0] for s in settings)

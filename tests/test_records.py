@@ -154,10 +154,10 @@ def test_runs_folder_follows_the_environment(monkeypatch, tmp_path):
 
 
 def test_reference_records_come_along():
-    folder = records.reference("cac-value-scale")
-    assert sorted(path.stem for path in folder.iterdir()) == ["linear", "linear+log", "log", "sqrt"]
-    with pytest.raises(FileNotFoundError, match="'cac-valu-scale'.*cac-value-scale"):
-        records.reference("cac-valu-scale")
+    folder = records.reference("sweep-0.1")
+    assert {"results.csv", "results.json"} <= {path.name for path in folder.iterdir()}
+    with pytest.raises(FileNotFoundError, match="'sweep-0.2'.*sweep-0.1"):
+        records.reference("sweep-0.2")
 
 
 def test_arrays_are_kept_as_lists_and_what_json_cannot_hold_is_refused(tmp_path):
