@@ -35,14 +35,15 @@ def main() -> None:
     ).without_masks()
     torch.manual_seed(p["seed"])
     model = bm.Localizer(task, backbone=p["backbone"], width=p["width"])
-    settings = {k: p[k] for k in ("epochs", "batch_size", "lr", "seed", "device")}
+    settings = {k: p[k] for k in ("epochs", "batch_size", "seed", "device")}
     bm.fit_once(
         model,
         train,
-        loss=bm.SumLoss(binarity=p["binarity"], edges=p["edges"]),
+        loss=bm.SumLoss(),
+        optimizer=bm.Muon(p["lr"], p["rest"]),
         **settings,
     )
-    case = bm.phantoms.draw(task.key, 12, seed=77, size=p["size"] * 2)[7]
+    case = bm.phantoms.draw(task.key, 12, seed=77, size=p["size"]).voxels(7)
     found = model.locate(case)
 
     viz.use_style()

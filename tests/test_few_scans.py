@@ -12,7 +12,6 @@ import pytest
 
 import biomark as bm
 from biomark.scans import Grid
-from biomark.scans.nifti import read_mask
 
 REAL = Path(os.environ.get("BIOMARK_SCANS", "/nonexistent"))
 
@@ -29,50 +28,32 @@ def together(a: bm.Cohort, b: bm.Cohort) -> bm.Cohort:
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="BIOMARK_SCANS names no folder of real scans")
 def test_a_model_from_phantoms_and_twenty_numbers_beats_the_candidates_on_slices_held_out(tmp_path):
-    """30 slices of one abdomen in three blocks; ten are held out, twenty give their areas and nothing else.
-
-    Measured, mean of the three blocks: Dice 0.78 (0.73 before, candidates 0.50), mean error 20 cm2 (49 before).
-    The twenty slices alone, without phantoms among them, mend the areas as well, but Dice stays as it was.
-    """
+    """30 slices of one abdomen in three blocks; ten are held out, twenty give their areas and nothing else."""
     folder, task = REAL / "totalsegmentator-abdomen", bm.TASKS["sfa"]
-    scan = bm.scans.read(folder / "example_ct_sm.nii.gz")
-    fat = read_mask(folder / "example_seg_tissue_types" / "subcutaneous_fat.nii.gz", scan)
-    cases = [scan.case(task, k) for k in range(len(scan))]
-    areas = [task.measure(c.image, drawn, c.spacing_mm) for c, drawn in zip(cases, fat, strict=True)]
-    truth = bm.Cohort(
-        task,
-        np.stack([c.image for c in cases]),
-        np.stack([c.weights for c in cases]),
-        np.array(areas),
-        fat,
-        np.array([c.spacing_mm for c in cases]),
-        tuple(c.id for c in cases),
-    )
-    # From here on the mask is only looked at by `evaluate`. A user has a sheet of numbers:
+    image, mask = "example_ct_sm.nii.gz", "example_seg_tissue_types/subcutaneous_fat.nii.gz"
+    # The masks are only looked at by `evaluate`. A user has a sheet of numbers: here those that the task's rule makes.
     sheet = tmp_path / "areas.csv"
     with open(sheet, "w", newline="") as file:
-        rows = [[f"slice {k}", "example_ct_sm.nii.gz", k, area] for k, area in enumerate(areas)]
-        csv.writer(file).writerows([["id", "image", "slice", "value"], *rows])
+        rows = [[f"slice {k}", image, k, 100, mask] for k in range(30)]
+        csv.writer(file).writerows([["id", "image", "slice", "value", "mask"], *rows])
     weights = bm.records.reference("laboratory") / "sfa" / "model-0.safetensors"
     mm = tuple(bm.load(weights).trained_spacing_mm.tolist())
-    cohort = bm.manifests.read(
-        sheet, task, root=folder, grid=Grid((96, 96), mm), cache=tmp_path / "cache", progress=False
-    )
+    how = {"root": folder, "grid": Grid((96, 96), mm), "cache": tmp_path / "cache", "progress": False}
+    cohort = bm.manifests.read(sheet, task, from_masks=True, **how)
     phantoms = bm.phantoms.draw("sfa", 60, seed=1, size=96)
 
     before, after = [], []
     for held in np.arange(30).reshape(3, 10):
         model = bm.load(weights)
-        before.append(bm.evaluate(model, truth[held]))
+        before.append(bm.evaluate(model, cohort[held]))
         numbers = together(cohort[np.setdiff1d(np.arange(30), held)], phantoms)
         bm.fit(model, numbers, epochs=10, optimizer=bm.Muon(0.002, 3e-4), seed=0, progress=False)
-        after.append(bm.evaluate(model, truth[held]))
+        after.append(bm.evaluate(model, cohort[held]))
 
     def mean(reports, of):
         return np.mean([of(report) for report in reports])
 
     candidates = mean(after, lambda report: report.dice_candidates)
-    assert candidates == pytest.approx(0.50, abs=0.01)
     assert mean(after, lambda report: report.dice.value) > candidates + 0.18
     assert all(report.dice.value > report.dice_candidates + 0.12 for report in after)
     assert mean(after, lambda report: report.mae.value) < 0.65 * mean(before, lambda report: report.mae.value)

@@ -18,6 +18,7 @@ import yaml
 from turns import command, keep
 
 import biomark as bm
+from biomark.machine.optimizers import AdamW
 
 METHODS = {
     "localizer": bm.Localizer,
@@ -26,7 +27,7 @@ METHODS = {
     "size_constrained": bm.SizeConstrained,
 }
 SWEEP = Path(__file__).resolve().parents[2] / "workflow" / "sweep.yml"
-FIT = ("epochs", "batch_size", "lr", "value_scale", "binarity", "edges")
+FIT = ("epochs", "batch_size", "lr", "rest", "value_scale", "binarity", "backbone", "width", "depth", "fold")
 
 
 def settings(task: str, method: str) -> dict:
@@ -82,15 +83,20 @@ def main() -> None:
             train = bm.phantoms.draw(task, n_train, seed=asked.seed, size=size)
             test = bm.phantoms.draw(task, n_test, seed=asked.seed + 1000, size=size)
             torch.manual_seed(asked.seed)
-            model = kind(task, "unet", 16)
+            built = {name: given.pop(name) for name in ("backbone", "width", "depth", "fold")}
+            model = kind(task, **built)
             watch = Watch(model, test, -(-n_train // given["batch_size"]), clock)
-            of_loss = {name: given.pop(name) for name in ("value_scale", "binarity", "edges")}
-            terms = [] if method == "direct" else [of_loss["binarity"], of_loss["edges"]]  # it has no map to judge
-            loss = model.own_loss or bm.SumLoss(of_loss["value_scale"], *terms)
-            bm.fit(model, train, loss=loss, **given, seed=asked.seed, device=asked.device, progress=False)
+            names = ("value_scale", "binarity", "lr", "rest")
+            scale, binarity, lr, rest = own = [given.pop(name) for name in names]
+            direct = method == "direct"  # it has no map to judge
+            loss = bm.SumLoss(scale, 0.0 if direct else binarity)
+            given["loss"] = loss if direct else model.own_loss or loss
+            given["optimizer"] = bm.Muon(lr, rest) if rest else AdamW(lr)
+            bm.fit(model, train, **given, seed=asked.seed, device=asked.device, progress=False)
             watch.judge()
             of = {"task": task, "method": method, "n_train": n_train, "n_test": n_test, "clock": clock.__name__}
-            keep(asked, name, watch.rows, **of, **given, **of_loss)
+            passes = {name: given[name] for name in ("epochs", "batch_size")}
+            keep(asked, name, watch.rows, **of, **passes, **built, **dict(zip(names, own, strict=True)))
 
 
 if __name__ == "__main__":

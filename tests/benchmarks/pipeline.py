@@ -5,8 +5,8 @@
 
 Loaders: one epoch over a cohort in memory (each peer's own cache is warm), in random order, in batches, every image
 and its weights mirrored together or not at random. Before anything is timed, two epochs of each have to bring every
-case once. Epochs: ``fit`` beside a loop over MONAI's cached data set, its BasicUNet of as many parameters and its
-DiceCE loss, in two precisions. Phantoms: seconds to draw a case beside seconds to train on it.
+case once. Epochs: ``fit``, which also shifts and turns, beside a loop over MONAI's cached data set, its BasicUNet of as
+many parameters and its DiceCE loss, in two precisions. Phantoms: seconds to draw a case beside seconds to train on it.
 """
 
 import warnings
@@ -20,8 +20,9 @@ from torch.utils.data import DataLoader
 from turns import OURS, command, keep, take
 
 import biomark as bm
-from biomark.machine.batches import steps
-from biomark.machine.disk_arrays import held
+from biomark.machine.batches import epoch_batches
+from biomark.machine.disk_arrays import on_device
+from biomark.machine.moves import Moves
 
 try:
     import torchio
@@ -35,17 +36,17 @@ Epoch = Callable[[], Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]] 
 
 
 class Ours:
-    """The loader of ``fit``."""
+    """The loader of ``fit``, which mirrors as the others do; shifts and turns are left out."""
 
     def __init__(self, cohort: bm.Cohort, device: str) -> None:
-        self.device, self.epoch, self.mirrored = torch.device(device), 0, cohort.task.mirrored
-        self.data = [held(a, self.device) for a in (cohort.images, cohort.weights, cohort.values)]
+        self.device, self.epoch, self.moves = torch.device(device), 0, Moves(mirror=cohort.task.mirrored)
+        self.data = [on_device(a, self.device) for a in (cohort.images, cohort.weights, cohort.values)]
 
     def __call__(self) -> Iterator[tuple[torch.Tensor, ...]]:
         self.epoch += 1
         n = len(self.data[0])
-        for (part,) in steps(n, BATCH, seed=0, epoch=self.epoch, mirrored=self.mirrored, device=self.device):
-            images, weights, values = map(part.of, self.data)
+        for (part,) in epoch_batches(n, BATCH, seed=0, epoch=self.epoch, moves=self.moves, device=self.device):
+            images, weights, values = part.of(*self.data)
             yield images[:, None], weights, values
 
 
@@ -126,7 +127,6 @@ def whole_epochs(cohort: bm.Cohort, device: str, turns: int, finish: Callable[[]
         step = stepper(DiceCE(basic_unet(count(localizer))).to(device).train(), dtype)
         batches = monai_epoch(cohort, device, DataLoader)
         how = {"epochs": 1, "batch_size": BATCH, "device": device, "precision": precision, "progress": False}
-        how["loss"] = bm.SumLoss()
         ways = {OURS: partial(bm.fit, localizer, cohort, **how), "MONAI, end to end": partial(all_steps, step, batches)}
         rows += [{"what": "epoch", "precision": precision} | row for row in take(ways, turns=turns, finish=finish)]
     return rows

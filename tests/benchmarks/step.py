@@ -3,7 +3,8 @@
     python tests/benchmarks/step.py            # minutes
     python tests/benchmarks/step.py --quick
 
-A step is: images, weights and numbers are there; forward, loss, backward, gradients clipped, AdamW. Before anything is
+A step is: images, weights and numbers are there; forward, loss, backward, gradients clipped, AdamW (with
+orthogonalised steps too, as ``fit`` takes them, it is a row of its own). Before anything is
 timed, the localizer's loss has to equal the one written out by hand on its network's output.
 "Its network alone" is the same network with the mean of its output as loss: what it lacks is the aggregation. Beside
 each time stand the multiplications and additions of the step and the share of what a large matrix product reaches here.
@@ -26,6 +27,8 @@ try:
 except ImportError as error:
     raise SystemExit("this benchmark needs MONAI: pip install 'biomark[peers]'.") from error
 
+
+WITH_MUON = "biomark, orthogonalised steps"
 
 COMPILED = (128, 512)
 """Sizes at which the compiled network is measured too; compiling takes a minute for each precision."""
@@ -72,10 +75,15 @@ class DiceCE(Alone):
         return self.criterion(self.net(images / 1000), (weights > 0)[:, None].float())
 
 
-def stepper(model: nn.Module, dtype: torch.dtype) -> Callable[[Sequence[torch.Tensor]], None]:
-    """A step on a batch of images, weights and values."""
+def stepper(
+    model: nn.Module, dtype: torch.dtype, optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None
+) -> Callable[[Sequence[torch.Tensor]], None]:
+    """A step on a batch of images, weights and values, by AdamW unless another optimizer is given."""
     kind = next(model.parameters()).device.type
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=kind != "mps")
+    if optimizer is None:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=kind != "mps")
+    else:
+        optimizer = optimizer(model)
 
     def step(batch: Sequence[torch.Tensor]) -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -135,11 +143,12 @@ def main() -> None:
         batch = [torch.as_tensor(a, dtype=torch.float32, device=device) for a in arrays]
 
         torch.manual_seed(0)
-        ours, compiled, alone = (prepared(bm.Localizer("pma", width=width), cohort) for _ in range(3))
+        ours, muon, compiled, alone = (prepared(bm.Localizer("pma", width=width), cohort) for _ in range(4))
         same_loss(ours.to(device), batch)
         parameters = count(ours)
         models = {
             OURS: ours,
+            WITH_MUON: muon,
             "biomark, weights not channels last": bm.Localizer("pma", width=width),
             "its network alone": Alone(alone.backbone),
             "direct regressor": prepared(bm.DirectRegressor("pma", width=width), cohort),
@@ -152,7 +161,8 @@ def main() -> None:
         for name, dtype in precisions.items():
             ways, flops = {}, {}
             for who, model in models.items():
-                ways[who] = partial(stepper(model.to(device).train(), dtype), batch)
+                orthogonalised = bm.Muon(1e-4, 1e-4) if model is muon else None
+                ways[who] = partial(stepper(model.to(device).train(), dtype, orthogonalised), batch)
                 if model is compiled:
                     flops[who] = flops[OURS]  # the counter does not see into what is compiled
                     compile_s[f"{size}, {name}"] = round(timed(ways[who]), 1)
