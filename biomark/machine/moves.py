@@ -51,7 +51,9 @@ class Moves:
 def moved(moves: Tensor, images: Tensor, weights: Tensor, truth: Tensor | None = None) -> list[Tensor]:
     """Cases after their moves; a case of which too much would leave the picture is mirrored at most.
 
-    Pixels are taken to be square. Weights are multiplied so that each case keeps their sum, and the truth likewise.
+    A shift goes no further than that. Around a slice there is air; a volume is cut out of a body, so that there its
+    edge is repeated. Pixels are taken to be square. Weights are multiplied so that each case keeps their sum, and the
+    truth likewise.
 
     Args:
         moves: From :meth:`Moves.draw`, ``(N, 5)``.
@@ -68,15 +70,30 @@ def moved(moves: Tensor, images: Tensor, weights: Tensor, truth: Tensor | None =
     plain = [torch.where(mirror, a.flip(-1), a) for a in arrays]
     if not moves[:, 1:].any():
         return plain
-    grid = _places(moves, images.shape[1:])
+    grid = _places(_limited(moves, weights), images.shape[1:])
     inside = (grid.abs() <= 1).all(-1)
     sampled = [F.grid_sample(a[:, None], grid, padding_mode="border", align_corners=False)[:, 0] for a in arrays]
-    sampled = [torch.where(inside, sampled[0], AIR_HU), *(a * inside for a in sampled[1:])]
+    image = torch.where(inside, sampled[0], AIR_HU) if images.ndim == 3 else sampled[0]
+    sampled = [image, *(a * inside for a in sampled[1:])]
     before, after = weights.flatten(1).sum(1), sampled[1].flatten(1).sum(1)
     keep = ((after >= KEPT * before) & (before > 0)).view(each)
     factor = (before / after.clamp_min(1e-9)).view(each)
     sampled = [sampled[0], *(a * factor for a in sampled[1:])]
     return [torch.where(keep, new, old) for new, old in zip(sampled, plain, strict=True)]
+
+
+def _limited(moves: Tensor, weights: Tensor) -> Tensor:
+    """The moves, with shifts that leave :data:`KEPT` of the weights in the picture."""
+    moves, axes = moves.clone(), range(1, weights.ndim)
+    for axis in axes:
+        others = [a for a in axes if a != axis]
+        along, side = weights.float().sum(others), weights.shape[axis]
+        passed = along.cumsum(1) / along.sum(1, keepdim=True).clamp_min(1e-9)
+        free = (1 - KEPT) / len(axes)
+        first, last = (passed < free).sum(1), ((1 - passed < free).sum(1) - 1).clamp_min(0)
+        column = moves[:, 5 - weights.ndim + axis]
+        column.copy_(torch.minimum(torch.maximum(column, -last * 2 / side), first * 2 / side))
+    return moves
 
 
 def _places(moves: Tensor, shape: Sequence[int]) -> Tensor:
