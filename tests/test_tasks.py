@@ -39,33 +39,46 @@ def test_windows_are_those_of_the_book():
 
 
 def volume():
-    """Air, fat and muscle in slices, with a lesion of 4 pixels (peak 250 HU), one of 2 (150 HU) and a rib."""
+    """Air, fat and muscle in slices, with two lesions of 4 pixels (peaks 250 and 150 HU), a speck of 2 and a rib."""
     image = np.full((4, 30, 30), -1000.0, np.float32)
     image[:, 4:26, 4:26] = -100
     image[:, 10:20, 10:20] = 45
     image[1, 12:14, 12:14] = [[150, 150], [150, 250]]
-    image[2, 16, 15:17] = 150
+    image[2, 16, 14:18] = 150
+    image[0, 18, 15:17] = 150
     image[:, 22:28, 2:28] = 600
     return image
 
 
 def test_calcium_by_hand():
-    """4 pixels x 1.5 mm2 x factor 2 and 2 pixels x 1.5 mm2 x factor 1, slices 2.4 mm apart: 12 and 3, times 0.8."""
+    """4 pixels x 1.5 mm2 x factor 2 and 4 pixels x 1.5 mm2 x factor 1, slices 2.4 mm apart: 12 and 6, times 0.8."""
     image, spacing, task = volume(), (2.4, 1.0, 1.5), bm.TASKS["cac"]
     w = task.weigh(image, spacing)
     assert w.dtype == np.float32
-    assert w[1].sum() == pytest.approx(12 * 0.8) and w[2].sum() == pytest.approx(3 * 0.8)
-    assert w[0].sum() == w[3].sum() == 0  # the rib, 4 x 6 x 26 voxels of 3.6 mm3, is 2246 mm3 large
+    assert w[1].sum() == pytest.approx(12 * 0.8) and w[2].sum() == pytest.approx(6 * 0.8)
+    # The speck's 2 voxels of 3.6 mm3 are 7.2 mm3; the rib's 4 x 6 x 26 are 2246 mm3.
+    assert w[0].sum() == w[3].sum() == 0
     np.testing.assert_array_equal(task.candidates(image, spacing), w > 0)
     score = bm.agatston.score(image, w > 0, spacing, "dz3")
-    assert task.measure(image, np.ones_like(image, bool), spacing) == pytest.approx(score) == pytest.approx(15 * 0.8)
+    assert task.measure(image, np.ones_like(image, bool), spacing) == pytest.approx(score) == pytest.approx(18 * 0.8)
 
 
 def test_the_weight_of_calcium_is_that_of_the_scorer():
-    """Wherever the candidate rule on size says nothing, one definition: the scorer's own weights."""
-    image, spacing = volume(), (2.4, 1.0, 1.5)
-    w, scorer = bm.TASKS["cac"].weigh(image, spacing), bm.agatston.weights(image, spacing, "dz3")
-    np.testing.assert_array_equal(w[:, :22], scorer[:, :22])
+    """One definition, the scorer's own weights, but for what by its size is no candidate: a rib, and specks of noise.
+
+    Three voxels of noise in a groove look like a small plaque. Of 2 x 1.5 mm2 of the speck at factor 1 and slices
+    2.4 mm apart, a reader's tool makes 2.4; the task leaves out what has less than 12 mm3, for the network and the
+    measured number alike.
+    """
+    image, spacing, task = volume(), (2.4, 1.0, 1.5), bm.TASKS["cac"]
+    w, scorer = task.weigh(image, spacing), bm.agatston.weights(image, spacing, "dz3")
+    np.testing.assert_array_equal(w[1:, :22], scorer[1:, :22])
+    assert scorer[0, :22].sum() == pytest.approx(2.4) and not w[0].any()
+    assert scorer[:, 22:].any() and not w[:, 22:].any()
+    image[1, 19, 15] = 150  # a third voxel, below a corner: the three are 10.8 mm3
+    assert not task.weigh(image, spacing)[0].any()
+    image[1, 19, 14] = 150  # and a fourth: 14.4 mm3, as the scorer counts it
+    np.testing.assert_array_equal(task.weigh(image, spacing)[:, :22], bm.agatston.weights(image, spacing)[:, :22])
 
 
 def test_calcium_below_a_square_millimetre_is_none():
@@ -89,11 +102,11 @@ def test_scores_add_up_over_lesions_in_slices(chosen, dz):
     mask = np.zeros(image.shape, bool)
     spots = [(k % 2, 4 + 8 * (k // 2 % 3), 4 + 18 * (k // 6)) for k in range(12)]
     for k, row, column in spots:
-        here = (k, slice(row, row + 3), slice(column, column + 4))
-        image[here] = rng.uniform(140, 600, (3, 4))
+        here = (k, slice(row, row + 4), slice(column, column + 10))
+        image[here] = rng.uniform(140, 600, (4, 10))  # 40 voxels of at least 0.32 mm3: no speck
     lesions = np.zeros(image.shape, bool)
     for take, (k, row, column) in zip(chosen, spots, strict=True):
-        lesions[k, row - 2 : row + 5, column - 3 : column + 7] |= take
+        lesions[k, row - 2 : row + 6, column - 3 : column + 13] |= take
     mask = lesions & (image >= 130)
     task, spacing = bm.TASKS["cac"], (dz, 0.8, 0.8)
     score = bm.agatston.score(image, mask, spacing, "dz3")
@@ -237,7 +250,7 @@ def test_the_outline_of_a_value_has_the_value_and_nothing_has_none(key):
     task, rng = bm.TASKS[key], np.random.default_rng(0)
     weights = np.where(rng.random((20, 30)) < 0.6, np.float32(0.01), 0)
     membership = rng.random((20, 30))
-    for value in (0.01, 0.5, 2.0):
+    for value in (max(0.01, task.negligible), 0.5, 2.0):
         assert weights[outline(task, membership, weights, value)].sum() == pytest.approx(value, abs=0.0051)
     for value in (0.0, -1.0, 0.99 * task.negligible):
         assert not outline(task, membership, weights, value).any()

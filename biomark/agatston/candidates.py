@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from biomark.agatston.components import Runs, find_runs, join, ranges
+from biomark.agatston.rules import Rules
 
 CALCIUM_HU = 130.0
 """Lowest value of calcium (Agatston et al. 1990)."""
@@ -34,17 +36,16 @@ def calcium(image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.bool_]
         image_hu: Hounsfield units, (D, H, W).
         spacing_mm: (dz, dy, dx).
     """
-    voxel_mm3 = np.prod(np.asarray(spacing_mm, float))
-    # Volumes are products of rounded spacings: exactly the largest one must count, and the smallest.
-    found = _parts(np.asarray(image_hu) >= CALCIUM_HU, None, 0, LARGEST_CALCIUM_MM3 / voxel_mm3 * (1 + 1e-9))
-    corners = np.ones((3, 3, 3), bool)
-    return _parts(found, corners, SMALLEST_CALCIUM_MM3 / voxel_mm3 * (1 - 1e-9), np.inf)
-
-
-def _parts(region: NDArray, touching: NDArray | None, fewest: float, most: float) -> NDArray[np.bool_]:
-    """The connected parts of a region that have from ``fewest`` to ``most`` voxels."""
-    labels, _ = ndimage.label(region, touching)
-    counts = np.bincount(labels.ravel())
-    good = (counts >= fewest) & (counts <= most)
-    good[0] = False
-    return good[labels]
+    image_hu = np.asarray(image_hu)
+    # As runs of voxels, of which there are few: labels of all voxels, twice, would take as long as drawing.
+    limits = {"threshold_hu": CALCIUM_HU, "minimum_area_mm2": 0.0}
+    bones = Rules(connectivity=6, maximum_volume_mm3=LARGEST_CALCIUM_MM3, **limits)
+    specks = Rules(connectivity=26, minimum_volume_mm3=SMALLEST_CALCIUM_MM3, **limits)
+    runs = find_runs(image_hu, None, spacing_mm, bones)
+    for rules in (bones, specks):
+        if len(runs.start):
+            counts = join(runs, image_hu.shape, spacing_mm, rules) >= 0
+            runs = Runs(*(values[counts] for values in runs))
+    found = np.zeros(image_hu.shape, bool)
+    found.reshape(-1)[ranges(runs.start, runs.length)] = True
+    return found

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from biomark import agatston
+from biomark.agatston.components import find_runs, join, ranges
 from biomark.phantoms import coronaries
 from biomark.phantoms.calcifications import draw_devices, draw_other_calcium
 from biomark.phantoms.heart_anatomy import Heart, draw_great_vessels, draw_heart
@@ -152,9 +153,12 @@ def lesions(
     labels, calcium_hu, hu = (a.reshape(-1)[at] for a in (labels, calcium_hu, image_hu))
     explained = (hu - calcium_hu < 130) & (calcium_hu >= EXPLAINED_HU)
     share = np.bincount(labels, explained, count + 1) / np.maximum(np.bincount(labels, minlength=count + 1), 1)
-    parts, _ = ndimage.label(image_hu >= 130, np.ones((3, 3, 3)))
-    large = np.bincount(parts.ravel()) * np.prod(spacing_mm) >= SPECK_MM3 * (1 - 1e-9)
-    mask.reshape(-1)[at] = (explained | (share[labels] >= 0.5)) & large[parts.reshape(-1)[at]]
+    rules = agatston.Rules(connectivity=26, minimum_area_mm2=0, minimum_volume_mm3=SPECK_MM3)
+    runs = find_runs(image_hu, None, spacing_mm, rules)
+    large = join(runs, mask.shape, spacing_mm, rules) >= 0
+    mask.reshape(-1)[ranges(runs.start[large], runs.length[large])] = True
+    mask.reshape(-1)[at] &= explained | (share[labels] >= 0.5)
+    mask &= above
     return mask, float(np.sum(weights.reshape(-1)[at], where=mask.reshape(-1)[at], dtype=float))
 
 
