@@ -35,6 +35,7 @@ BLOCKS = [Block, ResidualBlock]
             ((5, 9, 12), ()),
             ((5, 9, 12), (1, 2, 2)),
             ((5, 9, 12), (2, 3, 2)),
+            ((5, 9, 12), (2, 2, 2)),
             ((5, 9, 12), (1, 1, 1)),
         ),
     ],
@@ -58,7 +59,7 @@ def test_one_logit_a_block_is_brought_to_its_voxels_by_linear_interpolation(fold
         logits = net(image)[0, 0].numpy()
     boxes = Boxes(coarse[0].shape[2:], fold, sides)
     np.testing.assert_allclose(logits, boxes.interpolate(coarse[0][0, 0].numpy()), atol=1e-5)
-    assert coarse[0].shape[1] == 1 and build("unet", 3, 2).head.out_channels == 4
+    assert coarse[0].shape[1] == 1 and build("unet", 3, 2).head.out_channels == 8
 
 
 def test_blocks_that_do_not_fit_the_image_are_said():
@@ -81,7 +82,7 @@ def test_every_weight_learns(name):
 def test_models_take_every_backbone_in_both_dimensions(name, task, size):
     """With one logit a block, as areas by default, and with one a voxel."""
     cohort = bm.phantoms.draw(task, 3, seed=0, size=size)
-    blocks = {"sfa": (2, 2), "cac": (1, 2, 2)}[task]
+    blocks = {"sfa": (2, 2), "cac": (2, 2, 2)}[task]
     for kind, fold in ((bm.Localizer, ()), (bm.Localizer, blocks), (bm.DirectRegressor, ())):
         torch.manual_seed(0)
         model = kind(task, backbone=name, width=2, fold=fold)

@@ -66,8 +66,11 @@ def test_volumes_move_by_whole_slices():
         for i in range(2, 6):
             torch.testing.assert_close(found[0, i - slices], image[i], atol=0.05, rtol=1e-4)
             torch.testing.assert_close(weights_2[0, i - slices], weights[i], atol=1e-4, rtol=1e-4)
-    found, weights_2 = moved(of(1, z=-0.9), image[None], weights[None])  # by four: its last slice would be lost
-    assert torch.equal(found[0], image.flip(-1)) and torch.equal(weights_2[0], weights.flip(-1))
+    # By four, its last slice would be lost: it goes by three, mirrored, in either direction.
+    for shift, slices in ((-0.9, -3), (0.9, 3)):
+        found, weights_2 = moved(of(1, z=shift), image[None], weights[None])
+        torch.testing.assert_close(found[0], image.flip(-1).roll(-slices, 0), atol=0.05, rtol=1e-4)
+        torch.testing.assert_close(weights_2[0], weights.flip(-1).roll(-slices, 0), atol=1e-4, rtol=1e-4)
 
 
 def test_what_is_not_turned_moves_by_whole_voxels():
@@ -79,27 +82,72 @@ def test_what_is_not_turned_moves_by_whole_voxels():
     assert (weights - weights_of(image).roll((-3, 1), (1, 2))).abs().max() < 1e-3
 
 
-def test_what_would_leave_the_picture_stays():
-    image, weights = torch.full((1, 20, 20), 40.0), torch.zeros(1, 20, 20)
-    weights[0, 8:12, 0:3] = 1.0
-    for move, stays in ((of(x=0.2), True), (of(x=-0.2), False), (of(y=0.2), False)):
-        found, weights_2 = moved(move, image, weights)
-        assert torch.equal(weights_2, weights) == torch.equal(found, image) == stays
-        assert weights_2.sum().item() == pytest.approx(12, rel=1e-6)
-    found, _ = moved(of(x=-0.2), image, weights)
-    assert (found[0, :, :2] == AIR_HU).all() and (found[0, :, 2:] - 40).abs().max() < 1e-3, "outside there is air"
+def test_a_shift_goes_as_far_as_the_candidates_leave_room():
+    """Two columns are free on the left and 15 on the right, 8 rows on either side; a pixel is a shift of .1."""
+    image, weights = torch.rand(1, 20, 20, generator=torch.Generator().manual_seed(0)), torch.zeros(1, 20, 20)
+    weights[0, 8:12, 2:5] = 1.0
+    for asked, by in ((0.1, 1), (0.2, 2), (0.5, 2), (-0.5, -5), (-2.0, -15)):
+        assert_rolled(moved(of(x=asked), image, weights)[1], weights, (0, -by))
+        # The limit is of the columns of the old picture, whichever way they go in a mirror image.
+        assert_rolled(moved(of(1, x=asked), image, weights)[1], weights.flip(-1), (0, by))
+    for asked, by in ((0.3, 3), (1.0, 8), (-1.0, -8)):
+        assert_rolled(moved(of(y=asked), image, weights)[1], weights, (-by, 0))
+    weights[0, 10, 0] = 1.0  # a candidate at the edge itself, of 13: there is no room at all
+    found, weights_2 = moved(of(x=0.2), image, weights)
+    torch.testing.assert_close(found, image, atol=1e-4, rtol=0)
+    assert_rolled(weights_2, weights, (0, 0))
     nothing = moved(of(x=0.2), image, 0 * weights)
     assert torch.equal(nothing[0], image) and not nothing[1].any()
 
 
+def assert_rolled(found, weights, by):
+    torch.testing.assert_close(found, weights.roll(by, (1, 2)), atol=1e-4, rtol=0)
+    assert found.sum().item() == pytest.approx(weights.sum().item(), rel=1e-6)
+
+
+def test_around_a_slice_is_air_and_a_volume_goes_on():
+    """A volume is cut out of a body: its last planes are repeated, and have no weight there."""
+    image = torch.arange(20.0).expand(20, 20) + 40
+    weights = torch.zeros(20, 20)
+    weights[8:12, 2:5] = 1.0
+    found, _ = moved(of(x=-0.2, y=0.1), image[None], weights[None])
+    assert (found[0, :, :2] == AIR_HU).all() and (found[0, -1:] == AIR_HU).all()
+    torch.testing.assert_close(found[0, :-1, 2:], image[1:, :-2], atol=1e-3, rtol=0)
+    volume, around = torch.stack([image + 100 * k for k in range(6)]), torch.zeros(6, 20, 20)
+    around[2:4] = weights
+    found, weights_2 = moved(of(x=-0.2, z=-0.4), volume[None], around[None])  # a slice and two columns on
+    assert not weights_2[0, 0].any() and not weights_2[0, :, :, :2].any()
+    torch.testing.assert_close(found[0, 1:, :, 2:], volume[:-1, :, :-2], atol=1e-2, rtol=0)
+    torch.testing.assert_close(found[0, 0], found[0, 1], atol=1e-2, rtol=0)
+    torch.testing.assert_close(found[0, :, :, :2], found[0, :, :, 2:3].expand(-1, -1, 2), atol=1e-2, rtol=0)
+
+
+def test_a_turn_that_loses_too_much_is_given_up():
+    """No limit is set to turns: mirrored at most, and not shifted either."""
+    image, weights = asymmetric((20, 20))[None], torch.zeros(1, 20, 20)
+    weights[0, :4, :4] = 1.0  # a corner lies .7 sides from the middle, and no side of a turned picture that far
+    for mirror in (0.0, 1.0):
+        found = moved(of(mirror, np.pi / 4, x=-0.05), image, weights)
+        plain = [a.flip(-1) if mirror else a for a in (image, weights)]
+        assert all(torch.equal(a, b) for a, b in zip(found, plain, strict=True))
+    weights = torch.zeros(1, 20, 20)
+    weights[0, 6:10, 6:10] = 1.0
+    found = moved(of(0, np.pi / 4, x=-0.05), image, weights)[1]
+    assert not torch.allclose(found, weights, atol=0.1) and found.sum().item() == pytest.approx(16, rel=1e-6)
+
+
 def test_the_share_that_may_leave_is_small():
+    """Half a per cent along each axis of a slice, which together are the one per cent that moves may lose."""
     image, weights = torch.zeros(1, 20, 20), torch.zeros(1, 20, 20)
     weights[0, :, 10:] = 1.0
-    weights[0, 0, 0] = 200 * (1 / KEPT - 1) * 1.01  # just too much
-    assert torch.equal(moved(of(x=0.1), image, weights)[1], weights)
-    weights[0, 0, 0] *= 0.97
+    half = 1 - (1 - KEPT) / 2
+    weights[0, 10, 0] = 200 * (1 / half - 1) * 1.01  # just too much
+    assert_rolled(moved(of(x=0.1), image, weights)[1], weights, (0, 0))
+    weights[0, 10, 0] *= 0.97
     found = moved(of(x=0.1), image, weights)[1]
-    assert not torch.equal(found, weights) and found.sum().item() == pytest.approx(weights.sum().item(), rel=1e-5)
+    weights[0, 10, 0] = 0.0
+    torch.testing.assert_close(found / found.sum(), weights.roll(-1, 2) / 200, atol=1e-6, rtol=0)
+    assert found.sum().item() == pytest.approx(200 / half, rel=1e-3), "what is left makes up for what is lost"
 
 
 def test_truth_moves_with_the_weights():

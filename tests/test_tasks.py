@@ -19,7 +19,7 @@ def block(hu):
 
 
 def test_area_by_hand():
-    """20 x 20 pixels of 2 mm x 3 mm, of which two rows and a column on each side are skin: 16 x 18 of 6 mm2, 17.28 cm2."""
+    """20 x 20 pixels of 2 mm x 3 mm, less two rows and a column of skin on each side: 16 x 18 of 6 mm2, 17.28 cm2."""
     image = block(-100.0)
     task = bm.TASKS["sfa"]
     assert task.measure(image, np.ones_like(image, bool), (2.0, 3.0)) == pytest.approx(17.28)
@@ -78,7 +78,8 @@ def test_the_weight_of_calcium_is_that_of_the_scorer():
     image[1, 19, 15] = 150  # a third voxel, below a corner: the three are 10.8 mm3
     assert not task.weigh(image, spacing)[0].any()
     image[1, 19, 14] = 150  # and a fourth: 14.4 mm3, as the scorer counts it
-    np.testing.assert_array_equal(task.weigh(image, spacing)[:, :22], bm.agatston.weights(image, spacing)[:, :22])
+    scorer = bm.agatston.weights(image, spacing, "dz3")
+    np.testing.assert_array_equal(task.weigh(image, spacing)[:, :22], scorer[:, :22])
 
 
 def test_calcium_below_a_square_millimetre_is_none():

@@ -18,7 +18,7 @@ LARGEST_CALCIUM_MM3 = 1500.0
 blur included. Ours; a rib is ten times as large. (SlicerCIP's scorer stops at 500 mm3.)"""
 
 SMALLEST_CALCIUM_MM3 = 12.0
-"""Smallest part that may be calcium: 2 mm2 in two slices of 3 mm each, or 4 mm2 in one. On phantoms three voxels of
+"""Smallest part that may be calcium, 2 mm2 in two slices of 3 mm each, or 4 mm2 in one. On phantoms three voxels of
 noise in a groove look like a small plaque, and no network tells them apart: with a limit of 6 mm3 one in five hearts
 without calcium was given some, with this one in fifteen, for 0.7 % of all coronary calcium. Ours."""
 

@@ -33,8 +33,8 @@ __all__ = [
 ]
 
 SIZE = {"pma": 128, "sfa": 128, "liver": 96, "cac": 80}
-"""Boxes on a side when ``size`` is not given, about 3 mm a box in the chest, 4 mm in the abdomen and 1.9 mm in the heart
-box."""
+"""Boxes on a side when ``size`` is not given, about 3 mm a box in the chest, 4 mm in the abdomen and 1.9 mm in the
+heart box."""
 
 VOXELS = {"pma": 3, "sfa": 3, "liver": 4, "cac": 2}
 """Voxels on a side of a box in a slice, about 1 mm each. On them phantoms are drawn and measured."""

@@ -123,7 +123,7 @@ EXPLAINED_HU = 40.0
 
 
 SPECK_MM3 = 12.0
-"""Below this volume nothing is clicked, for noise looks the same: the usual least lesion of 1 mm2 is less than two of
+"""Below this volume nothing is clicked, for noise looks the same; the usual least lesion of 1 mm2 is less than two of
 these voxels. The same as ``candidates.SMALLEST_CALCIUM_MM3``, so that nothing is clicked that is no candidate."""
 
 
