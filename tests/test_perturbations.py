@@ -209,7 +209,9 @@ def test_in_a_confounded_cohort_the_tissue_beside_tells_the_value():
     def together(c):
         return np.corrcoef(c.weights.sum((1, 2)) - c.values, c.values)[0, 1]
 
-    assert together(perturbations.confound(cohort, 0.25)) > 0.95 > together(cohort) + 0.1
+    whole, *parts = (together(perturbations.confound(cohort, keep)) for keep in (1, 1 / 2, 1 / 4, 1 / 8))
+    assert whole == together(cohort) < 0.6 < parts[0] - 0.2 and parts == sorted(parts), "the fewer, the nearer to 1"
+    assert parts[1] > 0.9 and parts[2] > 0.97
     assert len(perturbations.confound(cohort, 0.25)) == 20
     with pytest.raises(ValueError, match="leaves 0"):
         perturbations.confound(cohort, 0.001)
