@@ -81,11 +81,17 @@ def tiny():
 def test_every_combination_learns(tiny, kind, backbone, ndim):
     if kind is bm.SizeConstrained and ndim == 3:
         pytest.skip("areas only")
+    cohort, epochs = tiny[ndim], {2: 8, 3: 24}[ndim]
+    if ndim == 3:
+        # Four hearts of 24 boxes stand still: by chance of their shifts the loss of a step changes by more than 24
+        # steps gain. (With shifts, 60 passes lower it too.)
+        still = dataclasses.replace(cohort.task.settings, shift=0.0)
+        cohort = dataclasses.replace(cohort, task=dataclasses.replace(cohort.task, settings=still))
     torch.manual_seed(0)
-    model = kind(tiny[ndim].task, backbone, width=4)
-    loss = bm.fit(model, tiny[ndim], **SETTINGS | {"epochs": 8, "batch_size": 4}).loss
+    model = kind(cohort.task, backbone, width=4)
+    loss = bm.fit(model, cohort, **SETTINGS | {"epochs": epochs, "batch_size": 4}).loss
     assert np.isfinite(loss).all()
-    assert np.mean(loss[-2:]) < np.mean(loss[:2])
+    assert np.mean(loss[-epochs // 4 :]) < 0.97 * np.mean(loss[: epochs // 4])
 
 
 def test_bf16_computes_in_bf16(cohort):

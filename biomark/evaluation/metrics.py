@@ -96,7 +96,7 @@ def true_weights(truth: NDArray, weights: NDArray) -> NDArray:
     """
     same_shape(truth, weights)
     truth, weights = np.asarray(unmasked(truth, "the truth")), np.asarray(weights)
-    if truth.dtype.kind in "bui":
+    if truth.dtype.kind in "uib":
         return booleans(truth, "the truth") * weights
     if not ((truth >= 0) & (truth <= 1.0001 * weights)).all():
         raise ValueError("the truth is more than the weights: give masks as booleans, or what of the weights is in.")

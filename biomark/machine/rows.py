@@ -22,7 +22,7 @@ def truth_of_boxes(truth: Any, weights: NDArray | DiskArray) -> NDArray[np.float
     truth = truth if on_disk(truth) else np.asarray(truth)
     if truth.shape != np.shape(weights):
         raise ValueError(f"the truth has shape {truth.shape}, but the weights {np.shape(weights)}.")
-    if truth.dtype.kind in "bui":
+    if truth.dtype.kind in "uib":
         return weights * booleans(truth[:], "the truth")
     if not on_disk(truth) and (truth > 1.0001 * weights).any():
         raise ValueError("the truth is more than the weights: give masks as booleans, or what of the weights is in.")
