@@ -15,7 +15,7 @@ def test_what_ships_is_small():
 
 # Of hearts the ranks, not the values: among so few, one stent taken for calcium decides a correlation of scores.
 @pytest.mark.parametrize(
-    ("key", "measure", "least", "dice_min"), [("sfa", stats.pearsonr, 0.95, 0.75), ("cac", stats.spearmanr, 0.6, 0.8)]
+    ("key", "measure", "least", "dice_min"), [("sfa", stats.pearsonr, 0.95, 0.87), ("cac", stats.spearmanr, 0.6, 0.8)]
 )
 def test_the_model_that_ships_loads_and_locates(key, measure, least, dice_min):
     inspector, asked = bm.Inspector.load(HOME / key), bm.records.read(HOME / key)["parameters"]

@@ -264,7 +264,7 @@ def test_the_table_says_what_the_runs_said(swept):
 def test_pairs_are_tested_on_the_same_phantoms(swept):
     (pair,) = pd.read_csv(swept / "comparisons.csv").to_dict("records")
     p = bm.compare(*(bm.Report.read(swept / method) for method in ("localizer", "direct"))).r.pvalue
-    assert (pair["a"], pair["b"], pair["seed"]) == ("localizer unet", "direct unet", 0)
+    assert (pair["a"], pair["b"], pair["seed"]) == ("localizer resunet", "direct resunet", 0)
     assert pair["r_pvalue"] == pytest.approx(p) and pair["r_pvalue_holm"] == pytest.approx(p)
 
 
