@@ -1,7 +1,4 @@
-"""Rivals of the localizer, made as it is and trained by the same loop, each with a loss of its own.
-
-Those with a map are the localizer's network with another loss: same start, same way to look at a case.
-"""
+"""Rivals of the localizer, made and trained as it is: those with a map are its network with another loss."""
 
 from __future__ import annotations
 

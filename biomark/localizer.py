@@ -150,7 +150,6 @@ class Localizer(Model):
     def assemble(self, network: nn.Module) -> None:
         """Take the whole backbone, and one number for the start of training."""
         self.backbone = network
-        # One number added to every logit: where training starts (see losses.prior_logit).
         self.bias = nn.Parameter(torch.zeros(()))
 
     def forward(self, images_hu: Tensor, weights: Tensor, sizes: Tensor | None = None) -> Localization:

@@ -41,12 +41,15 @@ class Settings:
     """How a task's models are built and trained where nothing else is asked for; chapters and sweep start from here.
 
     Attributes:
-        loss, optimizer: For :func:`biomark.fit`.
+        loss: For :func:`biomark.fit`.
+        optimizer: For :func:`biomark.fit`.
         epochs: Passes over the training cases; None where :func:`biomark.fit` must be told.
         batch_size: Cases a step.
-        shift, turn_deg: How far cases are moved in training (:class:`biomark.machine.moves.Moves`).
+        shift: How far cases are shifted in training (:class:`biomark.machine.moves.Moves`).
+        turn_deg: How far they are turned.
         backbone: Name of the backbone.
-        width, depth: Its channels at the finest scale, and the number of its scales.
+        width: Its channels at the finest scale.
+        depth: Number of its scales.
         fold: Boxes on the sides of a block that gets one logit; () gives one to every box.
     """
 

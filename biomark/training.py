@@ -33,7 +33,8 @@ class History:
     Attributes:
         loss: Mean training loss of each epoch.
         seconds: Wall time of each epoch.
-        device, precision: Where it ran, and in which arithmetic.
+        device: Where it ran.
+        precision: In which arithmetic.
     """
 
     loss: list[float] = field(default_factory=list)

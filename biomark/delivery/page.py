@@ -41,7 +41,7 @@ def render(
         found: What an :class:`~biomark.Inspector` says, or the same without an interval (nan).
         case: Image and weights on the scan's own voxels.
         map: Membership on the same voxels.
-        rule: Which voxels are candidates (:func:`biomark.manifests.rules.rule_of`).
+        rule: Which voxels are candidates (``rule_of`` in ``manifests/rules.py``).
         slice: Which slice of the scan the case is, if it is one.
         known: The value that is known already.
         remark: A sentence on that value, such as why there is none.

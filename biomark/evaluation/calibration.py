@@ -51,7 +51,7 @@ def reliability(maps: NDArray, truth: NDArray, weights: NDArray, *, bins: int = 
 
     Args:
         maps: Map values in [0, 1], ``(N, *S)``.
-        truth: What of the weights lies in the true region, as :attr:`biomark.Cohort.truth`, or masks, ``(N, *S)``.
+        truth: What of the weights lies in the true region, as ``truth`` of a cohort, or masks, ``(N, *S)``.
         weights: What each voxel or box would add to the biomarker, ``(N, *S)``; where it is 0 the map does not matter.
         bins: Number of bins.
 

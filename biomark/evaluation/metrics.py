@@ -88,7 +88,7 @@ def true_weights(truth: NDArray, weights: NDArray) -> NDArray:
     """What of the weights lies in the truth, given as that or as masks.
 
     Args:
-        truth: As :attr:`biomark.Cohort.truth`, or masks of any integer type, ``(N, *S)``.
+        truth: As ``truth`` of a cohort, or masks of any integer type, ``(N, *S)``.
         weights: ``(N, *S)``.
 
     Raises:
