@@ -189,7 +189,7 @@ class Task:
 
         Args:
             found, boxes, weights: As for :meth:`membership`.
-            value: What the map adds up to; below :attr:`negligible` the mask is empty.
+            value: What the map adds up to; below ``negligible`` the mask is empty.
         """
         if value < self.negligible or value <= 0:
             return np.zeros(np.shape(weights), bool)
