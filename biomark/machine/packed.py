@@ -18,7 +18,8 @@ class Packed:
     Attributes:
         shape: Of the array.
         dtype: Of its numbers, as numpy writes it.
-        bits, numbers: Compressed.
+        bits: Where it is not 0, compressed.
+        numbers: Its numbers there, compressed.
     """
 
     shape: tuple[int, ...]
