@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from biomark.machine.masks import alike, booleans, same_shape, unmasked
+from biomark.machine.masks import alike, booleans, refuse_excess, same_shape, unmasked
 
 
 def dice(found: NDArray, truth: NDArray) -> NDArray[np.float64]:
@@ -98,8 +98,7 @@ def true_weights(truth: NDArray, weights: NDArray) -> NDArray:
     truth, weights = np.asarray(unmasked(truth, "the truth")), np.asarray(weights)
     if truth.dtype.kind in "uib":
         return booleans(truth, "the truth") * weights
-    if not ((truth >= 0) & (truth <= 1.0001 * weights)).all():
-        raise ValueError("the truth is more than the weights: give masks as booleans, or what of the weights is in.")
+    refuse_excess(truth, weights)
     return truth
 
 

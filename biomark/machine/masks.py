@@ -51,6 +51,12 @@ def memberships(maps: NDArray, candidates: NDArray[np.bool_]) -> NDArray:
     return np.where(candidates, maps, 0)
 
 
+def refuse_excess(truth: NDArray, weights: NDArray) -> None:
+    """Stop where a truth, what of the weights lies in a region, is negative or more than the weights."""
+    if not ((truth >= 0) & (truth <= 1.0001 * weights)).all():
+        raise ValueError("the truth is more than the weights: give masks as booleans, or what of the weights is in.")
+
+
 def alike(found: NDArray, truth: NDArray) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Two masks of one shape, as booleans."""
     same_shape(found, truth)

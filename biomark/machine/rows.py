@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biomark.machine.disk_arrays import DiskArray, numbers, on_disk
-from biomark.machine.masks import booleans, unmasked
+from biomark.machine.masks import booleans, refuse_excess, unmasked
 
 
 def truth_of_boxes(truth: Any, weights: NDArray | DiskArray) -> NDArray[np.float32] | DiskArray:
@@ -24,8 +24,8 @@ def truth_of_boxes(truth: Any, weights: NDArray | DiskArray) -> NDArray[np.float
         raise ValueError(f"the truth has shape {truth.shape}, but the weights {np.shape(weights)}.")
     if truth.dtype.kind in "uib":
         return weights * booleans(truth[:], "the truth")
-    if not on_disk(truth) and (truth > 1.0001 * weights).any():
-        raise ValueError("the truth is more than the weights: give masks as booleans, or what of the weights is in.")
+    if not on_disk(truth):
+        refuse_excess(truth, weights)
     return numbers(truth)
 
 
