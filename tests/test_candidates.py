@@ -119,11 +119,11 @@ def test_calcium_is_bright_and_small():
 
 
 def test_specks_are_no_calcium():
-    """Of voxels of 4 mm3, three that touch, if by a corner in the next slice, are calcium; two are noise."""
+    """Of voxels of 2 mm3, three that touch, if by a corner in the next slice, are calcium; two are noise."""
     image = np.full((3, 12, 12), -100.0, np.float32)
     image[0, 2, 2:4] = image[1, 3, 4] = 200
     image[1, 9, 2:4] = 300
-    found = candidates.calcium(image, (4.0, 1.0, 1.0))
+    found = candidates.calcium(image, (2.0, 1.0, 1.0))
     assert found.sum() == 3 and found[0, 2, 2:4].all() and found[1, 3, 4]
 
 

@@ -94,11 +94,11 @@ def test_boxes_differ_in_spacing(hearts):
 
 
 def test_score_is_what_the_mask_measures(hearts):
-    """Exactly; only calcium that the candidates leave out, too large in one piece or joined to a bone, is missed."""
-    assert heart.SPECK_MM3 == candidates.SMALLEST_CALCIUM_MM3
+    """Only calcium that is no candidate is missed: too large in one piece, joined to a bone, or as small as noise."""
     found, scores = each(hearts, "measured"), each(hearts, "score")
     assert np.all(found <= scores + 1e-6)
-    assert np.mean(found == scores) > 0.97
+    assert np.mean(found == scores) > 0.8
+    assert found.sum() > 0.99 * scores.sum()
 
 
 def test_score_is_that_of_the_clicked_lesions(hearts):
@@ -305,14 +305,14 @@ def test_a_reader_clicks_whole_lesions_and_cuts_them_from_bone():
     assert score == pytest.approx(13 * 3 + 6 * 4)  # the second takes the factor of the whole component
 
 
-def test_a_reader_leaves_specks():
-    """Three voxels of 3 mm3 are noise to a reader, though calcium made them; with one more in the next slice, not."""
+def test_a_reader_clicks_from_a_square_millimetre_on():
+    """The clinical rule, in each slice by itself: one voxel of 0.81 mm2 is left, and so is it beside another slice's."""
     image, calcium = np.full((3, 12, 12), MUSCLE, np.float32), np.zeros((3, 12, 12), np.float32)
-    image[1, 5, 5:8], calcium[1, 5, 5:8] = 160, 115
-    assert not heart.lesions(image, calcium, (3.0, 1.0, 1.0))[0].any()
-    image[2, 6, 8], calcium[2, 6, 8] = 160, 115
-    mask, score = heart.lesions(image, calcium, (3.0, 1.0, 1.0))
-    assert mask.sum() == 4 and score == pytest.approx(4)
+    image[1, 5, 5], calcium[1, 5, 5] = image[2, 5, 5], calcium[2, 5, 5] = 160, 115
+    assert not heart.lesions(image, calcium, (3.0, 0.9, 0.9))[0].any()
+    image[2, 6, 6], calcium[2, 6, 6] = 160, 115
+    mask, score = heart.lesions(image, calcium, (3.0, 0.9, 0.9))
+    assert mask.sum() == mask[2].sum() == 2 and score == pytest.approx(1.62)
 
 
 def test_no_calcium_no_lesion():

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from biomark import agatston
-from biomark.agatston.components import find_runs, join, ranges
 from biomark.phantoms import coronaries
 from biomark.phantoms.calcifications import draw_devices, draw_other_calcium
 from biomark.phantoms.heart_anatomy import Heart, draw_great_vessels, draw_heart
@@ -122,11 +121,6 @@ EXPLAINED_HU = 40.0
 (45 HU) to 130 HU. Below, the far tail of the blur would claim noise. Ours."""
 
 
-SPECK_MM3 = 12.0
-"""Below this volume nothing is clicked, for noise looks the same; the usual least lesion of 1 mm2 is less than two of
-these voxels. The same as ``candidates.SMALLEST_CALCIUM_MM3``, so that nothing is clicked that is no candidate."""
-
-
 def lesions(
     image_hu: NDArray, calcium_hu: NDArray, spacing_mm: tuple[float, float, float]
 ) -> tuple[NDArray[np.bool_], float]:
@@ -134,9 +128,9 @@ def lesions(
 
     A voxel is *explained* when it reaches 130 HU, would not without the painted coronary calcium, and has at least
     :data:`EXPLAINED_HU` from it. A reader clicks whole lesions, so an in-slice component (8 neighbours, as the score
-    has it) of which at least half is explained belongs as a whole, with the noise at its rim. Where calcium of the
-    arteries touches more of something else (bone, the aorta's wall, metal), the reader cuts: there only the explained
-    voxels belong. Parts of less than :data:`SPECK_MM3`, joined by corners too and over slices, are left.
+    has it, of at least 1 mm2) of which at least half is explained belongs as a whole, with the noise at its rim. Where
+    calcium of the arteries touches more of something else (bone, the aorta's wall, metal), the reader cuts: there only
+    the explained voxels belong.
 
     ``calcium_hu`` (D, H, W) is what coronary calcium adds to the image, blurred as the image is. Returns the mask,
     boolean (D, H, W), and the sum of :func:`biomark.agatston.weights` (rules ``dz3``) inside it.
@@ -153,12 +147,7 @@ def lesions(
     labels, calcium_hu, hu = (a.reshape(-1)[at] for a in (labels, calcium_hu, image_hu))
     explained = (hu - calcium_hu < 130) & (calcium_hu >= EXPLAINED_HU)
     share = np.bincount(labels, explained, count + 1) / np.maximum(np.bincount(labels, minlength=count + 1), 1)
-    rules = agatston.Rules(connectivity=26, minimum_area_mm2=0, minimum_volume_mm3=SPECK_MM3)
-    runs = find_runs(image_hu, None, spacing_mm, rules)
-    large = join(runs, mask.shape, spacing_mm, rules) >= 0
-    mask.reshape(-1)[ranges(runs.start[large], runs.length[large])] = True
-    mask.reshape(-1)[at] &= explained | (share[labels] >= 0.5)
-    mask &= above
+    mask.reshape(-1)[at] = explained | (share[labels] >= 0.5)
     return mask, float(np.sum(weights.reshape(-1)[at], where=mask.reshape(-1)[at], dtype=float))
 
 
