@@ -42,6 +42,7 @@ def result(root: Path, folder: Path) -> dict:
         **{name: value for name, value in asked.items() if name not in (*RUN, "device", "out")},
         **{f"{part}_s": seconds for part, seconds in record["extra"].get("seconds", {}).items()},
         "seconds": sum(record["extra"].get("seconds", {"training": sum(training["seconds"])}).values()),
+        "training_core_s": record["extra"].get("training_core_s"),
         "loss": training["loss"][-1],
         "device": training["device"],
         "precision": training["precision"],
