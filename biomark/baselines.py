@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from biomark.backbones import pad_to_multiple
 from biomark.cohort import Cohort
 from biomark.localizer import Localization, Localizer, Model
-from biomark.losses import SOFTENING, SumLoss
+from biomark.losses import SOFTENING
 from biomark.machine.optimizers import AdamW
 from biomark.tasks import area_cm2
 
@@ -27,8 +27,8 @@ class DirectRegressor(Model):
     """Image in, number out: the encoder of a backbone, its coarsest features pooled, and two layers.
 
     It sees what the localizer's encoder sees, starts from the typical value (``prior``), and takes the same
-    :class:`~biomark.SumLoss`, of which terms on a map do not apply. It is told the size of a box, by which its answer
-    is multiplied, over the training set's mean: an image does not show it, and the localizer knows it by its weights.
+    :class:`~biomark.SumLoss`. It is told the size of a box, by which its answer is multiplied, over the training set's
+    mean: an image does not show it, and the localizer knows it by its weights.
     What it lacks is the idea of this book, that the number is a sum over candidates.
 
     Raises:
@@ -37,11 +37,6 @@ class DirectRegressor(Model):
 
     needs_sizes = True
     own_optimizer = AdamW(0.003)
-
-    @property
-    def own_loss(self) -> SumLoss:
-        """The task's, without the terms on a map."""
-        return SumLoss(self.task.settings.loss.scale)
 
     def assemble(self, network: nn.Module) -> None:
         """Take the encoder, and add two layers."""

@@ -26,21 +26,19 @@ def aggregate(maps: Tensor, weights: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class SumLoss:
-    """What training minimises when only numbers are known: the distance from sum to number, and a term on the map.
+    """What training minimises when only numbers are known: the distance from sum to number, and nothing else.
 
-    For :func:`biomark.fit` a loss is anything called like this one. A new term is one function and one field here.
+    For :func:`biomark.fit` a loss is anything called like this one: chapter 12 writes one with terms on the map.
 
     Attributes:
         scale: Where sums and numbers are compared: ``"linear"``, ``"squared"``, ``"sqrt"``, ``"log"``, or several
             joined by ``+``, as in ``"linear+log"`` for a biomarker from 0 to thousands (``losses.value_loss``).
-        binarity: Weight of ``losses.binarity``, which grows from 0 at the start: first find the place, then decide.
 
     Raises:
         ValueError: There is no such scale.
     """
 
     scale: str = "linear"
-    binarity: float = 0.0
 
     def __post_init__(self) -> None:
         for name in self.scale.split("+"):
@@ -59,13 +57,7 @@ class SumLoss:
             values: Known values, ``(N,)``.
             progress: How much of the training is done, from 0 to 1.
         """
-        found = model(images_hu, weights)
-        total = value_loss(found.value, values, model.scale, self.scale)
-        if weight := self.binarity * progress:
-            if found.map is None:
-                raise ValueError("binarity judges a map, and this model has none: leave it at 0.")
-            total = total + weight * binarity(found.map, weights, model.scale)
-        return total
+        return value_loss(model(images_hu, weights).value, values, model.scale, self.scale)
 
 
 SOFTENING = 0.02
@@ -106,20 +98,6 @@ def value_loss(predicted: Tensor, known: Tensor, typical: Tensor | float, scale:
         else:
             total = total + (_ON_SCALE[name](predicted) - _ON_SCALE[name](known)).abs().mean()
     return total
-
-
-def binarity(maps: Tensor, weights: Tensor, typical: Tensor | float) -> Tensor:
-    """How much candidate weight is left undecided, in units of ``typical``: the mean over cases of sum w m (1 - m).
-
-    A number fixes only the total, so a faint map spread over all candidates can carry a part of it. This term is 0 for
-    a map of zeros and ones. Our addition.
-
-    Args:
-        maps: ``(N, *S)`` in [0, 1].
-        weights: ``(N, *S)``.
-        typical: A typical value of the biomarker.
-    """
-    return aggregate(maps * (1 - maps), weights).mean() / typical
 
 
 def prior_logit(values: Tensor, weights: Tensor) -> Tensor:

@@ -283,7 +283,7 @@ TASKS: dict[str, Task] = _Tasks(
             negligible=0.3,  # a tumour 6 mm across; ours
             skin_mm=2.5,
             smooth_mm=1.5,
-            settings=Settings(SumLoss("squared", binarity=0.2), epochs=9, shift=0.08, turn_deg=10, width=16, depth=4),
+            settings=Settings(SumLoss("squared+sqrt"), epochs=5, shift=0.08, turn_deg=10, width=16, depth=4),
         ),
         # The network is shown what tells an artery from a valve or a bone: fat (-100 HU) beside muscle (45 HU) and the
         # brightness of calcium, whose density factors end at 400 HU; metal (2000 HU) still differs at 800. Ours.
@@ -304,9 +304,7 @@ TASKS: dict[str, Task] = _Tasks(
             mirrored=False,
             # Scores above 10,000 are rare; ours.
             plausible=(0.0, 20000.0),
-            settings=Settings(
-                SumLoss("linear+sqrt", 0.3), Muon(0.01, 0.002), 6, batch_size=2, shift=0.15, turn_deg=0, width=16
-            ),
+            settings=Settings(SumLoss("linear+sqrt"), Muon(0.01, 0.002), 6, 2, shift=0.15, turn_deg=0, width=16),
         ),
     }
 )

@@ -160,18 +160,12 @@ def test_a_regressor_is_told_the_size_of_a_box(key, size):
     np.testing.assert_allclose(bm.predict(model, cohort)[0], told, rtol=1e-5)
 
 
-def test_terms_on_a_map_are_refused_where_there_is_none(cohort):
-    with pytest.raises(ValueError, match="binarity judges a map, and this model has none: leave it at 0"):
-        bm.fit(bm.DirectRegressor("sfa", width=2), cohort, loss=bm.SumLoss(binarity=0.1), progress=False)
-
-
 @pytest.mark.parametrize("kind", [bm.Localizer, bm.Segmenter, bm.DirectRegressor, bm.SizeConstrained])
 def test_each_comes_with_what_it_learns_by(kind):
     model = kind("liver", width=2) if kind is not bm.SizeConstrained else kind("sfa", width=2)
     loss, optimizer, epochs, batch_size = choose_settings(
         model, bm.phantoms.draw(model.task.key, 1, 0, size=24), None, None, None, None
     )
-    expected = {bm.Localizer: model.task.settings.loss, bm.DirectRegressor: bm.SumLoss("squared")}
-    assert loss == expected.get(kind, kind.own_loss)
+    assert loss == (kind.own_loss or model.task.settings.loss)
     assert optimizer == (AdamW(0.003) if kind is bm.DirectRegressor else model.task.settings.optimizer)
     assert (epochs, batch_size) == (model.task.settings.epochs, model.task.settings.batch_size)

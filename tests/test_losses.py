@@ -72,11 +72,6 @@ def test_unknown_scale():
         losses.SumLoss("log+cube")
 
 
-def test_indecision_by_hand():
-    map, weights = torch.tensor([[[0.0, 1.0], [0.5, 0.1]]]), torch.tensor([[[3.0, 3.0], [4.0, 0.0]]])
-    assert losses.binarity(map, weights, 2.0).item() == pytest.approx(4 * 0.25 / 2)
-
-
 def test_prior_makes_a_uniform_map_sum_to_the_total():
     weights, values = torch.rand(6, 8, 8), torch.tensor([3.0, 5, 2, 8, 1, 4])
     share = torch.sigmoid(losses.prior_logit(values, weights))
@@ -130,35 +125,18 @@ def test_size_penalty_by_hand():
     assert baselines.size_penalty(torch.tensor([3.0]), torch.tensor([0.0]), 1.0).item() == pytest.approx(9)
 
 
-def test_terms_come_in_when_they_are_due():
-    """The distance alone at first, then the term as training goes on."""
-    torch.manual_seed(0)
-    images, weights, values = 100 * torch.randn(2, 1, 6, 6), torch.rand(2, 6, 6), torch.tensor([9.0, 7.0])
-    maps, typical = torch.rand(2, 6, 6), torch.tensor(8.0)
+@pytest.mark.parametrize("maps", [None, torch.rand(2, 6, 6)])
+def test_the_loss_is_the_distance_alone(maps):
+    """Early and late, with a map and without."""
+    values, typical = torch.tensor([9.0, 7.0]), torch.tensor(8.0)
+    predicted = torch.tensor([11.0, 3.0])
 
     class Known(torch.nn.Module):
         scale = typical
 
         def forward(self, images_hu, weights):
-            return bm.Localization(losses.aggregate(maps, weights), maps)
+            return bm.Localization(predicted, maps)
 
-    predicted = losses.aggregate(maps, weights)
-    distance = losses.value_loss(predicted, values, typical, "log")
-    binarity = losses.binarity(maps, weights, typical)
-    loss = losses.SumLoss("log", binarity=0.2)
-    for progress, expected in ((0.0, distance), (0.25, distance + 0.05 * binarity), (1.0, distance + 0.2 * binarity)):
-        found = loss(Known(), images, weights, values, progress=progress)
-        assert found.item() == pytest.approx(expected.item(), rel=1e-6)
-    assert losses.SumLoss("log")(Known(), images, weights, values).item() == pytest.approx(distance.item(), rel=1e-6)
-
-
-def test_a_term_on_a_map_is_refused_where_there_is_none():
-    class Blind(torch.nn.Module):
-        scale = 1.0
-
-        def forward(self, images_hu, weights):
-            return bm.Localization(torch.ones(2), None)
-
-    with pytest.raises(ValueError, match="binarity judges a map, and this model has none: leave it at 0"):
-        losses.SumLoss(binarity=0.1)(Blind(), None, None, torch.ones(2))
-    assert losses.SumLoss()(Blind(), None, None, torch.ones(2)) == 0
+    distance = losses.value_loss(predicted, values, typical, "log").item()
+    for progress in (0.0, 0.25, 1.0):
+        assert losses.SumLoss("log")(Known(), None, None, values, progress=progress).item() == pytest.approx(distance)

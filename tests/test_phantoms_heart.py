@@ -11,7 +11,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 import biomark as bm
-from biomark import agatston, candidates
+from biomark import agatston
 from biomark.phantoms import calcifications, coronaries, heart
 from biomark.phantoms.heart_anatomy import draw_heart
 from biomark.phantoms.volume import Scanner, Volume, cubic, gaussian
@@ -306,7 +306,7 @@ def test_a_reader_clicks_whole_lesions_and_cuts_them_from_bone():
 
 
 def test_a_reader_clicks_from_a_square_millimetre_on():
-    """The clinical rule, in each slice by itself: one voxel of 0.81 mm2 is left, and so is it beside another slice's."""
+    """The clinical rule, in each slice by itself: a voxel of 0.81 mm2 is left, though one in the next slice touches."""
     image, calcium = np.full((3, 12, 12), MUSCLE, np.float32), np.zeros((3, 12, 12), np.float32)
     image[1, 5, 5], calcium[1, 5, 5] = image[2, 5, 5], calcium[2, 5, 5] = 160, 115
     assert not heart.lesions(image, calcium, (3.0, 0.9, 0.9))[0].any()

@@ -49,7 +49,7 @@ for name in ("images", "weights", "truth"):
     np.save(root / f"{name}-{who}", getattr(fat, name))
     files[name] = np.load(root / f"{name}-{who}.npy", mmap_mode="r")
 train("disk", dataclasses.replace(fat, **files))
-train("volumes", bm.phantoms.draw("cac", 3, seed=2, size=24), loss=bm.SumLoss("linear+log", binarity=0.1), batch_size=2)
+train("volumes", bm.phantoms.draw("cac", 3, seed=2, size=24), loss=bm.SumLoss("linear+log"), batch_size=2)
 train("direct", fat, kind=bm.DirectRegressor, batch_size=5)
 train("steps", fat, optimizer=bm.Muon(), accumulate=2)
 train("once", fat, fit=bm.fit_once, folder=root / f"once-of-{os.environ.get('WORLD_SIZE', 1)}")

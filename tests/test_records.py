@@ -126,7 +126,6 @@ def test_parameters_as_declared():
     ("extra", "words"),
     [
         ({"epoch": 3}, "no parameter 'epoch': did you mean 'epochs'"),
-        ({"decide": 0.1}, "'decide' is called 'binarity' now"),
         ({"zebra": 3}, "the parameters are epochs, lr, scan"),
         ({"epochs": "many"}, "'epochs' must be of type int, but is 'many'"),
         ({"epochs": True}, "must be of type int"),

@@ -59,13 +59,13 @@ def test_the_parameters_say_what_they_are():
 def usual(task):
     """How the task says that its models are trained, under the names of parameters."""
     settings = bm.TASKS[task].settings
-    named = {"value_scale": settings.loss.scale, "binarity": settings.loss.binarity, "fold": [*settings.fold]}
+    named = {"value_scale": settings.loss.scale, "fold": [*settings.fold]}
     return vars(settings) | vars(settings.optimizer) | named
 
 
 @pytest.mark.parametrize("task", bm.TASKS)
 def test_the_sweep_trains_as_the_task_says(task):
-    names = "epochs batch_size lr rest value_scale binarity backbone width depth fold".split()
+    names = "epochs batch_size lr rest value_scale backbone width depth fold".split()
     asked = dict(SWEEP["settings"][task])
     assert asked.pop("n_train") >= 1000
     assert asked == {name: usual(task)[name] for name in names}

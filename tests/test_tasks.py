@@ -66,8 +66,8 @@ def test_calcium_by_hand():
 def test_the_weight_of_calcium_is_that_of_the_scorer():
     """One definition, the scorer's own weights, but for what by its size is no candidate: a rib, and specks of noise.
 
-    A voxel of noise in a groove looks like a small plaque. Of the speck's 1.5 mm2 at factor 1, in slices 2.4 mm apart, a
-    reader's tool makes 1.2; the task leaves out what has less than 6 mm3.
+    A voxel of noise in a groove looks like a small plaque. Of the speck's 1.5 mm2 at factor 1, in slices 2.4 mm apart,
+    a reader's tool makes 1.2; the task leaves out what has less than 6 mm3.
     """
     image, spacing, task = volume(), (2.4, 1.0, 1.5), bm.TASKS["cac"]
     w, scorer = task.weigh(image, spacing), bm.agatston.weights(image, spacing, "dz3")

@@ -23,9 +23,6 @@ SCHEMA = 1
 _NEW_PREDICTIONS = "predictions.new.csv"
 """Where predictions wait while a run is replaced; a reader takes them if its record is the new one."""
 
-_RENAMED = {"decide": "binarity"}
-"""Parameters by their old names, in which older notes and scripts may still ask for them."""
-
 
 def parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
     """Name and value of the notebook's parameters, checked: call it right after the parameters cell with ``globals()``.
@@ -43,8 +40,6 @@ def parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
         # IPython's own names (In, Out, exit ...) are excluded; what papermill injects is a plain literal.
         if name.startswith("_") or name in declared or name in ("In", "Out") or type(value) not in plain:
             continue
-        if name in _RENAMED:
-            raise ValueError(f"parameter {name!r} is called {_RENAMED[name]!r} now: use that name.")
         close = difflib.get_close_matches(name, declared, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"the parameters are {', '.join(declared)}."
         raise ValueError(f"this chapter has no parameter {name!r}: {hint}")

@@ -27,7 +27,7 @@ METHODS = {
     "size_constrained": bm.SizeConstrained,
 }
 SWEEP = Path(__file__).resolve().parents[2] / "workflow" / "sweep.yml"
-FIT = ("epochs", "batch_size", "lr", "rest", "value_scale", "binarity", "backbone", "width", "depth", "fold")
+FIT = ("epochs", "batch_size", "lr", "rest", "value_scale", "backbone", "width", "depth", "fold")
 
 
 def settings(task: str, method: str) -> dict:
@@ -86,11 +86,9 @@ def main() -> None:
             built = {name: given.pop(name) for name in ("backbone", "width", "depth", "fold")}
             model = kind(task, **built)
             watch = Watch(model, test, -(-n_train // given["batch_size"]), clock)
-            names = ("value_scale", "binarity", "lr", "rest")
-            scale, binarity, lr, rest = own = [given.pop(name) for name in names]
-            direct = method == "direct"  # it has no map to judge
-            loss = bm.SumLoss(scale, 0.0 if direct else binarity)
-            given["loss"] = loss if direct else model.own_loss or loss
+            names = ("value_scale", "lr", "rest")
+            scale, lr, rest = own = [given.pop(name) for name in names]
+            given["loss"] = model.own_loss or bm.SumLoss(scale)
             given["optimizer"] = bm.Muon(lr, rest) if rest else AdamW(lr)
             bm.fit(model, train, **given, seed=asked.seed, device=asked.device, progress=False)
             watch.judge()
