@@ -1,37 +1,39 @@
 """Learn where a biomarker comes from when only its number is known.
 
-The method is loaded here, the wings (`biomark.scans`, `biomark.evaluation` ...) when they are first named.
+Nothing is loaded here: each part of the method and each wing (`biomark.scans`, `biomark.evaluation` ...) comes when it
+is first named, so that the command line answers at once.
 """
 
 from importlib import import_module
 from typing import Any
 
-from biomark import agatston, backbones, candidates, grids, losses
-from biomark.baselines import DirectRegressor, Segmenter, SizeConstrained
-from biomark.cohort import Case, Cohort
-from biomark.localizer import Localization, Localizer
-from biomark.losses import SumLoss
-from biomark.machine.optimizers import Muon
-from biomark.tasks import TASKS, Task
-from biomark.training import History, fit
 from biomark.version import __version__
-
-_EAGER = ("TASKS", "Case", "Cohort", "DirectRegressor", "History", "Localization", "Localizer", "Muon")
-_EAGER += ("Segmenter", "SizeConstrained", "SumLoss", "Task", "agatston", "backbones", "candidates", "fit", "grids")
-_EAGER += ("losses", "__version__")
 
 # Public name: its module, and there the name that is meant, unless it is the module itself.
 _LAZY = {
+    "TASKS": "tasks:TASKS",
+    "Case": "cohort:Case",
+    "Cohort": "cohort:Cohort",
     "Comparison": "evaluation.comparison:Comparison",
     "Consensus": "uncertainty.ensemble:Consensus",
+    "DirectRegressor": "baselines:DirectRegressor",
     "Ensemble": "uncertainty.ensemble:Ensemble",
+    "History": "training:History",
     "Inspection": "uncertainty.inspector:Inspection",
     "Inspector": "uncertainty.inspector:Inspector",
+    "Localization": "localizer:Localization",
+    "Localizer": "localizer:Localizer",
+    "Muon": "machine.optimizers:Muon",
     "Reliability": "evaluation.calibration:Reliability",
     "Report": "evaluation.report:Report",
+    "Segmenter": "baselines:Segmenter",
+    "SizeConstrained": "baselines:SizeConstrained",
+    "SumLoss": "losses:SumLoss",
+    "Task": "tasks:Task",
     "compare": "evaluation.comparison:compare",
     "conformal": "uncertainty.conformal",
     "evaluate": "evaluation.report:evaluate",
+    "fit": "training:fit",
     "fit_once": "records.trained:fit_once",
     "load": "records.trained:load",
     "metrics": "evaluation.metrics",
@@ -39,13 +41,18 @@ _LAZY = {
     "perturbations": "evaluation.perturbations",
     "post_hoc": "evaluation.post_hoc",
     "predict": "evaluation.prediction:predict",
+    "pretrained": "records.trained:pretrained",
     "reliability": "evaluation.calibration:reliability",
     "statistics": "evaluation.statistics",
 }
+_PARTS = ("agatston", "backbones", "candidates", "grids", "losses")
 _WINGS = ("datasets", "delivery", "evaluation", "manifests", "phantoms", "records", "scans", "uncertainty", "viz")
-_LAZY |= {name: name for name in _WINGS}
+_LAZY |= {name: name for name in (*_PARTS, *_WINGS)}
 
-__all__ = [*_EAGER, *_LAZY]
+__all__ = [*_LAZY, "__version__"]
+
+# Not what a user starts from, but there: `bm.tasks.Settings`.
+_LAZY |= {name: name for name in ("baselines", "cohort", "localizer", "machine", "tasks", "training")}
 
 
 def __getattr__(name: str) -> Any:
