@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import math
 import os
 import warnings
 from inspect import signature
@@ -123,6 +125,28 @@ def _built(
         return model.restore(state)
     except RuntimeError as error:
         raise ValueError(misfit) from error
+
+
+FEWEST_STEPS = 1000
+"""Steps of training where the task's own epochs make fewer, as with few numbers. Ours."""
+
+_GENTLER = 10  # by which the rates of a model that was trained before are divided; ours, as in tests/test_few_scans.py
+
+
+def settings_for(model: Model, n: int) -> dict[str, Any]:
+    """Epochs and optimizer, for :func:`fit`, of a model that is to learn from ``n`` numbers of one's own.
+
+    Passes enough for :data:`FEWEST_STEPS` steps; of a model that was trained before a tenth of the task's rates, so
+    that few numbers mend it and do not undo it.
+    """
+    usual = model.task.settings
+    if usual.epochs is None:
+        raise ValueError(f"task {model.task.key!r} has no settings of its own: say how many epochs to train.")
+    epochs = max(usual.epochs, math.ceil(FEWEST_STEPS / math.ceil(n / usual.batch_size)))
+    if not model.trained:
+        return {"epochs": epochs, "optimizer": usual.optimizer}
+    rates = {name: rate / _GENTLER for name, rate in dataclasses.asdict(usual.optimizer).items()}
+    return {"epochs": epochs, "optimizer": dataclasses.replace(usual.optimizer, **rates)}
 
 
 _DEFAULTS = {name: p.default for name, p in signature(fit).parameters.items() if p.default is not p.empty}
