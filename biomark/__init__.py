@@ -9,56 +9,41 @@ from typing import Any
 
 from biomark.version import __version__
 
-# Public name: its module, and there the name that is meant, unless it is the module itself.
-_LAZY = {
-    "TASKS": "tasks:TASKS",
-    "Case": "cohort:Case",
-    "Cohort": "cohort:Cohort",
-    "Comparison": "evaluation.comparison:Comparison",
-    "Consensus": "uncertainty.ensemble:Consensus",
-    "DirectRegressor": "baselines:DirectRegressor",
-    "Ensemble": "uncertainty.ensemble:Ensemble",
-    "History": "training:History",
-    "Inspection": "uncertainty.inspector:Inspection",
-    "Inspector": "uncertainty.inspector:Inspector",
-    "Localization": "localizer:Localization",
-    "Localizer": "localizer:Localizer",
-    "Muon": "machine.optimizers:Muon",
-    "Reliability": "evaluation.calibration:Reliability",
-    "Report": "evaluation.report:Report",
-    "Segmenter": "baselines:Segmenter",
-    "SizeConstrained": "baselines:SizeConstrained",
-    "SumLoss": "losses:SumLoss",
-    "Task": "tasks:Task",
-    "compare": "evaluation.comparison:compare",
-    "conformal": "uncertainty.conformal",
-    "evaluate": "evaluation.report:evaluate",
-    "fit": "training:fit",
-    "fit_once": "records.trained:fit_once",
-    "load": "records.trained:load",
-    "metrics": "evaluation.metrics",
-    "networks": "evaluation.networks",
-    "perturbations": "evaluation.perturbations",
-    "post_hoc": "evaluation.post_hoc",
-    "predict": "evaluation.prediction:predict",
-    "pretrained": "records.trained:pretrained",
-    "reliability": "evaluation.calibration:reliability",
-    "statistics": "evaluation.statistics",
+# Public names by the module that they come from ...
+_MEMBERS = {
+    "baselines": ("DirectRegressor", "Segmenter", "SizeConstrained"),
+    "cohort": ("Case", "Cohort"),
+    "evaluation.calibration": ("Reliability", "reliability"),
+    "evaluation.comparison": ("Comparison", "compare"),
+    "evaluation.prediction": ("predict",),
+    "evaluation.report": ("Report", "evaluate"),
+    "localizer": ("Localization", "Localizer"),
+    "losses": ("SumLoss",),
+    "machine.optimizers": ("Muon",),
+    "records.trained": ("fit_once", "load", "pretrained"),
+    "tasks": ("TASKS", "Task"),
+    "training": ("History", "fit"),
+    "uncertainty.ensemble": ("Consensus", "Ensemble"),
+    "uncertainty.inspector": ("Inspection", "Inspector"),
 }
-_PARTS = ("agatston", "backbones", "candidates", "grids", "losses")
-_WINGS = ("datasets", "delivery", "evaluation", "manifests", "phantoms", "records", "scans", "uncertainty", "viz")
-_LAZY |= {name: name for name in (*_PARTS, *_WINGS)}
+_LAZY = {name: (module, name) for module, names in _MEMBERS.items() for name in names}
+# ... and modules.
+_MODULES = ("agatston", "backbones", "candidates", "datasets", "delivery", "evaluation", "grids", "losses", "manifests")
+_MODULES += ("phantoms", "records", "scans", "uncertainty", "viz")
+_INNER = ("metrics", "networks", "perturbations", "post_hoc", "statistics")
+_LAZY |= {name: (name, "") for name in _MODULES} | {name: (f"evaluation.{name}", "") for name in _INNER}
+_LAZY["conformal"] = "uncertainty.conformal", ""
 
 __all__ = [*_LAZY, "__version__"]
 
 # Not what a user starts from, but there: `bm.tasks.Settings`.
-_LAZY |= {name: name for name in ("baselines", "cohort", "localizer", "machine", "tasks", "training")}
+_LAZY |= {name: (name, "") for name in ("baselines", "cohort", "localizer", "machine", "tasks", "training")}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'biomark' has no attribute {name!r}")
-    module, _, member = _LAZY[name].partition(":")
+    module, member = _LAZY[name]
     found = import_module(f"biomark.{module}")
     return getattr(found, member) if member else found
 

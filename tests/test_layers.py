@@ -40,7 +40,9 @@ def test_imports_come_from_below(path):
     ours = path.relative_to(PACKAGE).with_suffix("").parts[0]
     assert ours in ORDER, f"{ours} is not in ORDER: decide where it belongs"
     for line, name in imports(path):
-        theirs = name.split(".")[1]
+        theirs = name.partition(".")[2].partition(".")[0]
+        if ours == "cli" and not theirs:  # it comes in by the front door, as users do
+            continue
         where = f"biomark/{path.relative_to(PACKAGE)}, line {line}: {ours} imports {theirs}"
         assert theirs in ORDER, f"{where}, which is not in ORDER"
         assert ORDER.index(theirs) <= ORDER.index(ours), f"{where}, which stands above it"

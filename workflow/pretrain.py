@@ -3,7 +3,8 @@
 It trains with the task's own settings on as many phantoms as `sweep.yml` says, stores the weights in half precision,
 judges what was stored on phantoms that training had not seen, lets an Inspector learn its errors from others, and
 writes weights, `inspector.json`, `run.json`, `predictions.csv` and `card.md` to a folder. `--model FILE` takes a model
-that was trained already, such as a run of the sweep, whose record beside it says how. Stopped, the same command goes on.
+that was trained already, such as a run of the sweep, whose record beside it says how. Stopped, the same command goes
+on.
 
 Figures on real scans stand in `patients.csv` of that folder, a row each, whatever its columns; `--card` writes the card
 again with them.
