@@ -8,13 +8,16 @@
 from importlib import import_module
 from typing import Any
 
+from biomark.scans.arch import ArchSlice, arch_slice
 from biomark.scans.export import write_dicom, write_nifti
 from biomark.scans.grid import Grid
 from biomark.scans.heart import HeartBox, heart_box
 from biomark.scans.reader import read
+from biomark.scans.samples import SAMPLES, SampleUnavailable, sample
 from biomark.scans.scan import Scan, ScanError
 
-__all__ = ["Grid", "HeartBox", "Scan", "ScanError", "heart_box", "read", "write_dicom", "write_nifti"]
+__all__ = ["SAMPLES", "ArchSlice", "Grid", "HeartBox", "SampleUnavailable", "Scan", "ScanError", "arch_slice"]
+__all__ += ["heart_box", "read", "sample", "write_dicom", "write_nifti"]
 
 
 def __getattr__(name: str) -> Any:
