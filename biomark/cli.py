@@ -123,6 +123,7 @@ def _measure(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if asked.task is None and asked.model is None:
         parser.error("say what to measure: --task " + "|".join(TASKS))
     import biomark as bm
+    from biomark.scans.samples import SAMPLES
 
     model = _model(asked.model, asked.task)
     task = getattr(model, "model", model).task
@@ -132,8 +133,10 @@ def _measure(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     sample = [(asked.sample, bm.scans.sample(asked.sample))] if asked.sample else []
     sheet = sheets[0] if sheets else _sheet_of(sample + [(_name(path), path) for path in paths], asked.slice, out)
     how = {"write": _formats(sheet), "allow_outside": not sheets, "progress": not asked.quiet}
-    values = bm.delivery.deliver(model, sheet, out, **how)
-    return _tell(values, task, out)
+    status = _tell(bm.delivery.deliver(model, sheet, out, **how), task, out)
+    if asked.sample:
+        print(SAMPLES[asked.sample].about, SAMPLES[asked.sample].citation, sep="\n")
+    return status
 
 
 def _model(path: Path | None, key: str | None) -> bm.Localizer | bm.Inspector:
@@ -214,7 +217,7 @@ def _check(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if problems.empty:
         print(f"{asked.sheet}: nothing is wrong.")
         return 0
-    print(bm.manifests.ManifestError(f"{asked.sheet} has {len(problems)} problem(s):", problems))
+    print(bm.manifests.ManifestError(f"{asked.sheet}, problems: {len(problems)}", problems))
     return 1
 
 
@@ -234,7 +237,8 @@ def _train(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     cohort = bm.manifests.read(asked.sheet, asked.task, **read)
     aside = 0 if cohort.set_aside is None else len(cohort.set_aside)
     if aside:
-        print(bm.manifests.ManifestError(f"{aside} rows were set aside:", cohort.set_aside), file=sys.stderr)
+        said = f"{aside} row{'s were' if aside > 1 else ' was'} set aside:"
+        print(bm.manifests.ManifestError(said, cohort.set_aside), file=sys.stderr)
     train, test = _held_out(cohort, asked.seed)
     how = settings_for(model, len(train)) | ({"epochs": asked.epochs} if asked.epochs else {})
     history = bm.fit_once(model, train.without_masks(), folder=out, seed=asked.seed, progress=progress, **how)
@@ -242,8 +246,8 @@ def _train(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     print(report)
     model.save(out / "model.safetensors")
     about = {
-        "data": f"{len(train)} scans of a spreadsheet, one number each, from {asked.start or 'nothing'}; {aside} rows "
-        "were set aside.",
+        "data": f"{len(train)} scans of a spreadsheet, one number each, from {asked.start or 'nothing'}; rows "
+        f"that were set aside: {aside}.",
         "tested": "patients that it had not seen",
         "not_for": bm.records.card.NOT_FOR,
     }

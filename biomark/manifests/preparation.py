@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from scipy import ndimage
 
 from biomark.cohort import Case, Voxels
 from biomark.grids import Boxes
+from biomark.scans.arch import arch_slice
 from biomark.scans.grid import PADDING_HU, Grid
 from biomark.scans.heart import heart_box
 from biomark.scans.nifti import read_mask
@@ -23,8 +23,11 @@ from biomark.tasks import Task
 CROPS = {"cac": heart_box}
 """Functions that cut a part out of a volume, by task."""
 
-SLICES: dict[str, Callable[[Scan], Any]] = {}
+SLICES = {"pma": arch_slice, "sfa": arch_slice}
 """Functions that find the slice to measure in a volume, by task."""
+
+SHORT_MM = 50.0
+"""What covers less along the body was cut out around the slice that is meant, which then is the middle one. Ours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,20 +152,20 @@ def _find_slice(scan: Scan, task: Task) -> tuple[int, list[str]]:
     """The slice to measure where none was given, and findings on it; a ScanError where nobody can say."""
     if len(scan) == 1:
         return 0, []
+    k, why, short = len(scan) // 2, "", len(scan) * scan.spacing_mm[0] <= SHORT_MM
     if task.key == "liver":
         raise ScanError(
             "No slice was given, and no rule finds the one with the tumour: name it, by --slice or in the sheet's "
             "column slice, from 0 at the feet."
         )
-    why = ""
     if task.key in SLICES:
         try:
             found = SLICES[task.key](scan)
-        except ScanError as error:
-            why = f" {error}"
-        else:
             return found.index, [f"No slice was given: {found}.", *found.findings]
-    k = len(scan) // 2
+        except ScanError as error:
+            if not short:
+                raise
+            why = f" {error}"
     return k, [f"No slice was given: number {k} of 0 to {len(scan) - 1}, the middle one, was taken.{why}"]
 
 
