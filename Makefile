@@ -21,6 +21,8 @@ export BIOMARK_RUNS := $(CURDIR)/runs
 BENCHES := step pipeline together metrics agatston components reading cardiac
 # Where make test puts the chapters with their smallest parameters.
 SMALL := runs/small
+# The laboratory's models are smaller than those of `make pretrained`.
+SMALLER := --into book/reference/laboratory --seed 0 --n-train 800 --n-test 100 --n-calibrate 150
 # Where make preview builds the pages from such runs.
 PREVIEW := runs/preview/_build
 # A notebook draws with its kernel's own backend; one inherited from the shell would leave the figures out.
@@ -34,7 +36,7 @@ step = @printf '\n==> %s\n' '$(1)'; t=$$(date +%s); ( $(2) ) || exit; printf '  
 # Notebooks are kept without outputs; only where a cell is tagged keep_output do its output and its count stay.
 stripping = for n in $(NOTEBOOKS); do $(BIN)/nbstripout --keep-id $(1) $$(grep -q keep_output "$$n" && echo --keep-count) "$$n" || exit; done
 
-.PHONY: help setup fresh book preview check-pages test smoke run sweep bench badges hero laboratory tidy clean
+.PHONY: help setup fresh book preview check-pages test smoke run sweep bench badges hero laboratory pretrained tidy clean
 
 help:
 	@echo 'make setup      create $(VENV) and install biomark with what the book needs (minutes; other targets do it for you)'
@@ -49,6 +51,7 @@ help:
 	@echo 'make badges     rewrite the links and results in README.md and on the front page, and the Colab cells'
 	@echo 'make hero       draw the picture of README and front page again'
 	@echo 'make laboratory train the small models of the laboratory page again'
+	@echo 'make pretrained train the models that come with the library, bm.pretrained, again (hours)'
 	@echo 'make tidy       format the code and strip the notebooks, as make test wants them'
 	@echo 'make clean      remove what was built; $(VENV), the trained models and your runs in runs stay'
 	@echo
@@ -134,7 +137,13 @@ hero: $(INSTALLED)
 	$(call step,Drawing the picture of the front page,$(BIN)/python book/hero.py)
 
 laboratory: $(INSTALLED)
-	$(call step,Training the models of the laboratory,$(BIN)/python book/laboratory.py)
+	$(call step,Training the models of the laboratory,$(BIN)/python workflow/pretrain.py sfa $(SMALLER) --epochs 10 --width 12 --size 96 --watch 4 && \
+	  $(BIN)/python workflow/pretrain.py cac $(SMALLER) --epochs 4 --width 8 --size 80)
+
+# Hours of work; what was trained before, by a sweep too, is taken by `python workflow/pretrain.py pma --model FILE`.
+pretrained: $(INSTALLED)
+	$(call step,Training the models that come with the library,for n in pma sfa liver cac; do \
+	  $(BIN)/python workflow/pretrain.py $$n $(ARGS) || exit; done)
 
 tidy: $(INSTALLED)
 	$(call step,Formatting the code,$(BIN)/ruff check -q --fix $(CODE); $(BIN)/ruff format -q $(CODE))

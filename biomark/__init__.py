@@ -1,57 +1,49 @@
 """Learn where a biomarker comes from when only its number is known.
 
-The method is loaded here, the wings (`biomark.scans`, `biomark.evaluation` ...) when they are first named.
+Nothing is loaded here: each part of the method and each wing (`biomark.scans`, `biomark.evaluation` ...) comes when it
+is first named, so that the command line answers at once.
 """
 
 from importlib import import_module
 from typing import Any
 
-from biomark import agatston, backbones, candidates, grids, losses
-from biomark.baselines import DirectRegressor, Segmenter, SizeConstrained
-from biomark.cohort import Case, Cohort
-from biomark.localizer import Localization, Localizer
-from biomark.losses import SumLoss
-from biomark.machine.optimizers import Muon
-from biomark.tasks import TASKS, Task
-from biomark.training import History, fit
 from biomark.version import __version__
 
-_EAGER = ("TASKS", "Case", "Cohort", "DirectRegressor", "History", "Localization", "Localizer", "Muon")
-_EAGER += ("Segmenter", "SizeConstrained", "SumLoss", "Task", "agatston", "backbones", "candidates", "fit", "grids")
-_EAGER += ("losses", "__version__")
-
-# Public name: its module, and there the name that is meant, unless it is the module itself.
-_LAZY = {
-    "Comparison": "evaluation.comparison:Comparison",
-    "Consensus": "uncertainty.ensemble:Consensus",
-    "Ensemble": "uncertainty.ensemble:Ensemble",
-    "Inspection": "uncertainty.inspector:Inspection",
-    "Inspector": "uncertainty.inspector:Inspector",
-    "Reliability": "evaluation.calibration:Reliability",
-    "Report": "evaluation.report:Report",
-    "compare": "evaluation.comparison:compare",
-    "conformal": "uncertainty.conformal",
-    "evaluate": "evaluation.report:evaluate",
-    "fit_once": "records.trained:fit_once",
-    "load": "records.trained:load",
-    "metrics": "evaluation.metrics",
-    "networks": "evaluation.networks",
-    "perturbations": "evaluation.perturbations",
-    "post_hoc": "evaluation.post_hoc",
-    "predict": "evaluation.prediction:predict",
-    "reliability": "evaluation.calibration:reliability",
-    "statistics": "evaluation.statistics",
+# Public names by the module that they come from ...
+_MEMBERS = {
+    "baselines": ("DirectRegressor", "Segmenter", "SizeConstrained"),
+    "cohort": ("Case", "Cohort"),
+    "evaluation.calibration": ("Reliability", "reliability"),
+    "evaluation.comparison": ("Comparison", "compare"),
+    "evaluation.prediction": ("predict",),
+    "evaluation.report": ("Report", "evaluate"),
+    "localizer": ("Localization", "Localizer"),
+    "losses": ("SumLoss",),
+    "machine.optimizers": ("Muon",),
+    "records.trained": ("fit_once", "load", "pretrained"),
+    "tasks": ("TASKS", "Task"),
+    "training": ("History", "fit"),
+    "uncertainty.ensemble": ("Consensus", "Ensemble"),
+    "uncertainty.inspector": ("Inspection", "Inspector"),
 }
-_WINGS = ("datasets", "delivery", "evaluation", "manifests", "phantoms", "records", "scans", "uncertainty", "viz")
-_LAZY |= {name: name for name in _WINGS}
+_LAZY = {name: (module, name) for module, names in _MEMBERS.items() for name in names}
+# ... and modules.
+_MODULES = ("agatston", "backbones", "candidates", "datasets", "delivery", "evaluation", "grids", "losses", "manifests")
+_MODULES += ("phantoms", "records", "scans", "uncertainty", "viz")
+_INNER = ("metrics", "networks", "perturbations", "post_hoc", "statistics")
+_LAZY |= {name: (name, "") for name in _MODULES} | {name: (f"evaluation.{name}", "") for name in _INNER}
+_LAZY["conformal"] = "uncertainty.conformal", ""
 
-__all__ = [*_EAGER, *_LAZY]
+__all__ = [*_LAZY, "__version__"]
+
+# Not what a user starts from, but there: `bm.tasks.Settings`.
+_LAZY |= {name: (name, "") for name in ("baselines", "cohort", "localizer", "machine", "tasks", "training")}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'biomark' has no attribute {name!r}")
-    module, _, member = _LAZY[name].partition(":")
+    module, member = _LAZY[name]
     found = import_module(f"biomark.{module}")
     return getattr(found, member) if member else found
 

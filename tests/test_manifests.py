@@ -30,10 +30,11 @@ from biomark import manifests
 from biomark.delivery import sheet as sheet_of_results
 from biomark.machine import fingerprints
 from biomark.machine.disk_arrays import DiskArray
-from biomark.manifests import ManifestError, cache, cross_checks, likeness, manifest, rules
+from biomark.manifests import ManifestError, cache, cross_checks, likeness, manifest, preparation, rules
 from biomark.manifests.sheet import identifier
 from biomark.scans import Grid, ScanError
 from biomark.scans.anonymous import anonymous
+from biomark.scans.arch import ArchSlice
 from biomark.scans.grid import PADDING_HU
 
 PMA = bm.TASKS["pma"]
@@ -89,6 +90,22 @@ def test_a_folder_and_a_spreadsheet_are_a_cohort(scans):
     for case, k in zip(cohort, (2, 2, 7), strict=True):
         assert case.weights.sum(dtype=float) == pytest.approx(PMA.weigh(body_hu(k), (7, 7)).sum(), rel=1e-5)
     np.testing.assert_array_equal(cohort.images[0], cohort.images[1])  # the same slice, as NIfTI and as DICOM
+
+
+def test_a_slice_that_is_not_given_is_found_by_a_rule_or_refused(scans, monkeypatch):
+    """Only what was cut out around the level is measured in its middle, where the rule says nothing."""
+    thin = bm.scans.read(scans / "a.nii.gz")  # 4 slices
+    tall = replace(thin, spacing_mm=(20.0, 7.0, 7.0))
+    monkeypatch.setitem(preparation.SLICES, "pma", lambda scan: ArchSlice(1, 0, 3, ("Look at it.",)))
+    part = preparation.take(tall, PMA, None)
+    assert part.slice == 1 and "number 1 was taken" in part.findings[-2] and part.findings[-1] == "Look at it."
+    monkeypatch.undo()
+    part = preparation.take(thin, PMA, None)
+    assert part.slice == 2 and "the middle one, was taken. No " in part.findings[-1]
+    with pytest.raises(ScanError, match="name it"):
+        preparation.take(tall, PMA, None)
+    with pytest.raises(ScanError, match="name it, by --slice or in the sheet's column"):
+        preparation.take(thin, bm.TASKS["liver"], None)
 
 
 def test_the_names_in_scans_are_the_same_functions():

@@ -29,6 +29,7 @@ from biomark.tasks import Task
 
 # Another code here may give other voxels or findings.
 _READERS = (
+    "arch",
     "dicom",
     "grid",
     "header",

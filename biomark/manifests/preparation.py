@@ -12,15 +12,22 @@ from scipy import ndimage
 
 from biomark.cohort import Case, Voxels
 from biomark.grids import Boxes
+from biomark.scans.arch import arch_slice
 from biomark.scans.grid import PADDING_HU, Grid
 from biomark.scans.heart import heart_box
 from biomark.scans.nifti import read_mask
 from biomark.scans.reader import read
-from biomark.scans.scan import Scan, check_slice
+from biomark.scans.scan import Scan, ScanError, check_slice
 from biomark.tasks import Task
 
 CROPS = {"cac": heart_box}
 """Functions that cut a part out of a volume, by task."""
+
+SLICES = {"pma": arch_slice, "sfa": arch_slice}
+"""Functions that find the slice to measure in a volume, by task."""
+
+SHORT_MM = 50.0
+"""What covers less along the body was cut out around the slice that is meant, which then is the middle one. Ours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +85,7 @@ def prepare(
         image: As for :func:`biomark.scans.read`.
         task: What is measured.
         grid: The boxes.
-        index: Slice of a task in 2-D, from 0 at the feet; the middle one if None.
+        index: Slice of a task in 2-D, from 0 at the feet; found by a rule if None, with a finding.
         mask: A NIfTI file on the image's own voxels.
         crop: Whether a task that looks for a part of the volume (``cac`` for the heart box) does so.
 
@@ -116,11 +123,11 @@ def take(
     drawn = None if mask is None else read_mask(mask, scan)
     findings, where, part = list(scan.findings), tuple(map(_all, scan.hu.shape)), None
     if task.ndim == 2:
-        k = len(scan) // 2 if index is None else index
-        check_slice(k, len(scan))
-        if index is None and len(scan) > 1:
-            findings.append(f"No slice was given: number {k} of 0 to {len(scan) - 1}, the middle one, was taken.")
-        case, where, index = scan.case(task, k), (k, *where[1:]), k
+        if index is None:
+            index, more = _find_slice(scan, task)
+            findings += more
+        check_slice(index, len(scan))
+        case, where = scan.case(task, index), (index, *where[1:])
         # Centred on the candidates, which are in the body.
         part = (ndimage.find_objects((case.weights > 0).astype(np.int8)) or [None])[0]
     elif crop and task.key in CROPS:
@@ -139,6 +146,27 @@ def take(
         case = replace(case, mask=drawn[where])
     case = replace(case, image=_raised(case.image, grid.spacing_mm is None))
     return Excerpt(scan, where, case, boxes, index, tuple(findings))
+
+
+def _find_slice(scan: Scan, task: Task) -> tuple[int, list[str]]:
+    """The slice to measure where none was given, and findings on it; a ScanError where nobody can say."""
+    if len(scan) == 1:
+        return 0, []
+    k, why, short = len(scan) // 2, "", len(scan) * scan.spacing_mm[0] <= SHORT_MM
+    if task.key == "liver":
+        raise ScanError(
+            "No slice was given, and no rule finds the one with the tumour: name it, by --slice or in the sheet's "
+            "column slice, from 0 at the feet."
+        )
+    if task.key in SLICES:
+        try:
+            found = SLICES[task.key](scan)
+            return found.index, [f"No slice was given: {found}.", *found.findings]
+        except ScanError as error:
+            if not short:
+                raise
+            why = f" {error}"
+    return k, [f"No slice was given: number {k} of 0 to {len(scan) - 1}, the middle one, was taken.{why}"]
 
 
 def _raised(hu: NDArray[np.float32], native: bool) -> NDArray[np.float32]:

@@ -1,24 +1,29 @@
-"""Trained models: read from their files, and nothing trained twice."""
+"""Trained models: read from their files, shipped with the library, and nothing trained twice."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import math
 import os
 import warnings
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+import biomark.baselines  # noqa: F401 - a file may be of a rival, which is known by its name once it is loaded
 from biomark.backbones import BACKBONES
 from biomark.cohort import Cohort
 from biomark.localizer import Model
 from biomark.machine import devices, fingerprints, tensor_files
 from biomark.machine.files import atomic_write, expand, read_object, runs_folder, whole_file
 from biomark.records.cohorts import task_of
-from biomark.tasks import Task
+from biomark.records.run import reference
+from biomark.tasks import TASKS, Task
 from biomark.training import History, choose_settings, fit, training_arrays
 from biomark.version import __version__
 
@@ -39,6 +44,34 @@ def load(path: str | os.PathLike, *, task: Task | str | None = None, backbone: n
     about, state = tensor_files.read(path, "model")
     with whole_file(path, "model"):
         return _built(path, about, state, task, backbone)
+
+
+def pretrained(key: str) -> Model:
+    """The localizer of a task that comes with the library: it saw phantoms and one number each, and no patient.
+
+    ``card.md`` in :func:`pretrained_folder` says what it was trained on, how it did, and what it must not be used for;
+    :meth:`biomark.Inspector.pretrained` gives it with intervals and a warning where a scan is unlike its phantoms.
+
+    Args:
+        key: A key of ``TASKS``.
+
+    Raises:
+        KeyError: There is no such task.
+        FileNotFoundError: This biomark comes without that model.
+    """
+    return load(pretrained_folder(key) / "model-0.safetensors")
+
+
+def pretrained_folder(key: str) -> Path:
+    """Where a task's model that comes with the library lies, with inspector, run record and card; as that raises."""
+    task = TASKS[key]
+    try:
+        return reference(f"pretrained/{task.key}")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"this biomark comes without a trained model for {key!r}: train one, by workflow/pretrain.py in a clone of "
+            "its repository or by `biomark train`, and name its file."
+        ) from error
 
 
 def _built(
@@ -92,6 +125,28 @@ def _built(
         return model.restore(state)
     except RuntimeError as error:
         raise ValueError(misfit) from error
+
+
+FEWEST_STEPS = 1000
+"""Steps of training where the task's own epochs make fewer, as with few numbers. Ours."""
+
+_GENTLER = 10  # by which the rates of a model that was trained before are divided; ours, as in tests/test_few_scans.py
+
+
+def settings_for(model: Model, n: int) -> dict[str, Any]:
+    """Epochs and optimizer, for :func:`fit`, of a model that is to learn from ``n`` numbers of one's own.
+
+    Passes enough for :data:`FEWEST_STEPS` steps; of a model that was trained before a tenth of the task's rates, so
+    that few numbers mend it and do not undo it.
+    """
+    usual = model.task.settings
+    if usual.epochs is None:
+        raise ValueError(f"task {model.task.key!r} has no settings of its own: say how many epochs to train.")
+    epochs = max(usual.epochs, math.ceil(FEWEST_STEPS / math.ceil(n / usual.batch_size)))
+    if not model.trained:
+        return {"epochs": epochs, "optimizer": usual.optimizer}
+    rates = {name: rate / _GENTLER for name, rate in dataclasses.asdict(usual.optimizer).items()}
+    return {"epochs": epochs, "optimizer": dataclasses.replace(usual.optimizer, **rates)}
 
 
 _DEFAULTS = {name: p.default for name, p in signature(fit).parameters.items() if p.default is not p.empty}

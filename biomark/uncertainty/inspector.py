@@ -23,7 +23,7 @@ from biomark.localizer import Localization, refuse_other_task
 from biomark.losses import SOFTENING
 from biomark.machine.files import atomic_write, expand, read_object, sweep, whole_file
 from biomark.machine.moves import AIR_HU
-from biomark.records.trained import load
+from biomark.records.trained import load, pretrained_folder
 from biomark.tasks import Task
 from biomark.uncertainty import conformal, ranges
 from biomark.uncertainty.ensemble import Ensemble, usual_boxes
@@ -209,6 +209,11 @@ class Inspector:
         about = read_object(path, "save the inspector again")
         with whole_file(path, "inspector"):
             return cls._built(path, about, task, backbone)
+
+    @classmethod
+    def pretrained(cls, key: str) -> Inspector:
+        """The trained model of a task that comes with the library; as :func:`biomark.pretrained`."""
+        return cls.load(pretrained_folder(key))
 
     @classmethod
     def _built(cls, path: Path, about: dict[str, Any], task: Task | None, backbone: nn.Module | None) -> Inspector:

@@ -1,0 +1,7 @@
+"""`python -m biomark` is the command `biomark`."""
+
+import sys
+
+from biomark.cli import main
+
+sys.exit(main())
