@@ -2,11 +2,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
+# CPU=1, here or in the environment, takes PyTorch's wheels without CUDA: a third of the size.
+CPU ?=
+CPU_WHEELS := --extra-index-url https://download.pytorch.org/whl/cpu
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SWEEPS := $(VENV)/.sweeps
 PAGES := $(VENV)/.pages
 PEERS := $(VENV)/.peers
+LAB := $(VENV)/.lab
 
 CHAPTERS := $(sort $(wildcard book/*.ipynb))
 NOTEBOOKS := $(sort $(wildcard book/*.ipynb workflow/*.ipynb))
@@ -36,7 +40,7 @@ step = @printf '\n==> %s\n' '$(1)'; t=$$(date +%s); ( $(2) ) || exit; printf '  
 # Notebooks are kept without outputs; only where a cell is tagged keep_output do its output and its count stay.
 stripping = for n in $(NOTEBOOKS); do $(BIN)/nbstripout --keep-id $(1) $$(grep -q keep_output "$$n" && echo --keep-count) "$$n" || exit; done
 
-.PHONY: help setup fresh book preview check-pages test smoke run sweep bench badges hero laboratory pretrained tidy clean
+.PHONY: help setup fresh book preview check-pages test smoke run lab sweep bench badges hero laboratory pretrained tidy clean
 
 help:
 	@echo 'make setup      create $(VENV) and install biomark with what the book needs (minutes; other targets do it for you)'
@@ -46,6 +50,7 @@ help:
 	@echo 'make test       check style, run the tests, and run every chapter small and cell by cell (make book runs them at full size)'
 	@echo 'make smoke      run every chapter as small as it goes, into runs/smoke'
 	@echo 'make run        run one chapter with your own values, into a new folder: make run CHAPTER=07 ARGS="-p seed 3"'
+	@echo 'make lab        open the chapters in JupyterLab, their text as the pages show it'
 	@echo 'make sweep      train and compare all models of workflow/sweep.yml; a try-out in minutes: make sweep ARGS="--config depth=quick"'
 	@echo 'make bench      time every hot path beside its best peer, into runs/bench (half an hour on a quiet machine)'
 	@echo 'make badges     rewrite the links and results in README.md and on the front page, and the Colab cells'
@@ -55,7 +60,8 @@ help:
 	@echo 'make tidy       format the code and strip the notebooks, as make test wants them'
 	@echo 'make clean      remove what was built; $(VENV), the trained models and your runs in runs stay'
 	@echo
-	@echo 'PYTHON=python3.12 picks the Python for the setup, TORCH="torch==2.13.0 ..." another build of PyTorch.'
+	@echo 'PYTHON=python3.12 picks the Python for the setup, CPU=1 takes PyTorch without CUDA (1.8 GB in place of 5.1),'
+	@echo 'TORCH="torch==2.13.0 ..." another build of it.'
 
 setup: $(INSTALLED)
 
@@ -63,7 +69,7 @@ $(INSTALLED): pyproject.toml requirements/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \
 	{ echo 'biomark needs Python 3.11, 3.12 or 3.13, and "$(PYTHON)" is not one of them: name one, as in make setup PYTHON=python3.12'; exit 1; }
 	$(call step,Creating $(VENV),$(PYTHON) -m venv $(VENV))
-	$(call step,Installing $(TORCH),$(BIN)/python -m pip install -q $(TORCH))
+	$(call step,Installing $(TORCH),$(BIN)/python -m pip install -q $(TORCH) $(if $(CPU),$(CPU_WHEELS)))
 	$(call step,Installing biomark and the tools of the book,$(BIN)/python -m pip install -q -c requirements/constraints.txt -e '.[book$(comma)codecs$(comma)dicom$(comma)excel]')
 	@touch $@
 
@@ -113,6 +119,13 @@ smoke: $(INSTALLED)
 
 run: $(INSTALLED)
 	@$(BIN)/python book/run.py '$(CHAPTER)' $(ARGS)
+
+$(LAB): $(INSTALLED)
+	$(call step,Installing JupyterLab,$(BIN)/python -m pip install -q -c requirements/constraints.txt -e '.[lab]')
+	@touch $@
+
+lab: $(LAB)
+	@$(BIN)/jupyter-lab --notebook-dir=. --LabApp.default_url=/lab/tree/book $(ARGS)
 
 $(SWEEPS): $(INSTALLED)
 	$(call step,Installing Snakemake,$(BIN)/python -m pip install -q -c requirements/constraints.txt -e '.[sweep]')

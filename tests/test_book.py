@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from biomark.records.inputs import PLACES, SCANS, check
+
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
 NOTEBOOKS = [*sorted(BOOK.glob("*.ipynb")), *sorted((ROOT / "workflow").glob("*.ipynb"))]
@@ -21,6 +23,7 @@ TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": li
 MAX_CELLS = 45
 WIDEST = 84  # characters of a line of code that a page shows
 FIRST_WORDS = 150  # of prose before the first figure, so that it stands within one screen of the title
+KNOWN_PLACES = (*PLACES, *SCANS, "out")
 PUBLIC = {"import biomark as bm", "from biomark import viz", "from biomark.viz import sliders"}
 PUBLIC |= {"from biomark.machine.batches import epoch_batches"}  # what chapter 16 is about
 
@@ -245,6 +248,15 @@ def test_a_check_fails_when_the_claim_does(path):
         assert "remove-cell" in cell.tags, f"{cell}: a check is also tagged remove-cell"
         asserts = [node for node in ast.walk(cell.tree()) if isinstance(node, ast.Assert)]
         assert asserts, f"{cell}: a check without an assert"
+
+
+@each_notebook
+def test_what_a_chapter_is_given_is_looked_at_before_it_trains(path):
+    """A path that the library does not know by its name would be missed after minutes."""
+    own = declared(path)
+    unknown = {name for name, value in own.items() if value == ""} - {*KNOWN_PLACES, "learner"}
+    assert not unknown, f"{path.name}: {unknown} are not among what biomark.records.inputs looks at"
+    check({name: value for name, value in own.items() if name not in ("run",)})
 
 
 @each_chapter

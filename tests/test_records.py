@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import biomark as bm
-from biomark import records
+from biomark import records, scans
 
 
 class FakeReport:
@@ -143,6 +143,59 @@ def test_a_folder_with_a_run_is_refused_before_the_training(tmp_path):
     records.write(tmp_path / "run", parameters={})
     with pytest.raises(FileExistsError, match=r"run\.json already holds a run"):
         records.parameters(declared)
+
+
+def given(**values):
+    return {"__annotations__": {name: type(value) for name, value in values.items()}, **values}
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory):
+    """A scan of three slices."""
+    folder = tmp_path_factory.mktemp("scans") / "series"
+    hu = np.random.default_rng(0).normal(-400, 300, (3, 16, 16))
+    return str(scans.write_dicom(folder, hu, (5.0, 1.0, 1.0)))
+
+
+def test_what_a_chapter_is_given_is_looked_at_first(series, tmp_path):
+    values = {"scan": series, "slice_index": 2, "width": 1, "out": str(tmp_path / "new" / "run"), "manifest": ""}
+    values |= {"sweep": str(tmp_path), "device": "cpu", "task": "cac", "chest": ""}
+    assert records.parameters(given(**values)) == values
+    assert not (tmp_path / "new").exists(), "looking leaves nothing"
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "words"),
+    [
+        (
+            {"scan": "SERIES", "slice_index": 99},
+            ValueError,
+            r"^There is no slice 99: .* slices 0 \(feet\) to 2 \(head\)",
+        ),
+        ({"scan": "SERIES", "scan_slice": -2}, ValueError, "no slice -2"),
+        ({"scan": "", "slice_index": 42}, ValueError, "'slice_index' is 42, but no scan is named"),
+        ({"scan": "TYPO"}, ValueError, "does not exist; .* you perhaps meant 'series'"),
+        ({"chest": "FILE"}, ValueError, "neither DICOM nor NIfTI"),
+        ({"out": "FILE/run"}, NotADirectoryError, "'out': .*notes.txt is a file: name a folder"),
+        ({"manifest": "FILES"}, FileNotFoundError, "'manifest': .* does not exist; .* perhaps meant 'notes.txt'"),
+        ({"sweep": "FILE/full"}, FileNotFoundError, "'sweep': .* does not exist"),
+        ({"width": -4}, ValueError, "^parameter 'width' is -4: take a number of 1 or more"),
+        ({"n_train": 0}, ValueError, "'n_train' is 0"),
+        ({"device": "gpu"}, ValueError, "device 'gpu' is not available here: choose one of cpu"),
+        ({"backbone": "vnet"}, ValueError, "'backbone' is 'vnet': choose one of fcn, unet, resunet"),
+        ({"task_key": "fat"}, ValueError, "choose one of pma, sfa, liver, cac"),
+    ],
+)
+def test_what_would_fail_after_the_training_fails_before_it(series, tmp_path, values, kind, words):
+    file = tmp_path / "notes.txt"
+    file.write_text("no scan")
+    places = {"SERIES": series, "TYPO": series[:-1] + "z", "FILES": f"{file}s", "FILE": str(file)}
+    for name, value in values.items():
+        for place, path in places.items():
+            if isinstance(value, str) and value.split("/")[0] == place:
+                values = values | {name: value.replace(place, path)}
+    with pytest.raises(kind, match=words):
+        records.parameters(given(**values))
 
 
 def test_runs_folder_follows_the_environment(monkeypatch, tmp_path):

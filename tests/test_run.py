@@ -66,6 +66,15 @@ def test_what_the_chapter_does_not_know_is_refused_before_it_runs(book, tmp_path
     assert {path.name for path in tmp_path.iterdir()} == {"book"}
 
 
+def test_a_scan_that_is_not_there_is_refused_before_anything_runs(book, tmp_path):
+    """README's own example, with a typo in it."""
+    parameters = f'{PARAMETERS}\nscan: str = ""  # a CT\nslice_index: int = -1  # its slice'
+    notebook(tmp_path / "book" / "07-fat.ipynb", parameters, BODY)
+    with pytest.raises(ValueError, match="my-ct does not exist; the nearest folder that does is"):
+        book("07", "-p", "scan", str(tmp_path / "my-ct"), "-p", "slice_index", "42")
+    assert not (tmp_path / "executed").exists() and not (tmp_path / "runs").exists()
+
+
 def test_a_number_that_names_no_chapter(book):
     for number in ("09", "0", "", "/etc", "../book/07", "0*", "[0-9]7", "**"):
         with pytest.raises(ValueError, match="which chapter is .*07-fat, 08-plain"):

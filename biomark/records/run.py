@@ -16,7 +16,7 @@ from typing import Any, get_origin
 import pandas as pd
 
 from biomark.machine.files import atomic_write, expand, read_object, sweep
-from biomark.records import provenance
+from biomark.records import inputs, provenance
 
 SCHEMA = 1
 
@@ -28,11 +28,14 @@ def parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
     """Name and value of the notebook's parameters, checked: call it right after the parameters cell with ``globals()``.
 
     papermill ignores a misspelt parameter. Here the annotations of the parameters cell (``epochs: int = 8``) are the
-    list of what may be set, and of which type.
+    list of what may be set, and of which type. What they name is looked at too: a scan
+    or a folder that would be missed after minutes of training is missed now.
 
     Raises:
-        ValueError: A name that is not declared, or a value of another type, with the nearest declared name.
+        ValueError: A name that is not declared, with the nearest declared one, a value of another type, a number, name
+            or device that cannot be, a scan that cannot be read, or a slice that it does not have.
         FileExistsError: The folder ``out``, where the chapter has one, already holds a run.
+        OSError: ``out`` cannot be written to, or a sheet or folder is not there.
     """
     declared = {k: v for k, v in namespace.get("__annotations__", {}).items() if k in namespace}
     plain = (bool, int, float, str, list, dict, type(None))
@@ -49,8 +52,10 @@ def parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
         if not fits and not (kind is float and type(value) is int):
             raise ValueError(f"parameter {name!r} must be of type {getattr(kind, '__name__', kind)}, but is {value!r}.")
     if "out" in declared and namespace["out"]:
-        _refuse_second_run(Path(namespace["out"]))
-    return {name: namespace[name] for name in declared}
+        _refuse_second_run(expand(namespace["out"]))
+    values = {name: namespace[name] for name in declared}
+    inputs.check(values)
+    return values
 
 
 def write(

@@ -15,9 +15,13 @@ from html import escape
 from typing import Any
 
 import matplotlib.pyplot as plt
-from IPython.display import HTML
 from matplotlib.figure import Figure
 
+try:
+    from IPython.display import HTML
+except ImportError as error:
+    message = "sliders are shown in a notebook, and IPython is not installed: pip install 'biomark[book]'."
+    raise ImportError(message) from error
 try:
     import ipywidgets
 except ImportError:
