@@ -13,7 +13,7 @@ from biomark.records import run
 from biomark.tasks import TASKS
 
 PATIENTS = "patients.csv"
-"""Beside a model: what was measured on real scans, a row each; its columns are the card's."""
+"""What was measured on real scans, a row each, in a file beside a model; its columns are the card's."""
 
 NOT_FOR = (
     "Any decision on a patient: it is no medical device, and nobody has shown that it is safe.",
