@@ -18,8 +18,8 @@ LARGEST_CALCIUM_MM3 = 1500.0
 blur included. Ours; a rib is ten times as large. (SlicerCIP's scorer stops at 500 mm3.)"""
 
 SMALLEST_CALCIUM_MM3 = 6.0
-"""Smallest part that may be calcium: 2 mm2 in one slice of 3 mm, twice what a reader counts. Ours. On phantoms such
-a part is noise as a rule, and 0.1 % of all coronary calcium is lost with it."""
+"""Smallest part that may be calcium, 2 mm2 in one slice of 3 mm, twice what a reader counts. Ours. On phantoms such a
+part is noise as a rule, and 0.1 % of all coronary calcium is lost with it."""
 
 
 def calcium(image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.bool_]:
