@@ -49,8 +49,8 @@ def load(path: str | os.PathLike, *, task: Task | str | None = None, backbone: n
 def pretrained(key: str) -> Model:
     """The localizer of a task that comes with the library: it saw phantoms and one number each, and no patient.
 
-    ``card.md`` in :func:`pretrained_folder` says what it was trained on, how it did, and what it must not be used for;
-    :meth:`biomark.Inspector.pretrained` gives it with intervals and a warning where a scan is unlike its phantoms.
+    Its ``card.md``, in ``bm.records.reference("pretrained")``, says what it was trained on, how it did, and what it
+    must not be used for; ``bm.Inspector.pretrained(key)`` adds intervals and a warning where a scan is unlike those.
 
     Args:
         key: A key of ``TASKS``.
@@ -136,7 +136,7 @@ _GENTLER = 10  # by which the rates of a model that was trained before are divid
 def settings_for(model: Model, n: int) -> dict[str, Any]:
     """Epochs and optimizer, for :func:`fit`, of a model that is to learn from ``n`` numbers of one's own.
 
-    Passes enough for :data:`FEWEST_STEPS` steps; of a model that was trained before a tenth of the task's rates, so
+    Passes enough for 1000 steps; of a model that was trained before a tenth of the task's rates, so
     that few numbers mend it and do not undo it.
     """
     usual = model.task.settings

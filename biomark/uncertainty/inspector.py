@@ -212,7 +212,7 @@ class Inspector:
 
     @classmethod
     def pretrained(cls, key: str) -> Inspector:
-        """The trained model of a task that comes with the library; as :func:`biomark.pretrained`."""
+        """The trained model of a task that comes with the library (``bm.pretrained``), with its intervals."""
         return cls.load(pretrained_folder(key))
 
     @classmethod
