@@ -275,7 +275,7 @@ def _measure(
         "known": row.value,
         "slice": excerpt.slice,
         "candidates": rule_of(task),
-        "findings": " ".join(findings) or None,
+        "findings": " ".join(one.rstrip(".") + "." for one in findings) or None,
         "reading_s": round(reading.seconds, 3),
         "network_s": round(answered - start, 3),
         "writing_s": round(perf_counter() - answered, 3),
