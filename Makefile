@@ -84,12 +84,14 @@ fresh: $(INSTALLED)
 book: fresh
 	@rm -rf _build/html _build/.doctrees
 	$(call step,Running the chapters,$(BIN)/python book/execute.py)
+	$(call step,Drawing the patient of the front page,$(BIN)/python book/hero.py patient)
 	$(call step,Building the book,$(BIN)/jupyter-book build . -W -n --keep-going)
 	@echo 'The site is at file://$(CURDIR)/_build/html/index.html'
 
 preview: fresh
 	@rm -rf $(PREVIEW)/html $(PREVIEW)/.doctrees
 	$(call step,Running the chapters small,$(BIN)/python book/execute.py --params book/params/smoke --build $(PREVIEW))
+	$(call step,Drawing the patient of the front page,$(BIN)/python book/hero.py patient)
 	$(call step,Building the book,$(BIN)/jupyter-book build . --path-output $(dir $(PREVIEW)) -W -n --keep-going)
 	@echo 'The site is at file://$(CURDIR)/$(PREVIEW)/html/index.html; its figures and numbers are of the smallest runs.'
 
