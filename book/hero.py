@@ -22,8 +22,12 @@ def draw_phantom() -> None:
     found = bm.pretrained("sfa").locate(case)
     figure, axes = plt.subplots(1, 3, figsize=(9.0, 2.85))
     viz.localization(axes, case, found, "cm2")
-    found_cm2 = f"found {found.value:.0f}, true {case.value:.0f} {viz.pretty('cm2')}"
-    for ax, title in zip(axes, ("an image", "what could count", found_cm2), strict=True):
+    found_cm2 = (
+        f"found {found.value:.0f}, true {case.value:.0f} {viz.pretty('cm2')}"
+    )
+    for ax, title in zip(
+        axes, ("an image", "what could count", found_cm2), strict=True
+    ):
         ax.set_title(title, fontsize=16)  # read on a phone too
     figure.savefig(STATIC / "hero.png", dpi=150, facecolor="white")
 
@@ -33,10 +37,19 @@ def draw_patient() -> None:
     try:
         scan = bm.scans.read(bm.scans.sample("chest"))
         level = bm.scans.arch_slice(scan).index
-        whose, cases = "a patient", {key: scan.case(bm.TASKS[key], level) for key in ("pma", "sfa")}
+        whose, cases = (
+            "a patient",
+            {key: scan.case(bm.TASKS[key], level) for key in ("pma", "sfa")},
+        )
     except bm.scans.SampleUnavailable as error:
         print(error, "A phantom stands in.")
-        whose, cases = "a phantom", {key: bm.phantoms.draw(key, 1, seed=77).voxels(0) for key in ("pma", "sfa")}
+        whose, cases = (
+            "a phantom",
+            {
+                key: bm.phantoms.draw(key, 1, seed=77).voxels(0)
+                for key in ("pma", "sfa")
+            },
+        )
     figure, axes = plt.subplots(1, 3, figsize=(9.0, 2.85))
     titles = {"pma": "pectoral muscle", "sfa": "fat under the skin"}
     box = viz.body_box(cases["pma"])
@@ -44,7 +57,13 @@ def draw_patient() -> None:
     viz.show_slice(axes[0], cases["pma"].image[box], mm, title=whose)
     for ax, (key, case) in zip(axes[1:], cases.items(), strict=True):
         found = bm.pretrained(key).locate(case)
-        viz.show_slice(ax, case.image[box], mm, title=f"{titles[key]}, {found.value:.0f} cm²", bar_cm=0)
+        viz.show_slice(
+            ax,
+            case.image[box],
+            mm,
+            title=f"{titles[key]}, {found.value:.0f} cm²",
+            bar_cm=0,
+        )
         viz.shade(ax, found.mask[box], mm)
     for ax in axes:
         ax.title.set_fontsize(14)
