@@ -44,7 +44,7 @@ def test_it_is_fetched_once_and_kept(index):
 
 def test_a_damaged_copy_is_fetched_again(index):
     damaged = scans.sample("tiny") / "b.dcm"
-    damaged.write_bytes(b"secund")
+    damaged.write_bytes(b"other")
     assert (scans.sample("tiny") / "b.dcm").read_bytes() == b"second"
 
 
