@@ -62,27 +62,32 @@ def badges() -> str:
 
 
 def results() -> str:
-    """Return the reference runs in a line a task: means over seeds, of networks with the encoder of the U-Net."""
-    runs = pd.read_csv(ROOT / "book/reference/sweep-0.1/results.csv")
-    runs = runs[
-        (runs.n_train == runs.groupby("task").n_train.transform("max"))
-        & (runs.backbone == "unet")
-    ]
-    of = runs.groupby(["task", "method"])[["r", "dice", "dice_candidates"]].mean()
+    """Return the reference runs in a line a task: means over seeds, the better of two in bold."""
+    runs = pd.read_csv(ROOT / "book/reference/sweep/results.csv")
+    runs = runs[runs.n_train == runs.groupby("task").n_train.transform("max")]
+    columns = ["r", "mae", "dice", "dice_candidates"]
+    of = runs.groupby(["task", "method"])[columns].mean()
+    seeds = runs.groupby(["task", "method"]).seed.nunique()
     lines = [
-        "| | r, localizer | r, direct regression | r, U-Net on masks | "
-        "Dice, localizer | Dice, U-Net on masks | Dice, all candidates |",
-        "|---|---|---|---|---|---|---|",
+        "| | trainings | r, numbers | r, masks | MAE, numbers | MAE, masks | "
+        "Dice, numbers | Dice, masks | Dice, all candidates |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for key, task in bm.TASKS.items():
-        ours, direct, masks = (
-            of.loc[key, method] for method in ("localizer", "direct", "segmenter")
+        ours, masks = (of.loc[key, method] for method in ("localizer", "segmenter"))
+        cells = [f"{task.name} [{task.unit}]"]
+        cells.append(str(min(seeds[key, "localizer"], seeds[key, "segmenter"])))
+        for name, form, sign in (
+            ("r", ".4f", 1),
+            ("mae", ".2f", -1),
+            ("dice", ".3f", 1),
+        ):
+            pair = [format(one[name], form) for one in (ours, masks)]
+            best = max(pair, key=lambda text, sign=sign: sign * float(text))
+            cells += [f"**{text}**" if text == best else text for text in pair]
+        lines.append(
+            "| " + " | ".join([*cells, f"{ours.dice_candidates:.2f}"]) + " |"
         )
-        number = f"**{ours.r:.3f}** | {direct.r:.3f} | {masks.r:.3f}"
-        place = (
-            f"**{ours.dice:.2f}** | {masks.dice:.2f} | {ours.dice_candidates:.2f}"
-        )
-        lines.append(f"| {task.name} | {number} | {place} |")
     return "\n".join(lines)
 
 
