@@ -199,7 +199,7 @@ def _tell(values: pd.DataFrame, task: bm.Task, out: Path) -> int:
         if row.unlike:
             print("  UNLIKE the training data, so the interval promises nothing")
         if row.findings:
-            print(textwrap.fill(row.findings, 100, initial_indent="  ", subsequent_indent="  "))
+            print(textwrap.fill(row.findings, 80, initial_indent="  ", subsequent_indent="  "))
         if (out / row.id / "page.html").is_file():
             print(f"  {out / row.id / 'page.html'}")
     for row in values[failed].itertuples(index=False):
