@@ -183,6 +183,15 @@ def test_a_lesion_that_is_found_too_large_is_false():
     assert result.missed == 0 and result.false_values.tolist() == [3]
 
 
+@pytest.mark.parametrize(("tenths", "half"), [(4, 0), (5, 1), (6, 1)])
+def test_half_of_a_lesion_is_enough_and_less_is_not(tenths, half):
+    """Ten voxels of which so many are found, and of ten that are found so many are true."""
+    ten, some = np.ones((1, 10), bool), np.arange(10)[None] < tenths
+    result = metrics.lesions(some, ten, np.ones((1, 10)))
+    assert result.missed == 1 - half and result.f1 == pytest.approx(half)
+    assert len(metrics.lesions(ten, some, np.ones((1, 10))).false_values) == 1 - half
+
+
 def test_lesions_touch_by_corners_in_every_direction():
     truth = np.zeros((3, 3, 3), bool)
     truth[0, 0, 0] = truth[1, 1, 1] = truth[2, 2, 2] = True

@@ -51,6 +51,20 @@ def test_a_step_by_hand():
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("maker", [bm.Muon(0.1, 0.1), optimizers.AdamW(0.1)])
+def test_weights_decay_slowly(maker):
+    """Where no gradient pulls, a step of rate .1 takes a hundred-thousandth, and of orthogonalised filters nothing."""
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 6, 3), torch.nn.Conv2d(6, 6, 3), torch.nn.Conv2d(6, 1, 1))
+    before = [p.detach().clone() for p in net.parameters()]
+    optimizer = maker(net)
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for i, (old, new) in enumerate(zip(before, net.parameters(), strict=True)):
+        kept = 1 if i == 2 and isinstance(maker, bm.Muon) else 1 - 0.1 * 1e-4
+        torch.testing.assert_close(new.detach(), kept * old, rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("key", ["sfa", "cac"])
 def test_inner_convolutions_take_orthogonalised_steps_and_nothing_else(key):
     model = bm.Localizer(key, "resunet", width=4)

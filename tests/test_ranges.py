@@ -87,6 +87,18 @@ def test_false_alarms_are_as_many_as_allowed():
     assert np.mean(alarms) == pytest.approx(0.05, abs=0.015)
 
 
+def test_few_cases_are_not_judged_by_ranges_that_they_made():
+    """A case is nearer to ranges that it was fitted to than a new one is; of 40 cases that makes much."""
+    rng = np.random.default_rng(1)
+    names = list(ranges.TRAITS)[:8]
+    alarms = []
+    for _ in range(60):
+        cases = [dict(zip(names, row, strict=True)) for row in rng.lognormal(3, 0.5, (140, 8))]
+        detector = RangeDetector.fit(cases[:40], alarm=0.1)
+        alarms.append(np.mean([bool(detector.outliers(case)) for case in cases[40:]]))
+    assert np.mean(alarms) == pytest.approx(0.1, abs=0.03)
+
+
 def test_a_number_that_never_varied_still_counts():
     detector = RangeDetector.fit([{"pixel [mm]": 0.7, "value": float(i)} for i in range(60)])
     assert not detector.outliers({"pixel [mm]": 0.701, "value": 30.0})

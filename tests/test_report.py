@@ -106,12 +106,21 @@ def test_masks_of_another_program_are_judged_on_the_measuring_grid(cohort):
     assert exact.dice == 1 and exact.energy_in_mask == 1 and exact.missed == 0
     wide = bm.Report.of(cohort, cohort.values, [v.mask | (v.image < -900) for v in voxels])
     assert wide.dice == 1
-    half = [v.mask * np.where(np.arange(v.mask.shape[1]) < 72, 0.9, 0.4) for v in voxels]
+    half = [v.mask * np.where(np.arange(v.mask.shape[1]) < 72, 0.6, 0.4) for v in voxels]
     left = [
         bm.metrics.dice((h > 0.5)[None] & (v.weights > 0), (v.mask & (v.weights > 0))[None])[0]
         for h, v in zip(half, voxels, strict=True)
     ]
     assert bm.Report.of(cohort, cohort.values, half).cases.dice.to_numpy() == pytest.approx(left)
+
+
+def test_little_is_not_nothing(cohort):
+    """Of one case nothing is found, of another a few voxels: one is missed."""
+    masks = [v.mask & (v.weights > 0) for v in map(cohort.voxels, range(len(cohort)))]
+    masks[0] = np.zeros_like(masks[0])
+    masks[1] = masks[1] & (np.cumsum(masks[1]).reshape(masks[1].shape) <= 0.03 * masks[1].sum())
+    report = bm.Report.of(cohort, cohort.values, masks)
+    assert 0 < report.cases.dice[1] < 0.1 and report.cases.dice[0] == 0 and report.missed == 1
 
 
 def test_the_candidates_score_their_own_floor(cohort):

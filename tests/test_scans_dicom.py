@@ -102,7 +102,9 @@ def test_each_slice_has_its_own_rescale(tmp_path):
     assert scan.meta["rescale"] == "4 pairs of slope and intercept"
 
 
-@pytest.mark.parametrize("slope, intercept", [(1, -1024), (1, 0), (2, -3.5), (0.1, -1000), (1021, -7), (1, -33554433)])
+@pytest.mark.parametrize(
+    "slope, intercept", [(1, -1024), (1, 0), (2, -1024), (2, -3.5), (0.1, -1000), (1021, -7), (1, -33554433)]
+)
 @pytest.mark.parametrize("dtype", ["<i2", "<u2"])
 def test_values_equal_pydicom_to_the_last_bit(tmp_path, slope, intercept, dtype):
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
@@ -366,6 +368,17 @@ def test_gantry_tilt_is_refused(tmp_path, header):
         save(data, tmp_path / f"{k}")
     sentence = refusal(tmp_path)
     assert "gantry tilt of 15.0 degrees" in sentence and "sideways by up to 1.61 mm" in sentence
+
+
+@pytest.mark.parametrize(("degrees", "refused"), [(0.05, False), (0.5, True)])
+def test_half_a_degree_of_tilt_is_too_much(tmp_path, degrees, refused):
+    shift = np.tan(np.radians(degrees))
+    for k in range(12):
+        save(ct_slice(body_hu(k), (0, 4 * k * shift, 4 * k)), tmp_path / f"{k:02d}")
+    if refused:
+        assert "gantry tilt of 0.5 degrees" in refusal(tmp_path)
+    else:
+        assert len(scans.read(tmp_path)) == 12
 
 
 def _enhanced(data: Dataset) -> None:

@@ -182,6 +182,18 @@ def test_rules_of_ones_own():
     assert own.weigh(image, (2, 2)).sum() == 2 * (image > 0).sum() and own.weigh(image, (2, 2)).dtype == np.float32
 
 
+def test_a_region_is_told_the_spacing_in_the_order_of_the_axes():
+    """Where pixels are not square, rows and columns must not be taken for one another."""
+
+    def upper_left_cm(image_hu, spacing_mm):
+        rows, columns = np.indices(image_hu.shape)
+        return (rows * spacing_mm[0] < 10) & (columns * spacing_mm[1] < 10)
+
+    own = dataclasses.replace(bm.TASKS["sfa"], region=upper_left_cm, skin_mm=0.0)
+    weights = own.weigh(np.full((30, 30), -100.0), (1.0, 2.5))
+    assert weights[:10, :4].all() and np.count_nonzero(weights) == 40
+
+
 def test_what_no_rule_may_say():
     image, task = block(50.0), bm.TASKS["pma"]
     for worth in (np.nan, -1.0):

@@ -427,6 +427,24 @@ def test_a_module_of_ones_own_is_trained(cohort):
     assert len(losses) == 4 and losses[-1] < losses[0]
 
 
+def test_no_step_is_longer_than_its_rate_allows(cohort):
+    """A case with a number far off must not throw the model out of the valley: gradients have norm 1 at most."""
+    norms = []
+
+    class Steps(torch.optim.SGD):
+        def step(self, closure=None):
+            gradients = [p.grad.flatten() for group in self.param_groups for p in group["params"] if p.grad is not None]
+            norms.append(torch.cat(gradients).norm().item())
+            return super().step(closure)
+
+    def steep(model, *batch, progress):
+        return 1e4 * bm.SumLoss()(model, *batch, progress=progress)
+
+    asked = {"epochs": 1, "loss": steep, "optimizer": lambda model: Steps(model.parameters(), lr=1e-6)}
+    bm.fit(new(), cohort, **SETTINGS | asked)
+    assert norms == pytest.approx([1.0] * 3, rel=1e-3)
+
+
 def test_what_is_not_said_is_the_tasks_own(cohort, tmp_path):
     """And a task without settings of its own says what it needs."""
     seen, quick = [], dataclasses.replace(cohort.task.settings, epochs=2)
