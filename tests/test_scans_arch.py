@@ -1,5 +1,6 @@
 """The slice at the aortic arch, by the windpipe's fork and the lungs' tops."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -28,42 +29,48 @@ def chest(fork=24, top=56, slices=70, thin_wall=()):
             image[np.hypot(rows - 135, columns - 182 - side * apart) < (6 if apart else 8)] = -990
         if k in thin_wall:  # a gap in the wall: the windpipe is one with a lung
             image[133:138, 180:260] = -900
-    path = np.eye(4)
-    np.fill_diagonal(path, (2, 2, STEP_MM, 1))
-    return hu, path
+    return hu
 
 
-@pytest.fixture
-def read(tmp_path):
-    def as_scan(hu, spacing_mm=(STEP_MM, 2.0, 2.0)):
-        folder = tmp_path / f"series-{len(hu)}"
-        scans.write_dicom(folder, hu, spacing_mm)
-        return scans.read(folder)
-
-    return as_scan
+def scan_of(hu, spacing_mm=(STEP_MM, 2.0, 2.0)):
+    return scans.Scan(hu, spacing_mm, np.diag([-1.0, -1, 1, 1]), {"source": "drawn"}, ())
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_it_lies_a_third_of_the_way_from_fork_to_tops(read, level):
+def test_it_lies_a_third_of_the_way_from_fork_to_tops(level):
     fork, top = LEVELS[level]
-    found = scans.arch_slice(read(chest(fork, top)[0]))
+    found = scans.arch_slice(scan_of(chest(fork, top)))
     assert abs(found.fork - fork) <= 1 and abs(found.top - top) <= 2
     assert abs(found.index - (fork + (top - fork) / 3)) <= 2 and not found.findings
     assert str(found.index) in str(found)
 
 
-def test_a_wall_too_thin_to_be_seen_is_no_fork(read):
-    found = scans.arch_slice(read(chest(thin_wall=(40, 41, 42))[0]))
+def test_a_wall_too_thin_to_be_seen_is_no_fork():
+    found = scans.arch_slice(scan_of(chest(thin_wall=(40, 41, 42))))
     assert abs(found.fork - 24) <= 1 and abs(found.index - 35) <= 2
 
 
-def test_thick_and_thin_slices_agree(read):
-    hu = chest()[0]
-    assert abs(2 * scans.arch_slice(read(hu[::2], (5.0, 2.0, 2.0))).index - scans.arch_slice(read(hu)).index) <= 2
+def test_thick_and_thin_slices_agree():
+    hu = chest()
+    assert abs(2 * scans.arch_slice(scan_of(hu[::2], (5.0, 2.0, 2.0))).index - scans.arch_slice(scan_of(hu)).index) <= 2
 
 
-def test_a_short_way_is_a_finding(read):
-    (finding,) = scans.arch_slice(read(chest(fork=42)[0])).findings
+def test_a_patient_beside_the_middle_of_the_image():
+    """Air of 60 mm on one side: the windpipe is looked for between the lungs, not in the middle of the image."""
+    hu = chest()
+    aside = np.pad(hu, ((0, 0), (0, 0), (60, 0)), constant_values=-1000)
+    assert scans.arch_slice(scan_of(aside)) == scans.arch_slice(scan_of(hu))
+
+
+def test_a_scan_upside_down_is_refused():
+    hu = chest()
+    hu[:8] = hu[-1]  # below the lungs
+    with pytest.raises(scans.ScanError, match="forks above the lungs' tops"):
+        scans.arch_slice(scan_of(hu[::-1]))
+
+
+def test_a_short_way_is_a_finding():
+    (finding,) = scans.arch_slice(scan_of(chest(fork=42))).findings
     assert "which is unusual: look at the slice" in finding
 
 
@@ -76,16 +83,16 @@ def test_a_short_way_is_a_finding(read):
         (slice(30, 31), "One slice has no level"),
     ],
 )
-def test_what_is_not_in_the_scan_is_said(read, part, says):
+def test_what_is_not_in_the_scan_is_said(part, says):
     with pytest.raises(scans.ScanError, match=says):
-        scans.arch_slice(read(chest()[0][part]))
+        scans.arch_slice(scan_of(chest()[part]))
 
 
-def test_a_scan_without_a_slice_is_measured_at_the_arch(read, tmp_path):
-    read(chest()[0])
-    (tmp_path / "sheet.csv").write_text("id,image,value\none,series-70,20\n")
+def test_a_scan_without_a_slice_is_measured_at_the_arch(tmp_path):
+    scans.write_dicom(tmp_path / "series", chest(), (STEP_MM, 2.0, 2.0))
+    (tmp_path / "sheet.csv").write_text("id,image,value\none,series,20\n")
     table = bm.delivery.deliver(bm.Localizer("pma", width=4), tmp_path / "sheet.csv", tmp_path / "out", progress=False)
-    assert table.slice.tolist() == [scans.arch_slice(scans.read(tmp_path / "series-70")).index]
+    assert table.slice.tolist() == [scans.arch_slice(scans.read(tmp_path / "series")).index]
     assert "a third of the way" in table.findings[0]
 
 
@@ -98,3 +105,10 @@ def test_real_chests(name, first, last, monkeypatch):
     monkeypatch.setenv("BIOMARK_SAMPLES", str(cache))
     found = scans.arch_slice(scans.read(scans.sample(name)))
     assert first <= found.index <= last and not found.findings
+
+
+@pytest.mark.skipif("BIOMARK_SCANS" not in os.environ, reason="BIOMARK_SCANS names no folder of real scans")
+def test_a_part_of_a_chest_is_refused():
+    """41 mm at the arch, without the lungs' tops."""
+    with pytest.raises(scans.ScanError, match="The lungs' tops are not in this scan"):
+        scans.arch_slice(scans.read(Path(os.environ["BIOMARK_SCANS"]) / "lidc-0314-arch" / "dicom"))

