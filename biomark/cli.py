@@ -124,9 +124,12 @@ def _measure(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if asked.task is None and asked.model is None:
         parser.error("say what to measure: --task " + "|".join(TASKS))
     import biomark as bm
+    from biomark.scans.reader import missing
     from biomark.scans.samples import SAMPLES
 
     model = _model(asked.model, asked.task)
+    if len(paths) == 1 and not paths[0].expanduser().exists():
+        raise FileNotFoundError(missing(paths[0]))
     task = getattr(model, "model", model).task
     if asked.task not in (None, task.key):
         raise ValueError(f"{asked.model} measures {task.key!r} and not {asked.task!r}: leave out --task.")
