@@ -52,3 +52,11 @@ def test_seeded_draws_leave_the_others_alone():
             drawn.append(torch.rand(2))
     assert torch.equal(torch.rand(2), expected)
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+
+
+@pytest.mark.parametrize("limit", ["AVX512_CORE", "avx2"])
+def test_who_limits_the_instructions_to_those_without_bfloat16_gets_float32(monkeypatch, limit):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    assert devices.resolve_precision("auto", "cpu") == "bf16-mixed"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert devices.resolve_precision("auto", "cpu") == "32-true"

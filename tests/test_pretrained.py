@@ -124,5 +124,6 @@ def test_few_numbers_get_steps_enough_and_a_trained_model_gentle_ones():
     old.trained_spacing_mm.fill_(3.0)
     assert trained.settings_for(fresh, 32) == {"epochs": 250, "optimizer": bm.Muon(0.02, 0.003)}
     assert trained.settings_for(fresh, 4000)["epochs"] == 10
+    assert [trained.settings_for(old, n)["epochs"] for n in (32, 300, 4000)] == [75, 8, 1]
     gentle = trained.settings_for(old, 32)["optimizer"]
     assert (gentle.lr, gentle.rest) == pytest.approx((0.002, 0.0003))

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 """Short names of what lightning-fabric calls a precision."""
 
+_WITHOUT_BF16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"}
+"""Instructions to which a user may limit oneDNN, which multiplies for PyTorch, that have none for bfloat16."""
+
 
 def available(device: str) -> str:
     """The device to use, of those that are here: ``"auto"`` takes CUDA, then Apple's MPS, then the CPU."""
@@ -96,5 +99,7 @@ def _multiplies_bf16(device: str) -> bool:
     """Whether bfloat16 has instructions of its own; emulation would be slower than float32."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _WITHOUT_BF16:
+        return False
     known = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch 2.9 does not tell yet
     return device == "cpu" and bool(known.get("avx512_bf16") or known.get("amx_bf16"))

@@ -130,22 +130,26 @@ def _built(
 FEWEST_STEPS = 1000
 """Steps of training where the task's own epochs make fewer, as with few numbers. Ours."""
 
-_GENTLER = 10  # by which the rates of a model that was trained before are divided; ours, as in tests/test_few_scans.py
+MENDING_STEPS = 300
+"""Steps of training of a model that was trained before. Ours, found with `workflow/few.py`."""
+
+_GENTLER = 10  # by which the rates of a model that was trained before are divided; ours, found there too
 
 
 def settings_for(model: Model, n: int) -> dict[str, Any]:
     """Epochs and optimizer, for :func:`fit`, of a model that is to learn from ``n`` numbers of one's own.
 
-    Passes enough for 1000 steps; of a model that was trained before a tenth of the task's rates, so
-    that few numbers mend it and do not undo it.
+    Passes enough for 1000 steps. A model that was trained before gets 300 steps, one pass at least, at a tenth of the
+    task's rates: more would undo, for the numbers at hand, what it knows of places.
     """
     usual = model.task.settings
     if usual.epochs is None:
         raise ValueError(f"task {model.task.key!r} has no settings of its own: say how many epochs to train.")
-    epochs = max(usual.epochs, math.ceil(FEWEST_STEPS / math.ceil(n / usual.batch_size)))
+    steps = math.ceil(n / usual.batch_size)
     if not model.trained:
-        return {"epochs": epochs, "optimizer": usual.optimizer}
+        return {"epochs": max(usual.epochs, math.ceil(FEWEST_STEPS / steps)), "optimizer": usual.optimizer}
     rates = {name: rate / _GENTLER for name, rate in dataclasses.asdict(usual.optimizer).items()}
+    epochs = math.ceil(MENDING_STEPS / steps)
     return {"epochs": epochs, "optimizer": dataclasses.replace(usual.optimizer, **rates)}
 
 
