@@ -77,7 +77,7 @@ def printed(site: Path) -> Iterator[tuple[str, bytes]]:
                 page.pdf(
                     format="A4",
                     margin=margin,
-                    scale=0.8,
+                    scale=0.75,
                     print_background=True,
                     display_header_footer=True,
                     header_template="<span></span>",
