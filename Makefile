@@ -40,13 +40,16 @@ step = @printf '\n==> %s\n' '$(1)'; t=$$(date +%s); ( $(2) ) || exit; printf '  
 # Notebooks are kept without outputs; only where a cell is tagged keep_output do its output and its count stay.
 stripping = for n in $(NOTEBOOKS); do $(BIN)/nbstripout --keep-id $(1) $$(grep -q keep_output "$$n" && echo --keep-count) "$$n" || exit; done
 
-.PHONY: help setup fresh book preview check-pages test smoke run lab sweep bench badges hero laboratory pretrained tidy clean
+.PHONY: help setup fresh book preview check-pages colab zip pdf test smoke run lab sweep bench badges hero laboratory pretrained tidy clean
 
 help:
 	@echo 'make setup      create $(VENV) and install biomark with what the book needs (minutes; other targets do it for you)'
 	@echo 'make book       run the chapters and build the site into _build/html'
 	@echo 'make preview    build all pages from the chapters run as small as they go (minutes), into $(PREVIEW)/html'
 	@echo 'make check-pages  open every page of the built book in a browser, move the sliders, and say what is wrong'
+	@echo 'make colab      write the chapters as notebooks for Colab, which does not show MyST, into _build/colab'
+	@echo 'make zip        pack the built book, to be read from disk, into _build/biomark.zip'
+	@echo 'make pdf        print the pages of the built book into _build/biomark.pdf, with a browser'
 	@echo 'make test       check style, run the tests, and run every chapter small and cell by cell (make book runs them at full size)'
 	@echo 'make smoke      run every chapter as small as it goes, into runs/smoke'
 	@echo 'make run        run one chapter with your own values, into a new folder: make run CHAPTER=07 ARGS="-p seed 3"'
@@ -101,6 +104,16 @@ $(PAGES): $(INSTALLED)
 
 check-pages: $(PAGES)
 	$(call step,Opening every page of the book,$(BIN)/python book/check_pages.py $(ARGS))
+
+# The publishing workflow names its own commit, so that a notebook installs the library that it was made with.
+colab: $(INSTALLED)
+	$(call step,Writing the notebooks for Colab,$(BIN)/python book/colab.py $(if $(COMMIT),--commit $(COMMIT)))
+
+zip: $(INSTALLED)
+	$(call step,Packing the pages,$(BIN)/python book/downloads.py zip)
+
+pdf: $(PAGES)
+	$(call step,Printing the pages,$(BIN)/python book/downloads.py pdf)
 
 test: $(INSTALLED)
 	$(call step,Checking style,$(BIN)/ruff check -q $(CODE) && $(BIN)/ruff format -q --check $(CODE) && \

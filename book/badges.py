@@ -35,6 +35,7 @@ def badges() -> str:
     """Return the badges, and the links to every chapter in two columns."""
     config = yaml.safe_load((ROOT / "_config.yml").read_text())
     url, branch = config["repository"]["url"], config["repository"]["branch"]
+    converted = config["sphinx"]["config"]["colab_branch"]
     owner, name = url.removeprefix("https://github.com/").split("/")
     site = f"https://{owner}.github.io/{name}"
     colab, binder = (
@@ -51,7 +52,7 @@ def badges() -> str:
     ]
     cells = []
     for chapter in notebooks():
-        notebook = f"{colab}/github/{owner}/{name}/blob/{branch}/{chapter}.ipynb"
+        notebook = f"{colab}/github/{owner}/{name}/blob/{converted}/{chapter}.ipynb"
         badge = f"[![Open in Colab]({colab}/assets/colab-badge.svg)]({notebook})"
         cells.append(f"| [{title(chapter)}]({site}/{chapter}.html) | {badge} ")
     half = (len(cells) + 1) // 2
@@ -106,10 +107,14 @@ def around(text: str, name: str) -> tuple[str, str, str]:
 
 
 def colab_cell() -> str:
-    """Return the source of the cell that installs the library on Colab and does nothing elsewhere."""
+    """Return the source of the cell that installs the library on Colab and does nothing elsewhere.
+
+    Between two versions that is the library of `main`; `colab.py` puts in the very commit that it was given.
+    """
     url = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
     version = runpy.run_path(str(ROOT / "biomark" / "version.py"))["__version__"]
-    return f'import sys\n\nif "google.colab" in sys.modules:\n    %pip install -q "biomark @ git+{url}@v{version}"'
+    which = "main" if "dev" in version else f"v{version}"
+    return f'import sys\n\nif "google.colab" in sys.modules:\n    %pip install -q "biomark @ git+{url}@{which}"'
 
 
 def write_blocks() -> None:

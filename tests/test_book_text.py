@@ -1,4 +1,4 @@
-"""What the chapters' words promise: the time to read them, answered exercises."""
+"""What the chapters' words promise: the time to read them, answered exercises, questions to check oneself."""
 
 import json
 import re
@@ -42,3 +42,16 @@ def test_exercises_have_folded_solutions(path):
     assert len(gates) % 2 == 0 and all(a[0] == b[0] and (a[1], b[1]) == ("start", "end") for a, b in pairs), (
         f"{path.name}: a start of an exercise or solution and its end must follow each other"
     )
+
+
+@each_chapter
+def test_two_questions_to_check_oneself(path):
+    """They unfold without a kernel, on a page and in Colab, and stand where no reading time is counted."""
+    found = re.findall(r"(?ms)^## Check yourself$(.*?)^## (.*?)$", prose(path))
+    assert [after for _, after in found] == ["Summary"], f"{path.name}: one section Check yourself before the Summary"
+    questions = re.split(r"(?m)^\*\*\d\. (?=.*\?\*\*$)", found[0][0])[1:]
+    assert len(questions) == 2, f"{path.name} has {len(questions)} questions, and should have 2"
+    choice = r"<details>\n<summary>([A-C])\. [^<>`$]+</summary>\n\n(Right|No): .+?\n\n</details>"
+    for question in questions:
+        letters, verdicts = zip(*re.findall(choice, question), strict=True)
+        assert letters == ("A", "B", "C") and verdicts.count("Right") == 1, f"{path.name}: {question}"
