@@ -45,11 +45,11 @@ class Comparison:
         n: Number of cases.
         names: What the models are called.
         r: Pearson's r: paired permutation test of the difference over its standard error. It asks for equal r, not for
-            equal models (DiCiccio and Romano, J. Am. Stat. Assoc. 112 (2017) 1211). Values are first brought to one mean
-            and one spread, which r does not see. Where a few cases decide r, any such test rejects too often: of pairs
-            with the same r and the errors of the book's models, 300 cases each, 4.7 to 10.7 % had p < 0.05 (median 6.7),
-            and 17 to 38 % of three pairs in which one or two cases decide. A claim about a method is a matter of several
-            trainings: :func:`biomark.evaluation.protocol.answers`.
+            equal models (DiCiccio and Romano, J. Am. Stat. Assoc. 112 (2017) 1211). Values are first brought to one
+            mean and one spread, which r does not see. Where a few cases decide r, any such test rejects too often: of
+            pairs with the same r and the errors of the book's models, 300 cases each, 4.7 to 10.7 % had p < 0.05
+            (median 6.7), and 17 to 38 % of three pairs in which one or two cases decide. A claim about a method is a
+            matter of several trainings: :func:`biomark.evaluation.protocol.answers`.
         mae: Mean absolute error: paired permutation test of the mean difference.
         dice: Mean Dice over the cases with a truth: the same test; all nan where one of the models has no map.
     """

@@ -21,14 +21,14 @@ from biomark.evaluation.statistics import holm
 from biomark.tasks import TASKS
 
 REPORTED = tuple(range(10, 15))
-"""Seeds of the runs that are reported. Settings are chosen on seeds 100 to 199, and never on the phantoms of these: those
-of seed (training), seed + 1000 (test) and seed + 2000 (calibration)."""
+"""Seeds of the runs that are reported. Settings are chosen on seeds 100 to 199, never on the phantoms of these (seed
+to train, seed + 1000 to test, seed + 2000 to calibrate)."""
 RIVALS = ("direct", "segmenter", "size_constrained")
 LEVEL = 0.05
 LEAST_SEEDS = 3
 """With two, a mean difference has to be 13 times its standard error. Ours."""
 MARGINS = {"r": 0.01, "mae": 0.1, "dice": 0.05, "kappa": 0.05}
-"""How much worse is not worse, in r, share of the error, Dice and kappa. Examples of ours; a study sets its own before."""
+"""How much worse is not worse, in r, share of the error, Dice and kappa. Ours; a study sets its own beforehand."""
 COLUMNS = ["task", "backbone", "rival", "rival_backbone", "measure", "seeds", "localizer", "other"]
 COLUMNS += ["difference", "low", "high", "pvalue", "pvalue_holm", "not_worse", "verdict"]
 _SAME = ["task", "n_train", "seed"]
@@ -61,6 +61,19 @@ def primary(runs: pd.DataFrame) -> dict[str, str]:
         own, theirs = TASKS[task].settings.backbone, sorted(set(some.backbone[some.method != "localizer"]))
         chosen[task] = own if own in theirs or len(theirs) != 1 else theirs[0]
     return chosen
+
+
+def counts(runs: pd.DataFrame) -> pd.DataFrame:
+    """How many seeds of each method there are, on the primary backbone with the most labels: a row a method.
+
+    nan where there is no such question: a size is no score.
+    """
+    runs, own = most_labels(runs), primary(runs)
+    runs = runs[runs.backbone == runs.task.map(own)]
+    table = runs.groupby(["method", "task"]).seed.nunique().unstack("task")
+    table = table.reindex(index=["localizer", *RIVALS], columns=list(TASKS)).fillna(0)
+    table.loc["size_constrained", "cac"] = np.nan
+    return table.rename_axis(index=None, columns=None)
 
 
 def answers(runs: pd.DataFrame, post_hoc: pd.DataFrame | None = None) -> pd.DataFrame:
