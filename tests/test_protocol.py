@@ -81,8 +81,8 @@ def test_the_backbone_is_the_task_s_own_and_no_choice_by_outcome():
 def test_what_was_not_run_is_no_row_and_one_seed_is_no_test():
     table = protocol.answers(runs(seeds=1, rivals=("segmenter",)))
     assert table.pvalue.isna().all() and set(table.verdict) == {"too few seeds (1)"}
-    assert protocol.said(table, "r", "segmenter")["sfa"] == "too few seeds (1)"
-    assert set(protocol.said(table, "r", "direct")) == {"not run"}
+    assert protocol.verdicts(table, "r", "segmenter")["sfa"] == "too few seeds (1)"
+    assert set(protocol.verdicts(table, "r", "direct").values()) == {"not run"}
     assert len(protocol.answers(runs(rivals=()))) == 0
 
 

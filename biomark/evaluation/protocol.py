@@ -88,7 +88,7 @@ def answers(runs: pd.DataFrame, post_hoc: pd.DataFrame | None = None) -> pd.Data
         post_hoc: ``post_hoc.csv`` of the same sweep.
 
     Returns:
-        One row a question, with :data:`COLUMNS`. ``localizer`` and ``other`` are means over the seeds that both have.
+        One row a question, with the columns ``COLUMNS``. ``localizer`` and ``other`` are means over the seeds that both have.
         ``difference``, ``low`` and ``high`` are positive where the localizer is better: r, Dice and kappa as they are
         (r is compared on Fisher's scale), the mean absolute error as the share by which it is smaller.
 
@@ -137,10 +137,11 @@ def verdict(seeds: int, difference: float, pvalue: float) -> str:
     return for_us if difference > 0 else against_us
 
 
-def said(table: pd.DataFrame, measure: str, rival: str, tasks: Sequence[str] = tuple(TASKS)) -> pd.Series:
+def verdicts(table: pd.DataFrame, measure: str, rival: str, tasks: Sequence[str] = tuple(TASKS)) -> dict[str, str]:
     """The verdict of each task on one pair and measure, on the primary backbone; "not run" where there is none."""
     some = table[(table.rival == rival) & (table.measure == measure) & (table.backbone == table.rival_backbone)]
-    return some.set_index("task").verdict.reindex(list(tasks)).fillna("not run")
+    found = dict(zip(some.task, some.verdict, strict=True))
+    return {task: found.get(task, verdict(0, 0.0, 1.0)) for task in tasks}
 
 
 def _answer(measure: str, ours: ArrayLike, theirs: ArrayLike) -> dict[str, float | int | bool]:
