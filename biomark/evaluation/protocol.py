@@ -88,9 +88,9 @@ def answers(runs: pd.DataFrame, post_hoc: pd.DataFrame | None = None) -> pd.Data
         post_hoc: ``post_hoc.csv`` of the same sweep.
 
     Returns:
-        One row a question, with the columns ``COLUMNS``. ``localizer`` and ``other`` are means over the seeds that both have.
-        ``difference``, ``low`` and ``high`` are positive where the localizer is better: r, Dice and kappa as they are
-        (r is compared on Fisher's scale), the mean absolute error as the share by which it is smaller.
+        One row a question, with the columns ``COLUMNS``. ``localizer`` and ``other`` are means over the seeds that both
+        have. ``difference``, ``low`` and ``high`` are positive where the localizer is better: r, Dice and kappa as they
+        are (r is compared on Fisher's scale), the mean absolute error as the share by which it is smaller.
 
     Raises:
         ValueError: Two runs differ in settings alone.
