@@ -320,8 +320,6 @@ def test_scans_of_one_patient_are_no_strangers(cohort, tmp_path):
     kept = bm.Report.read(tmp_path)
     other = bm.Report.of(many, many.values + 1 + np.arange(len(many)) % 3, share(many))
     both = bm.compare(kept, other)
-    singly = bm.compare(once, bm.Report.of(cohort, cohort.values, share(cohort)))
-    assert both.dice.test == both.mae.test == "permutation" and singly.dice.test == "Wilcoxon"
     assert both.mae.a.low == pytest.approx(told.mae.low)
 
 

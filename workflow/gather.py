@@ -3,24 +3,21 @@
 Writes into that folder, or into KEPT with a copy of the records (without models, notebooks and logs), for the book:
 
 - results.csv: one row a run, with parameters, measures, intervals, cost and origin;
-- comparisons.csv: every pair of different methods on the same test phantoms, by `bm.compare`;
+- comparisons.csv: one row a question, with the one answer that `biomark.evaluation.protocol` gives to it;
 - post_hoc.csv: the post hoc maps of each direct regressor, beside the localizers on the same phantoms;
 - results.json: all three.
-
-p values are adjusted by Holm within a task and a number of labels: over all pairs and seeds, for each measure apart.
 """
 
 import json
 import shutil
 import sys
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 import biomark as bm
+from biomark.evaluation import protocol
 from biomark.machine.files import atomic_write
 
 METHODS = ["localizer", "segmenter", "size_constrained", "direct"]  # a pair is given in this order
@@ -53,30 +50,15 @@ def result(root: Path, folder: Path) -> dict:
     }
 
 
-def compared(read: dict[str, bm.Report], results: pd.DataFrame) -> pd.DataFrame:
-    """Every pair of different methods with the same task, seed and number of labels; what cannot be is said."""
-    rows = []
-    for _, group in results.groupby(SAME_TEST, sort=False):
-        reports = {}
-        for run in group.itertuples():
-            if (run.method, run.backbone) in reports:
-                print(f"{run.folder} is left out of the comparisons: a like run with other settings stands before it.")
-            else:
-                reports[run.method, run.backbone] = read[run.folder]
-        for a, b in combinations(reports, 2):
-            if a[0] != b[0]:
-                names = " ".join(a), " ".join(b)
-                try:
-                    pair = bm.compare(reports[a], reports[b], names=names)
-                except ValueError as error:
-                    print(f"{' and '.join(names)} of {group.folder.iloc[0]} are left out of the comparisons: {error}")
-                    continue
-                rows.append({name: group[name].iloc[0] for name in ("n_train", "seed")} | pair.to_dict())
-    table = pd.DataFrame(rows)
-    for measure in ("r", "mae", "dice") if rows else ():
-        families = table.groupby(["task", "n_train"])[f"{measure}_pvalue"]
-        table[f"{measure}_pvalue_holm"] = families.transform(bm.statistics.holm)
-    return table
+def compared(results: pd.DataFrame, explained: pd.DataFrame) -> pd.DataFrame:
+    """The answer to each question; what cannot be compared is said."""
+    again = results.duplicated(RUN)
+    for run in results[again].itertuples():
+        print(f"{run.folder} is left out of the comparisons: a like run with other settings stands before it.")
+    for (task, n_train, seed), group in results.groupby(["task", "n_train", "seed"]):
+        if group.data_digest.nunique() > 1:
+            print(f"{task}, n{n_train}, seed {seed}: left out of the comparisons are runs on other phantoms.")
+    return protocol.answers(results[~again], explained)
 
 
 def post_hoc(root: Path, read: dict[str, bm.Report], results: pd.DataFrame) -> pd.DataFrame:
@@ -93,20 +75,14 @@ def post_hoc(root: Path, read: dict[str, bm.Report], results: pd.DataFrame) -> p
                     ours = read[localizer.folder].cases.dice.to_numpy()[: len(theirs)]
                     known = ~np.isnan(ours)
                     above = bm.statistics.mean((ours - theirs)[known])
-                    # The test knows no answer where no pair differs.
-                    p = stats.wilcoxon(ours[known], theirs[known]).pvalue if (ours != theirs)[known].any() else 1.0
                     rows.append(
                         row
                         | {"localizer": localizer.backbone, "localizer_dice": ours[known].mean()}
                         | {"difference": above.value, "difference_low": above.low, "difference_high": above.high}
-                        | {"pvalue": p}
                     )
                 if not (group.method == "localizer").any():
                     rows.append(row)
-    table = pd.DataFrame(rows)
-    if "pvalue" in table:
-        table["pvalue_holm"] = table.groupby(["task", "n_train"])["pvalue"].transform(bm.statistics.holm)
-    return table
+    return pd.DataFrame(rows)
 
 
 def summary(results: pd.DataFrame) -> str:
@@ -151,7 +127,8 @@ def gather(root: Path) -> None:
         if name not in results:  # of a time before this parameter, whose usual value 0 is
             results[name] = 0
         results[name] = results[name].fillna(0)
-    tables = {"results": results, "comparisons": compared(read, results), "post_hoc": post_hoc(root, read, results)}
+    explained = post_hoc(root, read, results)
+    tables = {"results": results, "comparisons": compared(results, explained), "post_hoc": explained}
     for name, table in tables.items():
         # Names of columns make a file that can be read where there are no rows.
         write(root / f"{name}.csv", (table if len(table) else pd.DataFrame(columns=RUN)).to_csv(index=False))

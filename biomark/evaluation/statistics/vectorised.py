@@ -18,6 +18,25 @@ def r(predicted: NDArray, known: NDArray) -> NDArray:
     return _ratio((p * k).sum(-1), np.sqrt((p**2).sum(-1) * (k**2).sum(-1)))
 
 
+def studentised_r(first: NDArray, second: NDArray, known: NDArray, of_group: NDArray | None = None) -> NDArray:
+    """Difference of two r that share the known values, over its standard error: ``(..., N)`` each.
+
+    The error is that of the delta method, whatever shape the models' errors have: a case moves r by
+    ``xy - r (x^2 + y^2) / 2``, with x and y in standard units. With ``of_group`` ``(N, G)``, 1 where a case is in a
+    group, groups move it as a whole.
+    """
+    y = standard(known)
+    apart, moved = 0.0, 0.0
+    for sign, x in ((1, standard(first)), (-1, standard(second))):
+        coefficient = (x * y).mean(-1)
+        apart = apart + sign * coefficient
+        moved = moved + sign * (x * y - coefficient[..., None] / 2 * (x**2 + y**2))
+    moved = moved if of_group is None else moved @ of_group
+    error = np.sqrt((moved**2).sum(-1)) / y.shape[-1]
+    # Of models that differ in shift and scale alone, both are rounding.
+    return np.where(np.abs(apart) < ROUNDING, 0.0, apart / np.maximum(error, ROUNDING))
+
+
 def ccc(predicted: NDArray, known: NDArray) -> NDArray:
     """Lin's concordance of values ``(..., N)``; variances are divided by N."""
     p, k = _centred(predicted), _centred(known)
