@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -22,7 +22,7 @@ from biomark.cohort import Case
 from biomark.delivery import dicom_objects, outcome, page
 from biomark.grids import Boxes
 from biomark.machine import fingerprints, windows
-from biomark.machine.files import atomic_write, expand
+from biomark.machine.files import atomic_write, expand, sweep
 from biomark.manifests import cache, checks
 from biomark.manifests.manifest import ManifestError
 from biomark.manifests.preparation import Excerpt, take
@@ -39,7 +39,7 @@ from biomark.uncertainty.inspector import Inspection, Inspector
 
 # Beside what prepares a scan. The version stands on pages and in DICOM objects.
 _COMPUTES = ("backbones.py", "baselines.py", "localizer.py", "losses.py", "uncertainty", "delivery")
-_COMPUTES += ("scans/export.py", "viz/pictures.py", "viz/style.py", "version.py", "manifests/rules.py")
+_COMPUTES += ("viz/pictures.py", "viz/style.py", "version.py", "manifests/rules.py")
 _MACHINE = "batch_norm", "blocks", "devices", "layout", "objective", "windows"
 _COMPUTES += tuple(f"machine/{name}.py" for name in _MACHINE)
 
@@ -95,7 +95,8 @@ def deliver(
     write = (write,) if isinstance(write, str) else tuple(write)
     task, grid = _check(model, write, grid, window)
     folder = expand(folder).absolute()
-    outcome.open_folder(folder)
+    cache.check_writable(folder, "give another folder")
+    sweep(folder)
     rows, problems = checks.check_sheet(csv, task, root, None, allow_outside, progress, ("id", "image"), _USED)
     if len(problems) and problems["row"].min() == 1:
         raise ManifestError(f"{csv} cannot be read:", problems[problems["row"] == 1])
@@ -154,8 +155,7 @@ def _look_up(
 
 def _told(error: Exception, row: Any, folder: Path) -> str:
     """What went wrong, without names of files."""
-    reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-    reason = anonymous(reason, row.image)
+    reason = anonymous(error, row.image)
     return reason.replace(str(folder), "the folder").replace(repr(str(folder))[1:-1], "the folder")
 
 
@@ -214,19 +214,12 @@ def _one_ahead(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator
         background.shutdown(cancel_futures=True)
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """A scan that is ready for the network."""
-
-    excerpt: Excerpt
-    seconds: float
-
-
-def _read(row: Any, task: Task, grid: Grid, crop: bool) -> _Reading:
+def _read(row: Any, task: Task, grid: Grid, crop: bool) -> tuple[Excerpt, float]:
+    """A scan that is ready for the network, and how many seconds that took."""
     start = perf_counter()
     # The whole scan, for the map lies on all of its voxels.
     excerpt = take(read(row.image), task, grid, index=row.slice, crop=crop)
-    return _Reading(excerpt, perf_counter() - start)
+    return excerpt, perf_counter() - start
 
 
 def _locate(
@@ -241,7 +234,7 @@ def _locate(
 def _measure(
     row: Any,
     place: Path,
-    reading: _Reading,
+    reading: tuple[Excerpt, float],
     remark: str | None,
     answer: Callable[..., Inspection],
     task: Task,
@@ -250,7 +243,7 @@ def _measure(
     identify: bool,
 ) -> tuple[dict[str, Any], list[str]]:
     """Measure one scan and write what is wanted of it; its row of the table, and the names of the files."""
-    excerpt, start = reading.excerpt, perf_counter()
+    (excerpt, reading_s), start = reading, perf_counter()
     case = replace(excerpt.case, id=row.id)
     found = answer(case, boxes=excerpt.boxes, findings=excerpt.findings, window=window)
     answered = perf_counter()
@@ -276,7 +269,7 @@ def _measure(
         "slice": excerpt.slice,
         "candidates": rule_of(task),
         "findings": " ".join(one.rstrip(".") + "." for one in findings) or None,
-        "reading_s": round(reading.seconds, 3),
+        "reading_s": round(reading_s, 3),
         "network_s": round(answered - start, 3),
         "writing_s": round(perf_counter() - answered, 3),
     }

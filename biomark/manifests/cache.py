@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -28,24 +28,8 @@ from biomark.scans.grid import Grid
 from biomark.tasks import Task
 
 # Another code here may give other voxels or findings.
-_READERS = (
-    "arch",
-    "dicom",
-    "grid",
-    "header",
-    "heart",
-    "nifti",
-    "orientation",
-    "quality",
-    "reader",
-    "scan",
-    "slices",
-    "stack",
-    "words",
-)
-_COMPUTES = ("agatston", "candidates.py", "cohort.py", "grids.py", "tasks.py", "manifests/cache.py")
+_COMPUTES = ("agatston", "candidates.py", "cohort.py", "grids.py", "tasks.py", "scans", "manifests/cache.py")
 _COMPUTES += ("manifests/preparation.py", "machine/axes.py", "machine/moves.py", "machine/packed.py")
-_COMPUTES += tuple(f"scans/{name}.py" for name in _READERS)
 
 
 def cache_folder() -> Path:
@@ -58,17 +42,14 @@ def cache_folder() -> Path:
         ) from error
 
 
-def check_writable(folder: Path) -> None:
-    """Raise an OSError, in a sentence, where prepared scans cannot be written to a folder."""
+def check_writable(folder: Path, advice: str) -> None:
+    """Make a folder; an OSError that ends with the advice where nothing can be written to it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".partial-"):
             pass
     except OSError as error:
-        raise OSError(
-            f"{folder} cannot be written to ({error.strerror}): name another folder for scans as cache=, or in "
-            "BIOMARK_CACHE."
-        ) from error
+        raise OSError(f"{folder} cannot be written to ({error.strerror}): {advice}.") from error
 
 
 def key(image: Path, mask: Path | None, index: int | None, settings: str) -> str:
@@ -79,7 +60,8 @@ def key(image: Path, mask: Path | None, index: int | None, settings: str) -> str
     """
     digest = hashlib.sha256(repr((index, settings)).encode())
     for path in (image, mask):
-        for file in _files(path) if path else ():
+        files = () if path is None else sorted(filter(Path.is_file, path.iterdir())) if path.is_dir() else (path,)
+        for file in files:
             stat = file.stat()
             digest.update(repr((str(file.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)).encode())
     return digest.hexdigest()[:32]
@@ -144,7 +126,3 @@ class CachedVoxels(Sequence):
         own = packed.part(arrays, case["voxels"])
         again = partial(read_again, self._images[index], case["slice"], case["where"], self._native)
         return Voxels(Boxes(**case["boxes"]), tuple(case["voxel_mm"]), own[0], own[1] if own[1:] else None, again)
-
-
-def _files(path: Path) -> Iterator[Path]:
-    yield from sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else (path,)

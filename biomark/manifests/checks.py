@@ -100,7 +100,7 @@ class Checker:
         self._ambiguous = ambiguous(table["value"]) if "value" in table else set()
         bar = tqdm(table.itertuples(index=False), "checking", len(table), disable=not progress, unit="row", leave=False)
         rows = [self._row(dict(zip(table.columns, cells, strict=True))) for cells in bar]
-        self.problems += cross_checks.repeats(rows, self._sizes, self.task.ndim)
+        self.problems += cross_checks.repeats(rows)
         self._columns(rows)
         self.problems += cross_checks.spellings(rows)
         self.problems += cross_checks.leaks(rows)

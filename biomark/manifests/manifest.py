@@ -80,7 +80,7 @@ def check(
             case = take(scan, task, None, index=None if row.slice is None else 0, mask=row.mask, crop=crop).case
             sums.append((row.value, rules.sums(case, task)))
         except Exception as error:  # as in reading
-            more.append((row.row, row.id, "image", _reason(error, row.image, row.mask)))
+            more.append((row.row, row.id, "image", anonymous(error, row.image, row.mask)))
             continue
         totals = {name: total for name, (total, _) in sums[-1][1].items()}
         if row.value > next(iter(totals.values())):
@@ -190,7 +190,8 @@ def _prepare_all(
         if case_cache.about(target) is None
     ]
     if jobs:
-        case_cache.check_writable(jobs[0].target.parent)
+        advice = "name another folder for scans as cache=, or in BIOMARK_CACHE"
+        case_cache.check_writable(jobs[0].target.parent, advice)
     reasons: dict[int, str] = {}
     bar = tqdm(total=len(rows), initial=len(rows) - len(jobs), desc="reading", unit="scan", disable=not progress)
     for index, reason in _results(jobs, how, workers):
@@ -243,14 +244,9 @@ def _prepare(job: _Job, task: Task, grid: Grid, crop: bool) -> tuple[int, str | 
         case = prepare(job.image, task, grid, index=job.slice, mask=job.mask, crop=crop)
     # One scan among thousands, whatever is wrong with it, must not stop the others.
     except Exception as error:
-        return job.index, _reason(error, job.image, job.mask)
+        return job.index, anonymous(error, job.image, job.mask)
     case_cache.save(job.target, case)
     return job.index, None
-
-
-def _reason(error: Exception, image: Path, mask: Path | None) -> str:
-    reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-    return anonymous(reason, image, mask)
 
 
 def _cohort(

@@ -7,13 +7,14 @@ import re
 from pathlib import Path
 
 
-def anonymous(reason: str, image: Path | None, mask: Path | None = None) -> str:
+def anonymous(error: Exception, image: Path | None, mask: Path | None = None) -> str:
     """The reason why a scan cannot be used, without any of its paths; files get numbers: "file 3 of the image".
 
     ``image`` is a file or a folder, None where the sheet gives no path that could be opened; ``mask`` its mask, if any.
     """
     if image is None:
         return "The row cannot be used: bm.manifests.check says why."
+    reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
     paths, names = {}, {}
     for path, what in ((image, "the image"), (mask, "the mask")):
         if path is None:
