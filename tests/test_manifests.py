@@ -259,27 +259,6 @@ def test_decimals_that_could_not_be_thousands_are_decimals(scans):
 # --- what is wrong with a sheet --------------------------------------------------------------------------
 
 
-def test_links_within_a_series_lead_out_of_the_root_no_more_than_paths_do(tmp_path):
-    root = tmp_path / "data"
-    series(root / "own")
-    series(tmp_path / "elsewhere")
-    for name in ("inside", "outside", "mixed"):
-        (root / name).mkdir()
-    for k in range(4):
-        (root / f"inside/{k}.dcm").symlink_to(f"../own/{k}.dcm")
-        (root / f"outside/{k}.dcm").symlink_to(tmp_path / f"elsewhere/{k}.dcm")
-        (root / f"mixed/{k}.dcm").symlink_to(f"../outside/{k}.dcm" if k == 2 else f"../own/{k}.dcm")
-    (tmp_path / "sheet.csv").write_text(
-        "id,image,value,slice\na,inside,30,0\nb,outside,40,0\nb2,outside,40,1\nc,mixed,50,0\n"
-    )
-    problems = manifests.check(tmp_path / "sheet.csv", "pma", root=root)
-    found = problems[problems["problem"].str.contains("out of the data root")]
-    assert list(found["id"]) == ["b", "b2", "c"] and set(found["column"]) == {"image"}
-    assert "holds 4 links out of" in found["problem"].iloc[0] and "holds 1 link out of" in found["problem"].iloc[2]
-    free = manifests.check(tmp_path / "sheet.csv", "pma", root=root, allow_outside=True)
-    assert not free["problem"].str.contains("out of the data root").any()
-
-
 @pytest.fixture
 def faulty(tmp_path):
     """A sheet in which each row has a fault of another kind: its path, and what should be said of it."""
@@ -313,7 +292,7 @@ def faulty(tmp_path):
         ({"image": "empty.nii"}, "image", "is empty"),
         ({"image": "nothing"}, "image", "holds no DICOM image among its 0 files"),
         ({"image": "scout"}, "image", "holds no DICOM image among its 1 files"),
-        ({"image": "photo.png"}, "image", "neither a DICOM image nor NIfTI"),
+        ({"image": "photo.png"}, "image", "neither DICOM nor NIfTI"),
         ({"image": "damaged.nii"}, "image", "cannot be read as NIfTI"),
         ({"image": "film.nii"}, "image", "save one 3-D volume"),
         ({"image": "mr.dcm"}, "image", "modality MR, not CT"),
@@ -335,7 +314,7 @@ def faulty(tmp_path):
         ({"slice": '"1,5"'}, "slice", "has a comma"),
         ({"image": "folder", "slice": "4", "mask": "mask.nii"}, "slice", "holds at most 4"),
         ({"mask": "msk.nii"}, "mask", "perhaps meant 'mask.nii'"),
-        ({"mask": "small.nii"}, "mask", "of 40 x 48, but its image has 60 of 48 x 48"),
+        ({"mask": "small.nii"}, "mask", "60 of 40 x 48 slices, but its image has 60 of 48 x 48"),
         ({"mask": "folder"}, "mask", "convert the mask"),
         ({"mask": ""}, "mask", "no mask is given, though other rows have one"),
         ({"split": ""}, "split", "no split is given, though"),
@@ -346,7 +325,7 @@ def faulty(tmp_path):
     for fault, column, words in faults:
         expected.append((len(rows) + 2, column, words))
         if fault.get("image") == "folder":
-            expected.append((len(rows) + 2, "mask", "60 slices"))
+            expected.append((len(rows) + 2, "mask", "60 of 48 x 48 slices"))
         rows.append(fault)
     # Faults between two rows are named in both.
     pairs = [
@@ -722,8 +701,8 @@ def test_no_patient_s_name_gets_out(scans):
 
 
 @pytest.mark.slow
-def test_a_process_that_the_system_ends_sets_its_scan_aside(tmp_path, monkeypatch):
-    """As where memory runs out; which of the scans it was is not told."""
+def test_a_process_that_the_system_ends_sets_aside_what_was_under_way(tmp_path, monkeypatch):
+    """As where memory runs out; which of the scans it was is not told. Whoever calls again gets the others."""
     nifti(tmp_path / "a.nii", 8)
     whole = manifest._prepare
 
@@ -735,9 +714,12 @@ def test_a_process_that_the_system_ends_sets_its_scan_aside(tmp_path, monkeypatc
     monkeypatch.setattr(manifest, "_prepare", prepare)
     rows = [(f"case{k}", "a.nii", 30, k) for k in range(8)]
     cohort = cohort_of(tmp_path, rows, COLUMNS[:4], workers=2)
-    assert cohort.ids == tuple(f"case{k}" for k in range(8) if k != 3)
-    assert cohort.set_aside["id"].tolist() == ["case3"]
-    assert "The system ended the process that read this scan" in cohort.set_aside["problem"][0]
+    aside = cohort.set_aside["id"].tolist()
+    assert "case3" in aside and sorted([*aside, *cohort.ids]) == [f"case{k}" for k in range(8)]
+    assert cohort.set_aside["problem"].str.contains("The system ended a process .* call again").all()
+    for _ in range(3):
+        cohort = cohort_of(tmp_path, rows, COLUMNS[:4], workers=2)
+    assert "case3" in cohort.set_aside["id"].tolist() and len(cohort) >= len(rows) - len(aside)
 
 
 # --- the cache -------------------------------------------------------------------------------------------
@@ -860,7 +842,7 @@ NEUTRAL = {
     *("machine/masks.py", "machine/tensor_files.py", "machine/checkpoints.py", "machine/batches.py"),
     *("machine/optimizers.py", "machine/rows.py", "training.py"),
     *("records", "manifests/__init__.py", "manifests/checks.py", "manifests/cross_checks.py"),
-    *("manifests/manifest.py", "manifests/sheet.py", "scans/anonymous.py", "scans/preview.py"),
+    *("manifests/manifest.py", "manifests/sheet.py", "scans/anonymous.py"),
 }
 
 

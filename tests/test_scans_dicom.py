@@ -30,7 +30,7 @@ from scipy import ndimage
 
 from biomark import scans
 from biomark.scans import ScanError, quality
-from biomark.scans.preview import preview
+from biomark.scans.reader import preview
 from biomark.tasks import TASKS
 
 
@@ -279,7 +279,7 @@ def test_the_pixels_are_pydicoms_in_every_plain_file(tmp_path, syntax, kind, bit
 @pytest.mark.parametrize("index", [-1, 4])
 def test_a_slice_that_is_not_there_is_refused(tmp_path, index):
     scan = scans.read(series(tmp_path))
-    with pytest.raises(IndexError, match=rf"no slice {index}.*0 \(feet\) to 3 \(head\)"):
+    with pytest.raises(ScanError, match=rf"no slice {index}.*0 \(feet\) to 3 \(head\)"):
         scan.case(_Task(), index)
 
 
@@ -340,8 +340,7 @@ def test_mixed_patients_without_series_uid_are_told_apart(tmp_path):
 def test_missing_slices_are_listed(tmp_path):
     sentence = refusal(series(tmp_path, (0, 2, 8, 10, 14, 16)))
     assert sentence.startswith(f"{tmp_path}: 3 slices are missing at a spacing of 2 mm")
-    assert "2 between 2 mm (1.dcm) and 8 mm (2.dcm)" in sentence
-    assert "1 between 10 mm (3.dcm) and 14 mm (4.dcm)" in sentence
+    assert "first between 2 mm (1.dcm) and 8 mm (2.dcm)" in sentence
 
 
 def test_one_gap_among_three_slices_is_found(tmp_path):
@@ -350,7 +349,7 @@ def test_one_gap_among_three_slices_is_found(tmp_path):
 
 def test_uneven_slices_are_refused(tmp_path):
     sentence = refusal(series(tmp_path, (0, 2, 4, 4.7, 6.7, 8.7)))
-    assert "unevenly spaced around 2 mm: uneven between 4 mm (2.dcm) and 4.7 mm (3.dcm)" in sentence
+    assert "unevenly spaced around 2 mm, first between 4 mm (2.dcm) and 4.7 mm (3.dcm)" in sentence
 
 
 def test_a_repeated_position_names_both_files(tmp_path):
@@ -689,7 +688,7 @@ def test_hu_by_another_name_is_hu(tmp_path, unit):
     [
         (
             {"ContrastBolusAgent": "OMNIPAQUE"},
-            "The header names a contrast agent (OMNIPAQUE), so do not score calcium on this scan.",
+            "The header names a contrast agent, so do not score calcium on this scan.",
         ),
         ({"ContrastBolusAgent": "NONE"}, None),
         ({"ContrastBolusAgent": ""}, None),
@@ -726,11 +725,11 @@ def test_hu_by_another_name_is_hu(tmp_path, unit):
         ({"ImageType": ["DERIVED", "PRIMARY", "MPR"]}, None),
         (
             {"ConvolutionKernel": "B70f"},
-            "The kernel B70f is a sharp one: more noise, and more noise specks above 130 HU.",
+            "The kernel is a sharp one: more noise, and more noise specks above 130 HU.",
         ),
         (
             {"ConvolutionKernel": "YC"},
-            "The kernel is YC; whether it is a sharp one is not known here.",
+            "Whether the kernel is a sharp one is not known here: see meta['kernel'].",
         ),
         ({"ConvolutionKernel": None}, "The header names no reconstruction kernel."),
         ({"KVP": "100"}, "The tube voltage is 100 kV; published HU limits are for 120 kV."),
@@ -767,9 +766,7 @@ def test_findings_from_the_header(tmp_path, changes, sentence):
 )
 def test_any_other_word_is_taken_for_a_contrast_agent(tmp_path, agent):
     (found,) = scans.read(series(tmp_path, ContrastBolusAgent=agent)).findings
-    assert found.startswith("The header names a contrast agent (") and found.endswith(
-        "do not score calcium on this scan."
-    )
+    assert found == "The header names a contrast agent, so do not score calcium on this scan."
 
 
 def test_thick_slices_are_found(tmp_path):
@@ -834,14 +831,6 @@ def test_wrong_air_is_found(tmp_path):
     assert _one(tmp_path, hu) == ("The air outside the body has a median of -924 HU instead of -1000 HU.",)
 
 
-@given(
-    st.lists(st.sampled_from([-1051.0, -1050, -1049, -1000, -951, -950, -949, -900]), min_size=1, max_size=9),
-)
-def test_counting_tells_as_much_of_the_air_as_its_median(values):
-    values = np.array(values, np.float32)
-    assert quality._median_is_off(values) == (abs(np.median(values) + 1000) > 50)
-
-
 def test_lung_is_not_taken_for_air(tmp_path):
     rows, columns = np.indices((48, 48))
     radius = np.hypot(rows - 23.5, columns - 23.5)
@@ -889,25 +878,15 @@ def test_other_files_and_scouts_are_set_aside(tmp_path):
 
 def test_what_is_written_is_read_back(tmp_path):
     hu = np.stack([body_hu(k, (40, 44)) for k in range(3)]).astype(np.float32)
-    folder = scans.write_dicom(tmp_path / "out", hu, (2.5, 6.25, 7.125), origin_mm=(100, 90.5, -33.25))
+    folder = scans.write_dicom(tmp_path / "out", hu, (2.5, 6.25, 7.125))
     scan = scans.read(folder)
     np.testing.assert_array_equal(scan.hu, hu)
     assert scan.spacing_mm == (2.5, 6.25, 7.125)
-    np.testing.assert_array_equal(
-        scan.affine, [[0, 0, -7.125, 100], [0, -6.25, 0, 90.5], [2.5, 0, 0, -33.25], [0, 0, 0, 1]]
-    )
+    np.testing.assert_array_equal(scan.affine, [[0, 0, -7.125, 0], [0, -6.25, 0, 0], [2.5, 0, 0, 0], [0, 0, 0, 1]])
     assert scan.findings == ("The header names no reconstruction kernel.",)
     data = pydicom.dcmread(folder / "0001.dcm")
     assert data.PatientName == "PHANTOM" and not data.file_meta.TransferSyntaxUID.is_compressed
     np.testing.assert_array_equal(apply_modality_lut(data.pixel_array, data), hu[1])
-
-
-def test_slope_and_intercept_may_differ_by_slice(tmp_path):
-    hu = np.stack([body_hu(k) for k in range(2)]) + 0.3
-    folder = scans.write_dicom(tmp_path / "out", hu, (1, 7, 7), slope=[0.1, 0.5], intercept=[-1000, 17.5])
-    read = scans.read(folder).hu
-    assert np.abs(read[0] - hu[0]).max() < 1e-3 and np.abs(read[1] - hu[1]).max() <= 0.25
-    assert [float(pydicom.dcmread(f).RescaleSlope) for f in sorted(folder.iterdir())] == [0.1, 0.5]
 
 
 def test_the_same_volume_gives_the_same_files(tmp_path):
@@ -926,13 +905,8 @@ def test_what_does_not_fit_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="above zero"):
         scans.write_dicom(tmp_path / "a", body_hu(), (1, 0, 1))
     for bad in (np.nan, np.inf):
-        with pytest.raises(ValueError, match="spacing_mm must hold finite numbers"):
+        with pytest.raises(ValueError, match="must be three finite lengths above zero"):
             scans.write_dicom(tmp_path / "a", body_hu(), (1, bad, 1))
-        for name in ("slope", "intercept", "thickness_mm"):
-            with pytest.raises(ValueError, match=f"{name} must hold finite numbers"):
-                scans.write_dicom(tmp_path / "a", body_hu(), (1, 1, 1), **{name: bad})
-        with pytest.raises(ValueError, match="origin_mm must hold finite numbers"):
-            scans.write_dicom(tmp_path / "a", body_hu(), (1, 1, 1), origin_mm=(0, 0, bad))
     assert not (tmp_path / "a").exists()
     series(tmp_path / "b")
     with pytest.raises(FileExistsError, match="not empty"):
@@ -1007,7 +981,7 @@ def test_real_findings():
     liver = scans.read(REAL / "dcmqi-liver/ct-3slice")
     assert "The slices are 1.25 mm thick but 1 mm apart, so they overlap by 0.25 mm." in liver.findings
     abdomen = scans.read(REAL / "totalsegmentator-abdomen/example_ct_dicom")
-    assert any("contrast agent (APPLIED)" in sentence for sentence in abdomen.findings)
+    assert any("contrast agent" in sentence for sentence in abdomen.findings)
     assert any("overlap by 1 mm" in sentence for sentence in abdomen.findings)
     assert "modality SEG, not CT" in refusal(REAL / "dcmqi-liver/liver.dcm")
 
@@ -1021,5 +995,5 @@ def test_real_single_slices():
         _exact(scan, path)
         assert any("padding (-3024 HU)" in s or "padding (-2048 HU)" in s for s in scan.findings)
         contrast = path.name in ("19010112-135.dcm", "19010107-111.dcm")
-        assert any("contrast agent (NON IONIC)" in sentence for sentence in scan.findings) == contrast
+        assert any("contrast agent" in sentence for sentence in scan.findings) == contrast
     assert "holds 2 series" in refusal(paths[0].parent)

@@ -19,7 +19,7 @@ from biomark.manifests.preparation import prepare
 from biomark.scans import Grid, ScanError
 from biomark.scans.grid import PADDING_HU
 from biomark.scans.nifti import read_mask
-from biomark.scans.preview import preview
+from biomark.scans.reader import preview
 
 WHOLE = (slice(0, 4), slice(0, 6))
 

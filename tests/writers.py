@@ -29,7 +29,7 @@ from test_datasets import metaimage
 import biomark as bm
 from biomark import datasets
 from biomark.cohort import Voxels
-from biomark.datasets.labels import write_mask
+from biomark.datasets.table import mask_cell
 from biomark.delivery import dicom_objects, outcome
 from biomark.grids import Boxes
 from biomark.machine.checkpoints import Checkpoint
@@ -246,9 +246,7 @@ WRITERS = {
         lambda f, v: outcome.write_result(f, "key", {"version": v}, []),
         lambda f: outcome.read_result(f, "key")["version"],
     ),
-    "mask": Writer(
-        lambda f, v: write_mask(f / "m.nii.gz", volume(v), np.eye(4)), lambda f: nifti_version(f / "m.nii.gz")
-    ),
+    "mask": Writer(lambda f, v: mask_cell(f, "m", volume(v), np.eye(4), f), lambda f: nifti_version(f / "m.nii.gz")),
     "orcascore": Writer(convert, converted),
     "map": Writer(
         lambda f, v: bm.scans.write_nifti(f / "m.nii.gz", volume(v), bm.scans.read(source(f))),

@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 
 from biomark import agatston
-from biomark.datasets.labels import Labels, read_labels, write_mask
-from biomark.datasets.table import folder, relative, table
+from biomark.datasets.table import Labels, folder, mask_cell, read_labels, relative, table
 from biomark.machine.files import atomic_write, expand, partial_name, sweep
-from biomark.scans.nifti import MOST_UNPACKED, read_nifti
+from biomark.scans.nifti import read_nifti
 from biomark.scans.scan import ScanError
 
 _LAYOUT = "it should hold scans TRV1P1CTI.mhd and references TRV1P1R.mhd, anywhere below, each with its raw file"
@@ -44,10 +43,6 @@ def orcascore(
         converted: Folder for scans and masks, as ``<id>.nii.gz`` and ``<id>-mask.nii.gz``; outside the root,
             :func:`biomark.manifests.read` needs ``allow_outside=True``.
         rules: Of the score. ``dz3`` are those of the task ``cac``.
-        progress: Show a bar; every scan is read.
-
-    Returns:
-        A manifest with the columns id, image, value (Agatston), mask and group.
     """
     top, out = folder(root, "", layout=_LAYOUT), expand(converted)
     sweep(out)
@@ -63,21 +58,18 @@ def orcascore(
         if len(references) != 1:
             raise ScanError(f"{len(references)} reference files (.mhd) are named after {patient}: one is needed")
         name = f"orcascore-{patient}"
-        image, mask = _convert(scans[patient], out / f"{name}.nii.gz"), out / f"{name}-mask.nii.gz"
+        image = _convert(scans[patient], out / f"{name}.nii.gz")
         scan, labels = read_nifti(image), _labels(references[0], image)
         drawn = np.isin(labels.voxels, _ARTERIES)
-        write_mask(mask, drawn, labels.affine)
+        cells = mask_cell(out, f"{name}-mask", drawn, labels.affine, root)
         value = agatston.score(scan.hu, drawn, scan.spacing_mm, rules)
-        cells = {"image": relative(image, root), "mask": relative(mask, root)}
-        return [{"id": name, "value": value, "group": name} | cells]
+        return [{"id": name, "value": value, "group": name, "image": relative(image, root)} | cells]
 
     return table(rows, {patient: patient for patient in sorted(scans)}, "orCaScore", progress)
 
 
 def _unpack(packed: bytes, size: int) -> bytes:
-    """The bytes of a deflated file, which must be ``size``; a ValueError before more memory than that is asked for."""
-    if not 0 < size <= len(packed) * MOST_UNPACKED:
-        raise ValueError(f"it cannot hold {size} bytes of voxels")
+    """The bytes of a deflated file; a ValueError where they are not ``size``, before many more are unpacked."""
     unpacker = zlib.decompressobj()
     raw = unpacker.decompress(packed, size + 1)
     if len(raw) != size or not unpacker.eof:  # the checksum stands at the end

@@ -28,8 +28,10 @@ from biomark.scans.grid import Grid
 from biomark.tasks import Task
 
 # Another code here may give other voxels or findings.
-_COMPUTES = ("agatston", "candidates.py", "cohort.py", "grids.py", "tasks.py", "scans", "manifests/cache.py")
-_COMPUTES += ("manifests/preparation.py", "machine/axes.py", "machine/moves.py", "machine/packed.py")
+_COMPUTES = (
+    *("agatston", "candidates.py", "cohort.py", "grids.py", "tasks.py", "scans", "manifests/cache.py"),
+    *("manifests/preparation.py", "machine/axes.py", "machine/moves.py", "machine/packed.py"),
+)
 
 
 def cache_folder() -> Path:
@@ -74,7 +76,8 @@ def settings(task: Task, grid: Grid, crop: bool) -> str:
 
 def save(path: Path, case: PreparedCase) -> None:
     """Write a case."""
-    arrays, own = {"image": case.image, "weights": case.weights}, case.voxels
+    arrays: dict[str, NDArray] = {"image": case.image, "weights": case.weights}
+    own = case.voxels
     arrays |= {} if case.truth is None else {"truth": case.truth}
     arrays["voxels"], index = packed.join([own.weights] if own.mask is None else [own.weights, own.mask])
     about = {name: getattr(case, name) for name in ("total", "slice", "where", "findings")}
@@ -101,7 +104,7 @@ class CachedArrays(Sequence):
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, index: int) -> NDArray:
+    def __getitem__(self, index: Any) -> Any:
         try:
             with safe_open(self._paths[index], framework="numpy") as file:
                 return file.get_tensor(self._name)
@@ -120,7 +123,7 @@ class CachedVoxels(Sequence):
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, index: int) -> Voxels:
+    def __getitem__(self, index: Any) -> Any:
         arrays = CachedArrays(self._paths, "voxels")[index]
         case = about(self._paths[index]) or {}
         own = packed.part(arrays, case["voxels"])

@@ -13,19 +13,9 @@ from tqdm.auto import tqdm
 
 from biomark.machine.files import expand
 from biomark.manifests import cross_checks
-from biomark.manifests.sheet import (
-    COLUMNS,
-    REQUIRED,
-    Problem,
-    ambiguous,
-    harmless,
-    identifier,
-    number,
-    read_sheet,
-)
+from biomark.manifests.sheet import COLUMNS, REQUIRED, Problem, ambiguous, harmless, identifier, number, read_sheet
 from biomark.scans.nifti import is_nifti
-from biomark.scans.preview import Preview, links_out, preview
-from biomark.scans.reader import missing
+from biomark.scans.reader import Preview, missing, preview
 from biomark.scans.scan import ScanError
 from biomark.tasks import TASKS, Task
 
@@ -108,7 +98,7 @@ class Checker:
         return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in names})
 
     def _row(self, cells: dict) -> dict:
-        def attempt(column: str, reader: Callable, *more: object) -> object:
+        def attempt(column: str, reader: Callable, *more: object) -> Any:
             """A cell as ``reader`` reads it; None, and a problem, where it cannot."""
             text = cells.get(column, "")
             if column not in cells or (text == "" and column not in self.required):
@@ -160,11 +150,6 @@ class Checker:
 
     def _size(self, path: Path) -> Preview:
         if path not in self._sizes:  # many rows may be slices of one scan
-            if not self.allow_outside and path.is_dir() and (links := links_out(path, self.root.resolve())):
-                raise ScanError(
-                    f"{path} holds {links} link{'s' * (links > 1)} out of the data root {self.root}: copy the files, "
-                    "give another root=, or allow_outside=True"
-                )
             self._sizes[path] = preview(path)
         return self._sizes[path]
 
@@ -217,9 +202,5 @@ def _fits(mask: Path, image: Preview | None) -> bool:
         raise ScanError(f"{mask} is no NIfTI file (.nii, .nii.gz); convert the mask to one")
     own = preview(mask)
     if image is not None and not image.holds(own):
-        plane = "" if image.plane is None else f" of {image.plane[0]} x {image.plane[1]}"
-        raise ScanError(
-            f"the mask has {own.slices} slices of {own.plane[0]} x {own.plane[1]}, but its image has {image.slices}"
-            f"{plane}: draw it on that image"
-        )
+        raise ScanError(f"the mask has {own} slices, but its image has {image}: draw it on that image")
     return True

@@ -7,6 +7,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from decimal import Decimal
+from functools import partial
 
 from biomark.manifests.sheet import Problem
 
@@ -35,7 +36,7 @@ def repeats(rows: list[dict]) -> Iterator[Problem]:
 def spellings(rows: list[dict]) -> Iterator[Problem]:
     """A problem for every row that writes a split or a group otherwise than another row does."""
     for column in ("split", "group"):
-        for first, *others in _groups(rows, lambda row, column=column: alike(row[column] or "") or None):
+        for first, *others in _groups(rows, partial(_spelling, column)):
             usual = first[column]
             for row in (row for row in others if row[column] != usual):
                 same = unicodedata.normalize("NFKC", row[column]) == unicodedata.normalize("NFKC", usual)
@@ -69,6 +70,10 @@ def alike(text: str) -> str:
     # Between digits a blank or a dash tells 1-1 from 11.
     short = re.sub(r"(?<!\d)-|-(?!\d)", "", re.sub(r"[\s_.-]+", "-", signs))
     return re.sub(r"(?<!\d)0+(?=\d)", "", short) or signs
+
+
+def _spelling(column: str, row: dict) -> str | None:
+    return alike(row[column] or "") or None
 
 
 def _folded(text: str) -> str:

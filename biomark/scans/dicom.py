@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from biomark.scans.header import Header, files_of, open_header
-from biomark.scans.orientation import orientation
+from biomark.scans.header import MODALITY, NUMBERS, UID, Header, files_of, known, open_header
 from biomark.scans.scan import Scan, ScanError, assemble, check_slice
 from biomark.scans.slices import check, read_pixels
 from biomark.scans.stack import stack
-from biomark.scans.words import MODALITY, NUMBERS, UID, known
 
 # Padding that is darker lies below every window that a task measures in.
 _DARK_HU = -500
@@ -27,7 +26,7 @@ _PROJECTION = re.compile(r"(?<![A-Z])(M(AX|IN)?[ _]?IP|PROJECTION|VRT|VOLUME[ _]
 
 def read_file(path: Path) -> Scan:
     """Read one DICOM file as a scan of one slice; a ScanError where it is no CT image in HU, or is damaged."""
-    return _read(str(path), [_single(path, pixels=True)], [])
+    return _read(str(path), [single(path, pixels=True)], [])
 
 
 def read_folder(folder: Path, series: str | None = None, index: int | None = None) -> Scan:
@@ -43,13 +42,13 @@ def read_folder(folder: Path, series: str | None = None, index: int | None = Non
 
 def in_order(path: Path) -> list[Header]:
     """The headers of a file or of the one series in a folder, in the order in which a scan's array holds the slices."""
-    headers = _select(path, None)[0] if path.is_dir() else [_single(path)]
+    headers = _select(path, None)[0] if path.is_dir() else [single(path)]
     for header in headers:
         check(header)
     return stack(str(path), headers).headers
 
 
-def _single(path: Path, *, pixels: bool = False) -> Header:
+def single(path: Path, *, pixels: bool = False) -> Header:
     """The header of a file that must be a slice."""
     header = open_header(path, pixels=pixels)
     if header is None:
@@ -126,7 +125,7 @@ def _read(name: str, headers: list[Header], notes: list[str], index: int | None 
     for header in headers:
         check(header)
     headers, affine, spacing_mm, more = stack(name, headers)
-    axis, sign = orientation(affine)[0]
+    axis, sign = io_orientation(affine)[0]
     if index is not None and axis == 2:  # slices are stacked from feet to head or down
         check_slice(index, len(headers))
         place = index if sign > 0 else len(headers) - 1 - index

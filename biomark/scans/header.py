@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
-import os
-import zlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,36 +11,28 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_dataset, read_preamble
-from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from biomark.scans.scan import ScanError
-from biomark.scans.words import NUMBERS, known, without_quotes
 
 _CT = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT = (f"{_CT}.1", f"{_CT}.2")  # Enhanced, and Legacy Converted Enhanced
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 # Photon-counting and high-resolution scanners write 2048 x 2048; more than twice that on a side is damage, or a trap.
 _LARGEST_PIXELS = 4096 * 4096
-# A slice of that size, twice over: what a deflated file may hold.
-_LARGEST_BYTES = 4 * _LARGEST_PIXELS
 # All that is read. The rest, such as who the patient is, never enters memory; and skipping it is faster than parsing.
-_OF_IMAGE = """
+TAGS = """
 SpecificCharacterSet SOPClassUID SOPInstanceUID ImageType Modality Manufacturer ManufacturerModelName KVP SliceThickness
 ConvolutionKernel ContrastBolusAgent RescaleType GantryDetectorTilt StudyInstanceUID SeriesInstanceUID SeriesNumber
 FrameOfReferenceUID PatientID ImagePositionPatient ImageOrientationPatient PixelSpacing PixelPaddingValue
 PixelPaddingRangeLimit ModalityLUTSequence RescaleSlope RescaleIntercept SamplesPerPixel PhotometricInterpretation
 PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation PixelData
-FloatPixelData
-DoubleFloatPixelData ExtendedOffsetTable ExtendedOffsetTableLengths
+FloatPixelData DoubleFloatPixelData ExtendedOffsetTable ExtendedOffsetTableLengths
 """.split()
-_TAG_OF = {keyword: BaseTag(tag_for_keyword(keyword)) for keyword in _OF_IMAGE}
-TAGS = list(_TAG_OF.values())
-_KIND_OF = {tag: dictionary_VR(tag) for tag in TAGS}
+MODALITY = re.compile("CR|CT|DX|ES|IO|KO|MG|MR|NM|OP|OT|PR|PT|PX|RF|SC|SM|SR|US|XA|DOC|ECG|REG|RWV|SEG|RT[A-Z]{4,9}")
+UID = re.compile(r"[\d.]{1,64}")
+NUMBERS = re.compile(r"[-+\d.,e\[\]()'\\ ]{1,40}|nan|[-+]?inf", re.IGNORECASE)
 # Start of a file without the 128 bytes and the letters DICM: group 2 or 8, and soon the UID of a kind of object.
 _GROUPS, _KINDS = (b"\x02\0", b"\x08\0"), b"1.2.840.10008."
 
@@ -57,11 +47,7 @@ class Header:
     def get(self, keyword: str) -> Any:
         """An entry, or None when it is missing, empty or not as the standard has it."""
         try:
-            tag = _TAG_OF.get(keyword) or tag_for_keyword(keyword)
-            element = self.data.get_item(tag)
-            value = _plain(element) if isinstance(element, RawDataElement) else None
-            if value is None and element is not None:
-                value = self.data[tag].value
+            value = self.data.get(keyword)
         # pydicom converts on access; a malformed entry that is not needed must not stop reading.
         except Exception:
             return None
@@ -154,11 +140,10 @@ def open_header(path: Path, *, pixels: bool = False) -> Header | None:
     try:
         with open(path, "rb") as file:
             start = file.peek(1024)
-            _check_deflated_size(file)
-            # pydicom asks for the position at every element, which is faster in memory than in a file.
-            small = pixels and os.fstat(file.fileno()).st_size <= _LARGEST_BYTES
-            source = io.BytesIO(file.read()) if small else file
-            return Header(path, pydicom.dcmread(source, stop_before_pixels=not pixels, specific_tags=TAGS))
+            # pydicom inflates a file whole, whatever its size. The transfer syntax comes first.
+            if DeflatedExplicitVRLittleEndian.encode() in start:
+                raise ValueError("it is deflated: write it again without, such as by dcmconv of DCMTK")
+            return Header(path, pydicom.dcmread(file, stop_before_pixels=not pixels, specific_tags=TAGS))
     except InvalidDicomError as error:
         if start[:2] in _GROUPS and _KINDS in start:
             raise ScanError(
@@ -175,40 +160,16 @@ def open_header(path: Path, *, pixels: bool = False) -> Header | None:
         raise ScanError(f"{path} has a damaged DICOM header; copy it again ({short(error)}).") from error
 
 
-def _check_deflated_size(file: io.BufferedReader) -> None:
-    """Raise a ValueError for a small deflated file that would unpack to more than any slice; rewind the file.
-
-    pydicom inflates a file whole, whatever its size.
-    """
-    # The transfer syntax is in the file meta information, which is not deflated and comes first.
-    if DeflatedExplicitVRLittleEndian.encode() not in file.peek(1024):
-        return
-    read_preamble(file, False)
-    read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflater.decompress(file.read(), _LARGEST_BYTES)
-    file.seek(0)
-    if inflater.unconsumed_tail:
-        raise ValueError(f"deflated, it unpacks to more than {_LARGEST_BYTES / 2**20:.0f} MiB")
-
-
-def _plain(element: RawDataElement) -> Any:
-    """An entry's value as pydicom converts it, ten times as fast, where it is plain ASCII or a number; else None."""
-    value, kind = element.value, element.VR or _KIND_OF.get(element.tag)
-    if kind == "US" and len(value) == 2:
-        return int.from_bytes(value, "little" if element.is_little_endian else "big")
-    # An escape changes the character set.
-    if kind not in ("CS", "DS", "LO", "UI") or not value.isascii() or b"\x1b" in value:
-        return None
-    parts = value.decode("ascii").rstrip("\0 ").split("\\")
-    if kind == "DS":
-        try:
-            parts = [float(part) for part in parts]
-        except ValueError:
-            return None
-    return parts if len(parts) > 1 else parts[0]
+def known(text: str, words: re.Pattern) -> str:
+    """A text if all of it is known, else how long it is: some departments type names into any field of a header."""
+    return text if words.fullmatch(text) else _length(text)
 
 
 def short(error: Exception) -> str:
-    """The first line of another library's message."""
-    return without_quotes((str(error).splitlines() or [type(error).__name__])[0].strip().rstrip("."))
+    """The first line of another library's message, without what it quotes of a file."""
+    line = (str(error).splitlines() or [type(error).__name__])[0].strip().rstrip(".")
+    return re.sub(r"(['\"]).*\1", lambda found: _length(found[0][1:-1]), line)
+
+
+def _length(text: str) -> str:
+    return f"a text of {len(text)} character{'s' * (len(text) != 1)}"

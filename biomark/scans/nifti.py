@@ -16,8 +16,7 @@ from nibabel.openers import ImageOpener
 from numpy.typing import NDArray
 
 from biomark.scans.header import short
-from biomark.scans.orientation import reorient
-from biomark.scans.scan import Scan, ScanError, assemble
+from biomark.scans.scan import Scan, ScanError, assemble, reorient
 
 SAME_PLACE = 0.1
 """Of a voxel; programs round the corner and the spacing differently."""
@@ -153,50 +152,60 @@ def _contradiction(image: nib.Nifti1Image) -> list[str]:
     """A finding where a header's two ways to say where the voxels lie, qform and sform, do not agree."""
     if not (int(image.header["qform_code"]) > 0 and int(image.header["sform_code"]) > 0):
         return []
-    try:
-        sform, qform = image.get_sform(), image.get_qform()
-        names, others = nib.aff2axcodes(sform), nib.aff2axcodes(qform)
-    except ValueError:  # no rotation, or not finite
-        return ["The NIfTI header's qform is damaged; the sform is taken."]
-    if names != others:
-        return [
-            f"By the NIfTI header's sform the axes run to {''.join(names)}, by its qform to {''.join(others)}: sides "
-            "may be exchanged (left and right, front and back, head and feet). The sform is taken; see on the image "
-            "which is right."
-        ]
     corners = np.array([[0, 0, 0, 1], [*np.subtract((*image.shape, 1)[:3], 1), 1]]).T
-    if np.abs(np.linalg.solve(sform, qform @ corners) - corners).max() > _OFF_PLACE:
-        return ["The NIfTI header's sform and qform place the voxels differently; the sform is taken."]
-    return []
+    try:
+        off = np.abs(np.linalg.solve(image.get_sform(), image.get_qform() @ corners) - corners).max()
+    except ValueError:  # no rotation, or not finite
+        off = np.inf
+    if off <= _OFF_PLACE:
+        return []
+    return [
+        "The NIfTI header's sform and qform place the voxels differently, so sides may be exchanged (left and right, "
+        "front and back, head and feet). The sform is taken; see on the image which is right."
+    ]
 
 
-def read_mask(path: Path, scan: Scan) -> NDArray[np.bool_]:
-    """Read a NIfTI file whose whole numbers above 0 are the region, as a boolean array of the shape of `scan.hu`.
+def header_of(path: Path) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
+    """The shape (D, H, W) and the affine that a volume will have, by its header; a ScanError where it is no volume."""
+    with nifti_errors(path):
+        image = nib.load(path)
+        shape = image.shape + (1,) * (3 - len(image.shape))
+        affine = np.asarray(image.affine, float)
+        # A view on one zero: axes are permuted, nothing is read.
+        turned, affine, _ = reorient(np.broadcast_to(np.int8(0), shape), affine)
+    if any(n != 1 for n in shape[3:]) or 0 in shape:
+        raise ScanError(f"{path} has the shape {image.shape}; save one 3-D volume of it.")
+    return turned.shape[:3], affine
 
-    It may be larger than the scan; a ScanError where it is damaged, holds anything between whole numbers, or does not
-    lie on the scan's voxels.
+
+def read_labels(path: Path, shape: tuple[int, ...], affine: NDArray[np.float64]) -> NDArray[Any]:
+    """Read a NIfTI file of whole numbers on the voxels of an image with this shape (D, H, W) and affine.
+
+    It may be larger than the image; a ScanError where it is damaged, holds anything between whole numbers, or does not
+    lie on the image's voxels.
     """
     if not is_nifti(path):
         raise ScanError(f"{path} is no NIfTI file (.nii, .nii.gz); convert the mask to one.")
+    sizes, there = header_of(path)
+    if not np.isfinite(there).all() or abs(np.linalg.det(there)) == 0:
+        raise ScanError(f"{path} gives its voxels no place; draw it on the image again.")
     with nifti_errors(path):
         image = nib.load(path)
-        affine = np.asarray(image.affine, float)
-    shape = image.shape
-    if len(shape) < 2 or 0 in shape or any(n != 1 for n in shape[3:]):
-        raise ScanError(f"{path} has the shape {shape}; save the mask as one 3-D volume of whole numbers.")
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) == 0:
-        raise ScanError(f"{path} gives its voxels no place; draw it on the image again.")
-    data = whole_numbers(path, read_voxels(path, image)).reshape((*shape, 1)[:3])
-    with nifti_errors(path):  # axes that do not run along three directions
-        turned, there, _ = reorient(data, affine)
-    # Where the scan's first and last voxel lie among the mask's. A lone slice tells no step across.
-    last = np.array(scan.hu.shape) - 1
+    data = whole_numbers(path, read_voxels(path, image)).reshape((*image.shape, 1)[:3])
+    turned = reorient(data, np.asarray(image.affine, float))[0]
+    # Where the image's first and last voxel lie among the labels'. A lone slice tells no step across.
+    last = np.array(shape) - 1
     corners = np.array([[0, 0, 0, 1], [0, *last[1:], 1], [*last, 1]], float).T
-    first, *ends = np.linalg.solve(there, scan.affine @ corners).T[:, :3]
+    first, *ends = np.linalg.solve(there, affine @ corners).T[:, :3]
     start = np.rint(first)
     off = np.abs([first - start, *(end - start - corners[:3, i] for i, end in enumerate(ends, start=1))]).max()
-    if not off <= SAME_PLACE or (start < 0).any() or (start + scan.hu.shape > turned.shape).any():
+    if not off <= SAME_PLACE or (start < 0).any() or (start + shape > sizes).any():
         raise ScanError(
             f"{path} does not lie on the voxels of its image: draw it on that image, or resample it to its grid."
         )
-    return np.asarray(turned[tuple(slice(int(s), int(s) + n) for s, n in zip(start, scan.hu.shape, strict=True))] > 0)
+    return turned[tuple(slice(int(s), int(s) + n) for s, n in zip(start, shape, strict=True))]
+
+
+def read_mask(path: Path, scan: Scan) -> NDArray[np.bool_]:
+    """As :func:`read_labels`: where the whole numbers are above 0, as a boolean array of the shape of ``scan.hu``."""
+    return np.asarray(read_labels(path, scan.hu.shape, scan.affine) > 0)

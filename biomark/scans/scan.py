@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from nibabel import orientations as turns
 from numpy.typing import NDArray
 
 from biomark.cohort import Case
-from biomark.scans.orientation import reorient, restore
 from biomark.scans.quality import examine, not_hu
 from biomark.tasks import Task
 
@@ -17,6 +17,7 @@ from biomark.tasks import Task
 _SPACING_MM = (0.01, 100.0)
 # Far beyond metal, but what 32 bits may hold.
 _FARTHEST_HU = 1e9
+_SPL = turns.axcodes2ornt(("S", "P", "L"))
 _PLANES = {"S": "axial", "I": "axial", "P": "coronal", "A": "coronal", "L": "sagittal", "R": "sagittal"}
 
 
@@ -67,15 +68,14 @@ class Scan:
         """Slice ``slice`` (0 at the feet) as a case for a task in 2-D, with the task's weights, no value and no mask.
 
         Raises:
-            IndexError: There is no such slice; the sentence names the valid range.
+            ScanError: There is no such slice; the sentence names the valid range.
             ValueError: The task needs a volume, or the pixel size in the slice is unknown.
         """
         if task.ndim != 2:
             raise ValueError(
                 f"The task '{task.key}' measures a volume, not one slice: cut it out, as scans.heart_box(scan) does."
             )
-        if not 0 <= slice < len(self):
-            raise IndexError(_no_slice(slice, len(self)))
+        check_slice(slice, len(self))
         pixel_mm = self.spacing_mm[1:]
         if not np.isfinite(pixel_mm).all():
             raise ValueError("The pixel size in the axial plane is unknown, for the source is one slice.")
@@ -116,11 +116,7 @@ class Scan:
 def check_slice(index: int, count: int) -> None:
     """Raise a ScanError where a scan of ``count`` slices has no slice ``index``."""
     if not 0 <= index < count:
-        raise ScanError(_no_slice(index, count))
-
-
-def _no_slice(index: int, count: int) -> str:
-    return f"There is no slice {index}: this scan has the slices 0 (feet) to {count - 1} (head)."
+        raise ScanError(f"There is no slice {index}: this scan has the slices 0 (feet) to {count - 1} (head).")
 
 
 def assemble(
@@ -190,3 +186,24 @@ def _geometry(affine: NDArray[np.float64], spacing: tuple[float, ...], meta: dic
     if angle > 0.1:
         notes.append(f"The volume is rotated by {angle:.1f} degrees against the scanner's axes; it keeps its own grid.")
     return notes
+
+
+def reorient(
+    data: NDArray[Any], affine: NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[np.float64], tuple[str, ...]]:
+    """Permute and flip the axes of a 3-D volume from the order of its file to (S, P, L); nothing is copied.
+
+    Returns:
+        The volume (D, H, W), its affine from the index to RAS mm, and the file's axes, such as ``("R", "A", "S")``.
+    """
+    source = turns.io_orientation(affine)
+    turn, axes = turns.ornt_transform(source, _SPL), turns.ornt2axcodes(source)
+    return turns.apply_orientation(data, turn), affine @ turns.inv_ornt_aff(turn, data.shape), axes
+
+
+def restore(
+    volume: NDArray[Any], affine: NDArray[np.float64], axes: tuple[str, ...]
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Undo :func:`reorient`: the volume in the order of the file whose axes point to ``axes``, and its affine."""
+    turn = turns.ornt_transform(_SPL, turns.axcodes2ornt(axes))
+    return turns.apply_orientation(volume, turn), affine @ turns.inv_ornt_aff(turn, volume.shape)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from biomark.scans.header import ENHANCED_CT, TAGS, Header, short
+from biomark.scans.header import ENHANCED_CT, MODALITY, TAGS, Header, known, short
+from biomark.scans.header import UID as UIDS
 from biomark.scans.scan import ScanError
-from biomark.scans.words import MODALITY, PHOTOMETRIC, UNIT, known
-from biomark.scans.words import UID as UIDS
 
-# float32 holds every whole number up to here, so that arithmetic on whole numbers below it is exact.
-_EXACT_BELOW = 2**24
 # No CT comes near: 16 bits times the one, or 32 bits and the other.
 _STEEPEST, _FARTHEST = 1e5, 1e9
 _PLAIN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
@@ -33,9 +28,7 @@ def check(header: Header) -> None:
         raise ScanError(f"{path} holds many slices in one file (enhanced CT); convert it to NIfTI, with dcm2niix.")
     photometric = header.text("PhotometricInterpretation") or "MONOCHROME2"
     if (header.number("SamplesPerPixel") or 1) != 1 or not photometric.startswith("MONOCHROME"):
-        raise ScanError(
-            f"{path} is a colour image ({known(photometric, PHOTOMETRIC)}): not HU; pass the original CT series."
-        )
+        raise ScanError(f"{path} is a colour image, not HU; pass the original CT series.")
     if (bits := header.number("BitsStored") or header.numbers("BitsAllocated", 1)[0]) <= 8:
         raise ScanError(
             f"{path} stores {bits:g} bits a pixel: these are grey values, not HU; pass the original CT series."
@@ -44,7 +37,7 @@ def check(header: Header) -> None:
         raise ScanError(f"{path} maps its values by a table instead of slope and intercept; not supported.")
     unit = header.text("RescaleType") or "HU"
     if unit.upper() not in ("HU", "US") and not unit.upper().startswith("HOUNSFIELD"):
-        raise ScanError(f"{path} is rescaled to {known(unit, UNIT)}, not to HU; pass the conventional CT series.")
+        raise ScanError(f"{path} is rescaled to another unit than HU; pass the conventional CT series.")
     slope, intercept = header.rescale
     if slope == 0:
         raise ScanError(f"{path} has the RescaleSlope 0, which leaves no image; export the CT series again.")
@@ -79,10 +72,8 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
         )
     try:
         data = header.data if "PixelData" in header.data else pydicom.dcmread(path, specific_tags=TAGS)
-        stored = _plain_pixels(Header(path, data), syntax, out.shape)
-        if stored is None:
-            # As `data.pixel_array`, without the copy that pydicom caches.
-            stored, _ = decoder.as_array(data, raw=True, view_only=True, correct_unused_bits=not _misplaced(header))
+        # As `data.pixel_array`, without the copy that pydicom caches.
+        stored, _ = decoder.as_array(data, raw=True, view_only=True, correct_unused_bits=not _misplaced(header))
     except (KeyboardInterrupt, SystemExit):
         raise
     # Damaged pixels make the decoders raise nearly anything; a panic in Rust is no Exception.
@@ -98,28 +89,7 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
         )
 
     slope, intercept = header.rescale
-    whole = slope.is_integer() and intercept.is_integer() and stored.dtype.kind in "iu" and stored.itemsize <= 2
-    if whole and abs(slope) * 2**16 + abs(intercept) < _EXACT_BELOW:
-        if slope == 1:
-            np.add(stored, np.float32(intercept), out=out, dtype=np.float32)
-        else:
-            np.multiply(stored, np.float32(slope), out=out, dtype=np.float32)
-            out += np.float32(intercept)
-    else:
-        out[...] = stored.astype(np.float64) * slope + intercept
-
-
-def _plain_pixels(header: Header, syntax: UID, shape: tuple[int, int]) -> NDArray[np.integer] | None:
-    """A view on uncompressed 16-bit pixels, as in most files; None where pydicom's slower checks are needed."""
-    sign, bits = header.number("PixelRepresentation"), header.number("BitsStored")
-    if syntax not in _PLAIN or header.number("BitsAllocated") != 16 or sign not in (0, 1) or not bits or bits > 16:
-        return None
-    raw = header.get("PixelData")
-    if not isinstance(raw, bytes) or len(raw) != 2 * math.prod(shape):
-        return None
-    stored = np.frombuffer(raw, (">" if syntax == ExplicitVRBigEndian else "<") + "ui"[int(sign)] + "2").reshape(shape)
-    # Bits above those stored have no meaning and may hold anything, mostly the sign.
-    return stored if bits == 16 or _within(stored, bits) else None
+    out[...] = stored.astype(np.float64) * slope + intercept
 
 
 def _misplaced(header: Header) -> bool:
