@@ -21,7 +21,6 @@ from biomark.tasks import TASKS, Task
 
 _SUGGESTIONS = 20  # searching a folder of thousands for a similar name takes a while, and the first few are enough
 _FACTORS = (10.0, 100.0, 1000.0)
-_SQUARES = {("cm2", 100.0): "mm2"}
 
 
 def check_sheet(
@@ -164,12 +163,11 @@ class Checker:
             return value
         sentence = f"the value {text} lies outside {low:g} to {high:g} {self.task.unit}"
         for factor in _FACTORS:
-            fits = {"large": low <= value / factor <= high, "small": low <= value * factor <= high and value > 0}
-            for way in (way for way, fit in fits.items() if fit):
-                unit = _SQUARES.get((self.task.unit, factor)) if way == "large" else None
-                sentence += f" and would be usual if it were {factor:g} times too {way}"
-                sentence += f": is it in {unit} instead of {self.task.unit}?" if unit else ": check its unit"
-                raise ScanError(sentence)
+            if low <= value / factor <= high:
+                unit = "is it in mm2?" if (self.task.unit, factor) == ("cm2", 100) else "check its unit"
+                raise ScanError(f"{sentence} and would be usual if it were {factor:g} times too large: {unit}")
+            if value > 0 and low <= value * factor <= high:
+                raise ScanError(f"{sentence} and would be usual if it were {factor:g} times too small: check its unit")
         # Where values are optional, `plausible` is no argument of the caller's.
         raise ScanError(f"{sentence}: check it" + ", or give plausible=(lowest, highest)" * ("value" in self.required))
 

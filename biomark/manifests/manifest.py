@@ -28,8 +28,8 @@ from biomark.tasks import TASKS, Task
 _LISTED = 100
 _ENDED = (
     "The system ended a process that read this scan or others beside it, most likely for lack of memory: call again, "
+    "with fewer workers."
 )
-_ENDED += "with fewer workers."
 
 
 class ManifestError(ValueError):
