@@ -12,9 +12,8 @@ from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from biomark.scans.header import MODALITY, NUMBERS, UID, Header, files_of, known, open_header
+from biomark.scans.header import MODALITY, NUMBERS, UID, Header, check, files_of, known, open_header, read_pixels
 from biomark.scans.scan import Scan, ScanError, assemble, check_slice
-from biomark.scans.slices import check, read_pixels
 from biomark.scans.stack import stack
 
 # Padding that is darker lies below every window that a task measures in.
@@ -74,7 +73,7 @@ def _select(folder: Path, series: str | None) -> tuple[list[Header], list[str]]:
     if not slices:
         raise ScanError(f"{folder} holds only scout (localizer) images; pass the folder of the CT series.")
 
-    groups = defaultdict(list)
+    groups: dict[tuple[str, ...], list[Header]] = defaultdict(list)
     for header in slices:
         groups[header.series].append(header)
     if series is not None:
@@ -98,14 +97,9 @@ def _listing(groups: dict[tuple[str, ...], list[Header]]) -> str:
     """Every series with its modality and number of files."""
     parts = []
     for key, group in sorted(groups.items()):
-        name = (
-            known(key[0], UID)
-            if key[0]
-            else f"one without UID, series number {known(key[1], NUMBERS) if key[1] else 'unknown'}"
-        )
+        name = known(key[0], UID) if key[0] else f"one without UID, series number {known(key[1], NUMBERS)}"
         count = f"{len(group)} file{'s' * (len(group) > 1)}"
-        modality = group[0].text("Modality")
-        parts.append(f"{name} ({known(modality, MODALITY) if modality else 'no modality'}, {count})")
+        parts.append(f"{name} ({known(group[0].text('Modality'), MODALITY)}, {count})")
     return "; ".join(parts)
 
 
@@ -179,7 +173,7 @@ def _take_out_padding(header: Header, plane: NDArray[np.float32]) -> tuple[int, 
     outer[0] = False
     outside = outer[labels]
     plane[outside] = _FILL_HU
-    return np.count_nonzero(outside), np.count_nonzero(padding & ~outside)
+    return int(outside.sum()), int((padding & ~outside).sum())
 
 
 def _describe(headers: list[Header]) -> tuple[dict[str, Any], list[str]]:

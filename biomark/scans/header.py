@@ -1,4 +1,4 @@
-"""The header of one DICOM file."""
+"""One DICOM file: its header, the checks before it is read, and its pixels in Hounsfield units."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
+from numpy.typing import NDArray
+from pydicom import uid
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.pixels import get_decoder
 
 from biomark.scans.scan import ScanError
 
@@ -21,6 +24,8 @@ ENHANCED_CT = (f"{_CT}.1", f"{_CT}.2")  # Enhanced, and Legacy Converted Enhance
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 # Photon-counting and high-resolution scanners write 2048 x 2048; more than twice that on a side is damage, or a trap.
 _LARGEST_PIXELS = 4096 * 4096
+# No CT comes near: 16 bits times the one, or 32 bits and the other.
+_STEEPEST, _FARTHEST = 1e5, 1e9
 # All that is read. The rest, such as who the patient is, never enters memory; and skipping it is faster than parsing.
 TAGS = """
 SpecificCharacterSet SOPClassUID SOPInstanceUID ImageType Modality Manufacturer ManufacturerModelName KVP SliceThickness
@@ -123,7 +128,8 @@ class Header:
     @cached_property
     def rescale(self) -> tuple[float, float]:
         """The slice's own slope and intercept, from stored values to HU; a ScanError where one is missing."""
-        return (*self.numbers("RescaleSlope", 1), *self.numbers("RescaleIntercept", 1))
+        (slope,), (intercept,) = self.numbers("RescaleSlope", 1), self.numbers("RescaleIntercept", 1)
+        return slope, intercept
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -141,7 +147,7 @@ def open_header(path: Path, *, pixels: bool = False) -> Header | None:
         with open(path, "rb") as file:
             start = file.peek(1024)
             # pydicom inflates a file whole, whatever its size. The transfer syntax comes first.
-            if DeflatedExplicitVRLittleEndian.encode() in start:
+            if uid.DeflatedExplicitVRLittleEndian.encode() in start:
                 raise ValueError("it is deflated: write it again without, such as by dcmconv of DCMTK")
             return Header(path, pydicom.dcmread(file, stop_before_pixels=not pixels, specific_tags=TAGS))
     except InvalidDicomError as error:
@@ -160,12 +166,85 @@ def open_header(path: Path, *, pixels: bool = False) -> Header | None:
         raise ScanError(f"{path} has a damaged DICOM header; copy it again ({short(error)}).") from error
 
 
-def known(text: str, words: re.Pattern) -> str:
+def check(header: Header) -> None:
+    """Raise a ScanError for another modality, several frames, colours, 8 bits, or no rescale to HU."""
+    path, modality = header.path, header.text("Modality")
+    if modality != "CT":
+        raise ScanError(f"{path} has the modality {known(modality, MODALITY)}, not CT; pass a CT series.")
+    if header.kind in ENHANCED_CT or (header.number("NumberOfFrames") or 1) > 1:
+        raise ScanError(f"{path} holds many slices in one file (enhanced CT); convert it to NIfTI, with dcm2niix.")
+    photometric = header.text("PhotometricInterpretation") or "MONOCHROME2"
+    if (header.number("SamplesPerPixel") or 1) != 1 or not photometric.startswith("MONOCHROME"):
+        raise ScanError(f"{path} is a colour image, not HU; pass the original CT series.")
+    if (bits := header.number("BitsStored") or header.numbers("BitsAllocated", 1)[0]) <= 8:
+        raise ScanError(
+            f"{path} stores {bits:g} bits a pixel: these are grey values, not HU; pass the original CT series."
+        )
+    if header.get("ModalityLUTSequence"):
+        raise ScanError(f"{path} maps its values by a table instead of slope and intercept; not supported.")
+    unit = header.text("RescaleType") or "HU"
+    if unit.upper() not in ("HU", "US") and not unit.upper().startswith("HOUNSFIELD"):
+        raise ScanError(f"{path} is rescaled to another unit than HU; pass the conventional CT series.")
+    slope, intercept = header.rescale
+    if slope == 0:
+        raise ScanError(f"{path} has the RescaleSlope 0, which leaves no image; export the CT series again.")
+    if abs(slope) > _STEEPEST or abs(intercept) > _FARTHEST:
+        raise ScanError(
+            f"{path} has the RescaleSlope {slope:g} and the RescaleIntercept {intercept:g}, which lead to no HU; "
+            "export the CT series again."
+        )
+
+
+def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
+    """Write one slice's HU into `out`, (rows, columns): pydicom's `apply_modality_lut` as float32, to the last bit.
+
+    A ScanError where the pixels are cut, damaged, or compressed in a way that no installed decoder reads.
+    """
+    path, bits, high_bit = header.path, header.number("BitsStored") or 0, header.number("HighBit")
+    misplaced = bits > 0 and high_bit not in (None, bits - 1)
+    syntax = uid.UID(header.preface.text("TransferSyntaxUID") or "")
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError as error:
+        raise ScanError(f"{path} has the transfer syntax {known(syntax, UID)}, which is not known.") from error
+    if not decoder.is_available:
+        raise ScanError(
+            f"{path} is compressed ({syntax.name}, {syntax}) and no decoder for it is installed; run: "
+            'pip install "biomark[codecs]"'
+        )
+    try:
+        data = header.data if "PixelData" in header.data else pydicom.dcmread(path, specific_tags=TAGS)
+        # As `data.pixel_array`, without the copy that pydicom caches.
+        stored, _ = decoder.as_array(data, raw=True, view_only=True, correct_unused_bits=not misplaced)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    # Damaged pixels make the decoders raise nearly anything; a panic in Rust is no Exception.
+    except BaseException as error:
+        raise ScanError(f"{path} has truncated or damaged pixels; copy it again ({short(error)}).") from error
+    if stored.shape != out.shape:
+        raise ScanError(f"{path} holds pixels of shape {stored.shape} instead of {out.shape}; copy it again.")
+    # Many headers name a wrong HighBit over right values; where values need the bits above, nobody knows which count.
+    if misplaced and not _within(stored, bits):
+        raise ScanError(
+            f"{path} stores {bits:g} bits below bit {high_bit:g}, with values beyond them, so their scale is unknown; "
+            "export the original CT series again."
+        )
+    slope, intercept = header.rescale
+    out[...] = stored.astype(np.float64) * slope + intercept
+
+
+def _within(stored: NDArray, bits: float) -> bool:
+    """Whether all values need no more than some bits."""
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1)) if stored.dtype.kind == "i" else (0, 2**bits)
+    return bool(low <= stored.min() and stored.max() < high)
+
+
+def known(text: str | None, words: re.Pattern) -> str:
     """A text if all of it is known, else how long it is: some departments type names into any field of a header."""
-    return text if words.fullmatch(text) else _length(text)
+    return "(none)" if not text else text if words.fullmatch(text) else _length(text)
 
 
-def short(error: Exception) -> str:
+def short(error: BaseException) -> str:
     """The first line of another library's message, without what it quotes of a file."""
     line = (str(error).splitlines() or [type(error).__name__])[0].strip().rstrip(".")
     return re.sub(r"(['\"]).*\1", lambda found: _length(found[0][1:-1]), line)

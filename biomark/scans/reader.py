@@ -10,10 +10,9 @@ import numpy as np
 
 from biomark.machine.files import expand
 from biomark.scans.dicom import read_file, read_folder, single
-from biomark.scans.header import files_of, open_header
+from biomark.scans.header import check, files_of, open_header
 from biomark.scans.nifti import header_of, is_nifti, read_nifti
 from biomark.scans.scan import Scan, ScanError
-from biomark.scans.slices import check
 
 
 def read(path: str | Path, *, series: str | None = None, slice: int | None = None) -> Scan:
