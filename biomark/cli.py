@@ -9,6 +9,7 @@ import argparse
 import importlib.util
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,8 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     tasks = ", ".join(f"{key} ({name})" for key, name in TASKS.items())
 
     def command(name: str, does: str, examples: str, run: Any) -> argparse.ArgumentParser:
-        how = {"help": does, "description": f"{does[0].upper()}{does[1:]}.", "epilog": examples}
-        one = commands.add_parser(name, **how, formatter_class=argparse.RawDescriptionHelpFormatter)
+        about = f"{does[0].upper()}{does[1:]}."
+        layout = argparse.RawDescriptionHelpFormatter
+        one = commands.add_parser(name, help=does, description=about, epilog=examples, formatter_class=layout)
         one.add_argument("--task", choices=[*TASKS], metavar="TASK", help=tasks, required=name != "measure")
         one.add_argument("--quiet", action="store_true", help="show no progress bars")
         one.set_defaults(run=run)
@@ -169,9 +171,10 @@ def _sheet_of(scans: Sequence[tuple[str, Path]], index: int | None, out: Path) -
 
     from biomark.machine.files import atomic_write
 
-    rows, seen = [], {}
+    rows, seen = [], Counter[str]()
     for name, path in scans:
-        count = seen[name.casefold()] = seen.get(name.casefold(), 0) + 1
+        seen[name.casefold()] += 1
+        count = seen[name.casefold()]
         rows.append({"id": name if count == 1 else f"{name}-{count}", "image": Path(path).absolute(), "slice": index})
     with atomic_write(out / "scans.csv") as partial:
         pd.DataFrame(rows).astype({"slice": "Int64"}).to_csv(partial, index=False)

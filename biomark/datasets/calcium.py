@@ -19,8 +19,10 @@ _GATED = (
     "it should hold Gated_release_final/patient/<id>/<one folder>/*.dcm and Gated_release_final/calcium_xml/<id>.xml"
 )
 _NONGATED = "it should hold deidentified_nongated/<id>/<one folder>/*.dcm and deidentified_nongated/scores.xlsx"
-_ARTERIES = ("right coronary artery", "left coronary artery")
-_ARTERIES += ("left anterior descending artery", "left circumflex artery")
+_ARTERIES = (
+    *("right coronary artery", "left coronary artery"),
+    *("left anterior descending artery", "left circumflex artery"),
+)
 _SAME_SLICE = 0.1  # of the distance between slices. Ours.
 # Wide enough for any convention of where a pixel begins, narrow enough to find a mirrored image. Ours.
 _SAME_PIXEL = 2.0

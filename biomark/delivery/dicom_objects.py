@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydicom.charset import python_encoding
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 from pydicom.valuerep import DA, TM
 
@@ -68,7 +69,7 @@ def write_segmentation(
         ValueError: The mask is not boolean or has another shape than the scan.
         ImportError: highdicom is not installed.
     """
-    hd, codes = highdicom(), pydicom.sr.codedict.codes
+    hd = highdicom()
     mask = np.asarray(mask)
     if mask.dtype != bool:
         raise ValueError(f"a mask is boolean, but this one is {mask.dtype}: threshold it, such as map > 0.5.")
@@ -115,7 +116,7 @@ def write_parametric_map(
     mapping = hd.pm.RealWorldValueMapping(
         lut_label="MEMBERSHIP",
         lut_explanation=f"How much of a voxel belongs: {task.name}"[:64],
-        unit=pydicom.sr.codedict.codes.UCUM.NoUnits,
+        unit=codes.UCUM.NoUnits,
         value_range=(0.0, 1.0),
         slope=1.0,
         intercept=0.0,

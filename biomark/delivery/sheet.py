@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -38,28 +37,31 @@ from biomark.uncertainty.ensemble import box_mm
 from biomark.uncertainty.inspector import Inspection, Inspector
 
 # Beside what prepares a scan. The version stands on pages and in DICOM objects.
-_COMPUTES = ("backbones.py", "baselines.py", "localizer.py", "losses.py", "uncertainty", "delivery")
-_COMPUTES += ("viz/pictures.py", "viz/style.py", "version.py", "manifests/rules.py")
-_MACHINE = "batch_norm", "blocks", "devices", "layout", "objective", "windows"
-_COMPUTES += tuple(f"machine/{name}.py" for name in _MACHINE)
+_COMPUTES = (
+    *("backbones.py", "baselines.py", "localizer.py", "losses.py", "uncertainty", "delivery", "manifests/rules.py"),
+    *("viz/pictures.py", "viz/style.py", "version.py", "machine/batch_norm.py", "machine/blocks.py"),
+    *("machine/devices.py", "machine/layout.py", "machine/objective.py", "machine/windows.py"),
+)
 
 FORMATS = tuple(outcome.FILES)
 """What can be written of each scan, beside its value."""
 
 _USED = ("id", "image", "slice", "value")
-_COLUMNS = ("id", "value", "unit", "low", "high", "coverage", "unlike", "known", "slice", "candidates")
-_COLUMNS += ("findings", "problem", "reading_s", "network_s", "writing_s")
+_COLUMNS = (
+    *("id", "value", "unit", "low", "high", "coverage", "unlike", "known", "slice", "candidates"),
+    *("findings", "problem", "reading_s", "network_s", "writing_s"),
+)
 _TEXTS = ("id", "findings", "problem")
 _NOT_YET = "Not measured yet: call deliver again."
 
 
 def deliver(
     model: nn.Module | Inspector,
-    csv: str | os.PathLike,
-    folder: str | os.PathLike,
+    csv: str | Path,
+    folder: str | Path,
     *,
     write: str | Sequence[str] = ("nifti", "page"),
-    root: str | os.PathLike | None = None,
+    root: str | Path | None = None,
     grid: Grid | None = None,
     crop: bool = True,
     allow_outside: bool = False,
@@ -182,7 +184,7 @@ def _check(
         raise ValueError(f"no format is named {unknown.pop()!r}: choose from {', '.join(FORMATS)}.")
     if "dicom" in write:
         dicom_objects.highdicom()
-    network = model.model if isinstance(model, Inspector) else model
+    network: Any = model.model if isinstance(model, Inspector) else model
     if not hasattr(network, "locate"):
         raise ValueError(f"a {type(network).__name__} has no map to write: give a localizer or an ensemble of some.")
     task = network.task
@@ -223,7 +225,7 @@ def _read(row: Any, task: Task, grid: Grid, crop: bool) -> tuple[Excerpt, float]
 
 
 def _locate(
-    model: nn.Module, case: Case, *, boxes: Boxes, findings: Sequence[str], window: Sequence[int] | None
+    model: Any, case: Case, *, boxes: Boxes, findings: Sequence[str], window: Sequence[int] | None
 ) -> Inspection:
     """A model's answer in the form of an inspector's, without an interval."""
     found, task, nan = model.locate(case, boxes=boxes, window=window), model.task, float("nan")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ class Checker:
     required: tuple[str, ...] = REQUIRED  # columns in which no cell may be empty
     _missing: int = 0
     _ambiguous: set[str] = field(default_factory=set)
-    _sizes: dict[Path, Preview] = field(default_factory=dict)
+    _size: Callable[[Path], Preview] = field(default_factory=lambda: cache(preview))  # many rows may be of one scan
 
     def check(self, table: pd.DataFrame, progress: bool) -> pd.DataFrame:
         """Check all rows: a table of one row a case, with whole paths and numbers, None where a cell is unreadable."""
@@ -146,11 +147,6 @@ class Checker:
             raise ScanError(f"there is no {text!r}: write / instead of \\ in paths")
         self._missing += 1
         raise ScanError(missing(path) if self._missing <= _SUGGESTIONS else f"{path} does not exist")
-
-    def _size(self, path: Path) -> Preview:
-        if path not in self._sizes:  # many rows may be slices of one scan
-            self._sizes[path] = preview(path)
-        return self._sizes[path]
 
     def _value(self, text: str) -> float:
         value, (low, high) = number(text, "value"), self.plausible

@@ -65,7 +65,7 @@ class Excerpt:
             Voxels.of(case, boxes),
             float(case.weights.sum(dtype=float)),
             self.slice,
-            [[part.start, part.stop] for part in self.where] if self.slice is None else None,
+            [[part.start, part.stop] for part in self.where if isinstance(part, slice)] if self.slice is None else None,
             self.findings,
         )
 
@@ -121,7 +121,8 @@ def take(
     Without a grid each voxel is a box.
     """
     drawn = None if mask is None else read_mask(mask, scan)
-    findings, where, part = list(scan.findings), tuple(map(_all, scan.hu.shape)), None
+    findings, part = list(scan.findings), None
+    where: tuple[int | slice, ...] = tuple(map(_all, scan.hu.shape))
     if task.ndim == 2:
         if index is None:
             index, more = _find_slice(scan, task)

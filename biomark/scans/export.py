@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import DSfloat
 
 from biomark.machine.files import atomic_write, partial_name
@@ -123,7 +123,7 @@ def write_dicom(
 def _slice(seed: str, k: int, plane: NDArray[np.int16], spacing_mm: Sequence[float]) -> FileDataset:
     """Slice ``k`` of a CT series."""
 
-    def uid(what: str) -> str:
+    def uid(what: str) -> UID:
         return generate_uid(entropy_srcs=[seed, what])
 
     meta = FileMetaDataset()

@@ -47,11 +47,9 @@ class Grid:
         96 boxes of 3 x 2 x 2 mm: 132 x 192 x 192 mm, the largest box of :func:`biomark.scans.heart_box`. Another
         spacing, such as a model's ``trained_spacing_mm``, gives a grid of that extent.
         """
-        grid = cls((144, 168), (3.0, 3.0)) if ndim == 2 else cls((44, 96, 96), (3.0, 2.0, 2.0))
-        if spacing_mm is None:
-            return grid
-        voxels = tuple(round(float(s), 4) for s in spacing_mm)
-        extents = (n * s for n, s in zip(grid.shape, grid.spacing_mm, strict=True))
+        extents = (432.0, 504.0) if ndim == 2 else (132.0, 192.0, 192.0)
+        usual = (3.0, 3.0) if ndim == 2 else (3.0, 2.0, 2.0)
+        voxels = usual if spacing_mm is None else tuple(round(float(s), 4) for s in spacing_mm)
         return cls(tuple(math.ceil(mm / s - 1e-6) for mm, s in zip(extents, voxels, strict=True)), voxels)
 
     def place(self, shape: Sequence[int], spacing_mm: Sequence[float], part: Sequence[slice]) -> Boxes:

@@ -215,7 +215,8 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
     try:
         data = header.data if "PixelData" in header.data else pydicom.dcmread(path, specific_tags=TAGS)
         # As `data.pixel_array`, without the copy that pydicom caches.
-        stored, _ = decoder.as_array(data, raw=True, view_only=True, correct_unused_bits=not misplaced)
+        options: Any = {"raw": True, "view_only": True, "correct_unused_bits": not misplaced}
+        stored, _ = decoder.as_array(data, **options)
     except (KeyboardInterrupt, SystemExit):
         raise
     # Damaged pixels make the decoders raise nearly anything; a panic in Rust is no Exception.

@@ -112,7 +112,7 @@ def heart_box(scan: Scan) -> HeartBox:
             findings.append(f"The box's {what} is {missing:.0f} mm short, for the scan ends there.")
     if bottom == 0:
         findings.append("The lungs reach the lowest slice, so the heart may be cut there.")
-    box = tuple(slices)
+    box = slices[0], slices[1], slices[2]
     return HeartBox(np.ascontiguousarray(scan.hu[box]), scan.spacing_mm, box, tuple(findings))
 
 

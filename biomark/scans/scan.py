@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,7 +53,7 @@ class Scan:
     affine: NDArray[np.float64]
     meta: dict[str, Any]
     findings: tuple[str, ...]
-    axes: tuple[str, str, str] = ("S", "P", "L")
+    axes: tuple[str, ...] = ("S", "P", "L")
     place: Any = None
 
     @property
@@ -123,7 +124,7 @@ def assemble(
     name: str,
     data: NDArray[Any],
     affine: NDArray[np.float64],
-    spacing_mm: tuple[float, float, float],
+    spacing_mm: Sequence[float],
     meta: dict[str, Any],
     notes: list[str],
     *,
@@ -163,7 +164,8 @@ def assemble(
     if why := not_hu(hu, (low, high)):
         raise ScanError(f"{name}: {why}; these are not HU (air is -1000 HU). Use the original CT.")
     planes = [_PLANES[axis] for axis in axes]
-    spacing = tuple(float(spacing_mm[planes.index(plane)]) for plane in ("axial", "coronal", "sagittal"))
+    dz, dy, dx = (float(spacing_mm[planes.index(plane)]) for plane in ("axial", "coronal", "sagittal"))
+    spacing = dz, dy, dx
     meta = {**meta, "orientation": planes[slice_axis], "n_slices": data.shape[slice_axis]}
     notes = notes + _geometry(affine, spacing, meta)
     notes += examine(hu, spacing, meta, (low, high), padding_hu)
