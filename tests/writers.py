@@ -222,8 +222,8 @@ def prepared(version: int) -> PreparedCase:
 
 
 def prepared_version(path: Path) -> int:
-    image, truth = (case_cache.CachedArrays([path], name)[0] for name in ("image", "truth"))
-    version, voxels = int(case_cache.about(path)["total"]), case_cache.CachedVoxels([path], [path], native=False)[0]
+    image, truth = (case_cache.load_array(name, path) for name in ("image", "truth"))
+    version, voxels = int(case_cache.about(path)["total"]), case_cache.load_voxels(False, (path, path))
     assert all((array == version).all() for array in (image, truth, voxels.weights.unpack()))
     assert (voxels.mask.unpack() == bool(version)).all()
     return version

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from biomark import agatston
-from biomark.datasets.table import cell, column, folder, mask_cell, only_folder, relative, table
+from biomark.datasets.table import by_number, cell, column, folder, mask_cell, only_folder, relative, table
 from biomark.scans.reader import read
 from biomark.scans.scan import Scan, ScanError
 
@@ -98,16 +98,12 @@ def coca_nongated(root: str | Path, *, progress: bool = True) -> pd.DataFrame:
         name = f"coca-nongated-{key}"
         return [{"id": name, "image": relative(only_folder(named[0]), root), "value": float(total), "group": name}]
 
-    keys = sorted({*scores.index, *(_key(path.name) for path in folders)}, key=_order)
+    keys = sorted({*scores.index, *(_key(path.name) for path in folders)}, key=by_number)
     return table(rows, {key: key for key in keys}, "COCA, non-gated", progress)
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted((p for p in path.iterdir() if p.is_dir()), key=lambda p: _order(p.name))
-
-
-def _order(name: str) -> tuple[int, str]:
-    return int((re.findall(r"\d+", name) or ["0"])[0]), name
+    return sorted((p for p in path.iterdir() if p.is_dir()), key=lambda p: by_number(p.name))
 
 
 def _key(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pandas as pd
 import pydicom
 from numpy.typing import NDArray
 
-from biomark.datasets.table import Labels, folder, mask_cell, read_labels, relative, slice_rows, table
+from biomark.datasets.table import Labels, by_number, folder, mask_cell, read_labels, relative, slice_rows, table
 from biomark.scans.header import open_header
 from biomark.scans.scan import ScanError, reorient
 from biomark.scans.stack import stack
@@ -44,10 +43,10 @@ def msd_liver(
         every_mm: Distance of the slices taken, from the lowest with enough liver. Ours.
     """
     images = folder(root, "Task03_Liver/imagesTr", "imagesTr", layout=_MSD)
-    volumes = _numbered("msd", images.glob("liver_*.nii.gz"), r"liver_(\d+)\.nii\.gz")
+    volumes = _named("msd", images.glob("liver_*.nii.gz"), r"liver_(.+)\.nii\.gz")
 
     def rows(name: str) -> list[dict]:
-        path = _named(name, volumes)
+        path = volumes[name]
         return _rows(name, path, read_labels(images.parent / "labelsTr" / path.name, path), root, every_mm, masks)
 
     return table(rows, {name: name for name in volumes}, "Task03_Liver", progress)
@@ -71,13 +70,13 @@ def lits(
         every_mm: As for :func:`msd_liver`.
     """
     top = folder(root, "", layout=_LITS)
-    labels = _numbered("lits", top.rglob("segmentation-*.nii*"), r"segmentation-(\d+)\.nii(?:\.gz)?")
-    volumes = _numbered("lits", top.rglob("volume-*.nii*"), r"volume-(\d+)\.nii(?:\.gz)?")
+    labels = _named("lits", top.rglob("segmentation-*.nii*"), r"segmentation-(.+?)\.nii(?:\.gz)?")
+    volumes = _named("lits", top.rglob("volume-*.nii*"), r"volume-(.+?)\.nii(?:\.gz)?")
     if not volumes:
         raise ScanError(f"{top} holds no volume-N.nii: {_LITS}")
 
     def rows(name: str) -> list[dict]:
-        path = _named(name, volumes)
+        path = volumes[name]
         drawn = labels.get(name, path.with_name(path.name.replace("volume", "segmentation")))
         return _rows(name, path, read_labels(drawn, path), root, every_mm, masks)
 
@@ -103,12 +102,12 @@ def ircadb(
         every_mm: As for :func:`msd_liver`.
     """
     top = folder(root, "3Dircadb1", "", layout=_IRCADB)
-    patients = _numbered("ircadb", filter(Path.is_dir, top.glob("3Dircadb1.*")), r"3Dircadb1\.(\d+)")
+    patients = _named("ircadb", filter(Path.is_dir, top.glob("3Dircadb1.*")), r"3Dircadb1\.(.+)")
     if not patients:
         raise ScanError(f"{top} holds no 3Dircadb1.N: {_IRCADB}")
 
     def rows(name: str) -> list[dict]:
-        path = _named(name, patients)
+        path = patients[name]
         return _rows(name, path / "PATIENT_DICOM", _dicom_labels(path), root, every_mm, masks)
 
     return table(rows, {path.name: name for name, path in patients.items()}, "3D-IRCADb-01", progress)
@@ -127,20 +126,10 @@ def _rows(
     return slice_rows(name, tumour, sorted(chosen), **cells)
 
 
-def _numbered(prefix: str, paths: Iterable[Path], pattern: str) -> dict[str, Path]:
-    """Files or folders as ``prefix-N``, in order; by its whole path one without a number, or with that of another."""
-    numbers = {path: int(found[1]) if (found := re.fullmatch(pattern, path.name)) else -1 for path in sorted(paths)}
-    counts = Counter(numbers.values())
-    alone = sorted((number, path) for path, number in numbers.items() if number >= 0 and counts[number] == 1)
-    named = {f"{prefix}-{number}": path for number, path in alone}
-    return named | {str(path): path for path in numbers if path not in named.values()}
-
-
-def _named(name: str, paths: dict[str, Path]) -> Path:
-    """The path of that name; a ScanError for what :func:`_numbered` could not name."""
-    if name == str(paths[name]):
-        raise ScanError(f"{name} has no number, or that of another file: name it as the download does")
-    return paths[name]
+def _named(prefix: str, paths: Iterable[Path], pattern: str) -> dict[str, Path]:
+    """Files or folders by ``prefix-N``, in order, where N is the group of the pattern."""
+    found = {match[1]: path for path in sorted(paths) if (match := re.fullmatch(pattern, path.name))}
+    return {f"{prefix}-{number}": found[number] for number in sorted(found, key=by_number)}
 
 
 def _dicom_labels(patient: Path) -> Labels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -68,6 +69,11 @@ def only_folder(path: Path) -> Path:
     if len(inside) != 1:
         raise ScanError(f"{path} holds {len(inside)} folders; one, with the DICOM files of one series, is expected")
     return inside[0]
+
+
+def by_number(name: str) -> tuple[int, str]:
+    """A key that sorts names by the first number in them."""
+    return int((re.findall(r"\d+", name) or ["0"])[0]), name
 
 
 def relative(path: Path, root: str | Path) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -95,37 +95,34 @@ def about(path: Path) -> dict[str, Any] | None:
         return None
 
 
-class CachedArrays(Sequence):
-    """The array ``name`` of each of many cases, memory-mapped and read case by case."""
+class Cached(Sequence):
+    """What ``load`` makes of each of many places, when it is asked for."""
 
-    def __init__(self, paths: Sequence[Path], name: str) -> None:
-        self._paths, self._name = list(paths), name
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, index: Any) -> Any:
-        try:
-            with safe_open(self._paths[index], framework="numpy") as file:
-                return file.get_tensor(self._name)
-        except (FileNotFoundError, SafetensorError) as error:
-            raise FileNotFoundError(
-                f"{self._paths[index]} was removed or damaged after it was read: call bm.manifests.read again."
-            ) from error
-
-
-class CachedVoxels(Sequence):
-    """The voxels of each of many cases, by the files of the cases and their images; unpacked case by case."""
-
-    def __init__(self, paths: Sequence[Path], images: Sequence[Path], native: bool) -> None:
-        self._paths, self._images, self._native = list(paths), list(images), native
+    def __init__(self, load: Callable[[Any], Any], places: Sequence) -> None:
+        self._load, self._places = load, list(places)
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._places)
 
     def __getitem__(self, index: Any) -> Any:
-        arrays = CachedArrays(self._paths, "voxels")[index]
-        case = about(self._paths[index]) or {}
-        own = packed.part(arrays, case["voxels"])
-        again = partial(read_again, self._images[index], case["slice"], case["where"], self._native)
-        return Voxels(Boxes(**case["boxes"]), tuple(case["voxel_mm"]), own[0], own[1] if own[1:] else None, again)
+        return self._load(self._places[index])
+
+
+def load_array(name: str, path: Path) -> NDArray:
+    """An array of a case; a FileNotFoundError where the file is gone or damaged."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.get_tensor(name)
+    except (FileNotFoundError, SafetensorError) as error:
+        raise FileNotFoundError(
+            f"{path} was removed or damaged after it was read: call bm.manifests.read again."
+        ) from error
+
+
+def load_voxels(native: bool, places: tuple[Path, Path]) -> Voxels:
+    """The voxels of a case, by its file and its image; ``native`` as for :func:`read_again`."""
+    path, image = places
+    packed_voxels, case = load_array("voxels", path), about(path) or {}
+    weights, *mask = packed.part(packed_voxels, case["voxels"])
+    again = partial(read_again, image, case["slice"], case["where"], native)
+    return Voxels(Boxes(**case["boxes"]), tuple(case["voxel_mm"]), weights, mask[0] if mask else None, again)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -251,7 +252,7 @@ def _cohort(
 ) -> Cohort:
     """The cases that could be read."""
     names = ["image", "weights", *(["truth"] if rows["mask"].notna().all() else [])]
-    arrays: list[Any] = [DiskArray(case_cache.CachedArrays(paths, name)) for name in names]
+    arrays: list[Any] = [DiskArray(case_cache.Cached(partial(case_cache.load_array, name), paths)) for name in names]
     if sum(array.nbytes for array in arrays) <= memory_gib * 2**30:
         arrays = [np.asarray(array) for array in arrays]
     findings = [
@@ -270,7 +271,7 @@ def _cohort(
         tuple(rows["id"]),
         pd.DataFrame(about),
         aside if len(aside) else None,
-        case_cache.CachedVoxels(paths, rows["image"].tolist(), native),
+        case_cache.Cached(partial(case_cache.load_voxels, native), list(zip(paths, rows["image"], strict=True))),
     )
 
 

@@ -127,11 +127,9 @@ def number(text: str, what: str) -> float:
     """A cell's text as a finite number; a ScanError, which calls it ``what``, where it is none."""
     if not text:
         raise ScanError(f"no {what} is given")
-    if re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+", text):
+    if re.fullmatch(r"[+-]?[\d,]*,\d+", text):
         plain, point = text.replace(",", ""), text.replace(",", ".", 1)
-        raise ScanError(f"the {what} {text!r} has a comma: write {plain!r} or {point!r}, whichever it means")
-    if re.fullmatch(r"[+-]?\d*,\d+", text):
-        raise ScanError(f"the {what} {text!r} has a comma: write {text.replace(',', '.')!r} if it is a decimal one")
+        raise ScanError(f"the {what} {text!r} has a comma: write {point!r} or {plain!r}, whichever it means")
     try:
         value = float(text) if "_" not in text else math.nan
     except ValueError:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from biomark.scans.header import MODALITY, NUMBERS, UID, Header, check, files_of, known, open_header, read_pixels
+from biomark.scans.nifti import is_nifti
 from biomark.scans.scan import Scan, ScanError, assemble, check_slice
 from biomark.scans.stack import stack
 
@@ -105,13 +106,11 @@ def _listing(groups: dict[tuple[str, ...], list[Header]]) -> str:
 
 def _nothing(folder: Path, files: list[Path]) -> str:
     """A sentence on what a folder without a DICOM image holds instead."""
-    if nifti := [p.name for p in files if p.name.lower().endswith((".nii", ".nii.gz"))]:
+    if nifti := [path.name for path in files if is_nifti(path)]:
         return f"{folder} holds no DICOM image but NIfTI; pass the file itself, such as {nifti[0]}."
-    if below := sorted(p.name for p in folder.iterdir() if p.is_dir()):
-        return f"{folder} holds no DICOM image but folders; pass one series' folder, such as {below[0]}."
-    if not files:
-        return f"{folder} is empty; pass the folder that holds the files of a CT series."
-    return f"{folder} holds no DICOM image among its {len(files)} files; pass the folder of a CT series."
+    below = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    such = f", such as {below[0]}" if below else ""
+    return f"{folder} holds no DICOM image among its {len(files)} files; pass the folder of a CT series{such}."
 
 
 def _read(name: str, headers: list[Header], notes: list[str], index: int | None = None) -> Scan:
