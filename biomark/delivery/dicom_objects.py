@@ -41,7 +41,7 @@ _OF_PATIENT = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"),
     *("AccessionNumber", "StudyID", "ReferringPhysicianName"),
 )
-_DATES, _TIMES, _SEXES = ("PatientBirthDate", "StudyDate"), ("StudyTime",), ("M", "F", "O", "")
+_SEXES = ("M", "F", "O", "")
 # A slice alone without a thickness: readers ask for one, and 1 mm is what `Scan.affine` has.
 _UNKNOWN_MM = 1.0
 # Numbers of the objects' series within the study: high, so that no scanner's is used twice.
@@ -174,13 +174,7 @@ def _patient(path: Path) -> tuple[Dataset, tuple[str, ...]]:
         # A damaged entry can make the parser raise nearly anything.
         except Exception:
             bad.append(f"The header's {keyword} is not as DICOM has it, so the DICOM objects are without it.")
-    try:
-        known = importlib.import_module("highdicom.enum").SpecificCharacterSetValues
-        for name in names:
-            known(name)
-    except ValueError:
-        charset = "ISO_IR 192"  # UTF-8: the texts have been decoded, and every one can be written in it
-    patient.SpecificCharacterSet = charset
+    patient.SpecificCharacterSet = "ISO_IR 192"  # UTF-8: the texts have been decoded
     return patient, tuple(bad)
 
 
@@ -189,9 +183,8 @@ def _entry(keyword: str, value: Any, decoded: bool) -> Any:
     text = "" if value is None else str(value)
     if isinstance(value, MultiValue) or not text.isprintable() or not (decoded or text.isascii()):
         raise ValueError(keyword)
-    if (keyword in _DATES and text and DA(text) is None) or (keyword == "PatientSex" and text not in _SEXES):
-        raise ValueError(keyword)
-    if keyword in _TIMES and text and TM(text) is None:
+    reader = {"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM}.get(keyword, str)
+    if (text and reader(text) is None) or (keyword == "PatientSex" and text not in _SEXES):
         raise ValueError(keyword)
     return value
 

@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from biomark.cohort import Voxels
 from biomark.grids import Boxes
 from biomark.machine import fingerprints, packed, tensor_files
-from biomark.manifests.preparation import PreparedCase, read_again
+from biomark.manifests.preparation import Excerpt, read_again
 from biomark.scans.grid import Grid
 from biomark.tasks import Task
 
@@ -74,15 +74,22 @@ def settings(task: Task, grid: Grid, crop: bool) -> str:
     return repr((task.rules(), grid, crop, fingerprints.of_code(*_COMPUTES)))
 
 
-def save(path: Path, case: PreparedCase) -> None:
+def save(path: Path, part: Excerpt) -> None:
     """Write a case."""
-    arrays: dict[str, NDArray] = {"image": case.image, "weights": case.weights}
-    own = case.voxels
-    arrays |= {} if case.truth is None else {"truth": case.truth}
-    arrays["voxels"], index = packed.join([own.weights] if own.mask is None else [own.weights, own.mask])
-    about = {name: getattr(case, name) for name in ("total", "slice", "where", "findings")}
-    about |= {"inside": None if case.truth is None else float(case.truth.sum(dtype=float)), "voxels": index}
-    about |= {"boxes": asdict(own.boxes), "voxel_mm": own.spacing_mm}
+    case, (image, weights, truth) = part.case, part.in_boxes()
+    arrays: dict[str, NDArray] = {"image": image, "weights": weights} | ({} if truth is None else {"truth": truth})
+    own = [array for array in (case.weights, case.mask) if array is not None]
+    arrays["voxels"], index = packed.join([packed.Packed.of(array) for array in own])
+    about = {
+        "total": float(case.weights.sum(dtype=float)),
+        "inside": None if truth is None else float(truth.sum(dtype=float)),
+        "slice": part.slice,
+        "where": None if case.image.ndim == 2 else [[one.start, one.stop] for one in part.where],
+        "findings": part.findings,
+        "voxels": index,
+        "boxes": asdict(part.boxes),
+        "voxel_mm": [float(mm) for mm in case.spacing_mm],
+    }
     tensor_files.write(path, {k: np.ascontiguousarray(v) for k, v in arrays.items()}, about)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from biomark.cohort import Case, Voxels
+from biomark.cohort import Case
 from biomark.grids import Boxes
 from biomark.scans.arch import arch_slice
 from biomark.scans.grid import PADDING_HU, Grid
@@ -31,20 +31,6 @@ SHORT_MM = 50.0
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedCase:
-    """What a cohort keeps of a scan: boxes, and what its voxels add."""
-
-    image: NDArray[np.float32]  # mean Hounsfield units of each box
-    weights: NDArray[np.float32]  # what each box would add to the biomarker
-    truth: NDArray[np.float32] | None  # what of that lies in the mask
-    voxels: Voxels  # without the image
-    total: float  # the sum of all weights
-    slice: int | None  # None for a volume
-    where: list[list[int]] | None  # of a volume, from where to where along each axis
-    findings: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
 class Excerpt:
     """The part of a scan that a task looks at, on the scan's own voxels, and how boxes lie over it."""
 
@@ -55,19 +41,14 @@ class Excerpt:
     slice: int | None  # None for a volume
     findings: tuple[str, ...]
 
-    def in_boxes(self) -> PreparedCase:
-        """What the network sees of it; beyond the image there is air."""
+    def in_boxes(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
+        """What the network sees: of each box the mean HU, its weight, and the weight in the mask, if there is one.
+
+        Beyond the image there is air.
+        """
         case, boxes = self.case, self.boxes
-        return PreparedCase(
-            boxes.means(case.image, PADDING_HU),
-            boxes.sums(case.weights),
-            None if case.mask is None else boxes.sums(case.weights * case.mask),
-            Voxels.of(case, boxes),
-            float(case.weights.sum(dtype=float)),
-            self.slice,
-            [[part.start, part.stop] for part in self.where if isinstance(part, slice)] if self.slice is None else None,
-            self.findings,
-        )
+        truth = None if case.mask is None else boxes.sums(case.weights * case.mask)
+        return boxes.means(case.image, PADDING_HU), boxes.sums(case.weights), truth
 
     def whole(self, part: NDArray) -> NDArray:
         """An array on the case's own voxels in its place in the scan: shape of ``scan.hu``, 0 elsewhere."""
@@ -78,8 +59,8 @@ class Excerpt:
 
 def prepare(
     image: Path, task: Task, grid: Grid, *, index: int | None = None, mask: Path | None = None, crop: bool = True
-) -> PreparedCase:
-    """Read a scan, take the slice or the heart box, weigh its own voxels and put them in boxes.
+) -> Excerpt:
+    """Read a scan, take the slice or the heart box, weigh its own voxels and lay boxes over them.
 
     Args:
         image: As for :func:`biomark.scans.read`.
@@ -95,8 +76,7 @@ def prepare(
     scan = read(image, slice=index if task.ndim == 2 else None)
     # A given slice has been read alone.
     part = take(scan, task, grid, index=None if index is None else 0, mask=mask, crop=crop)
-    prepared = part.in_boxes()
-    return prepared if index is None else replace(prepared, slice=index)
+    return part if index is None else replace(part, slice=index)
 
 
 def read_again(

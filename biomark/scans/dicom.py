@@ -178,7 +178,6 @@ def _take_out_padding(header: Header, plane: NDArray[np.float32]) -> tuple[int, 
 def _describe(headers: list[Header]) -> tuple[dict[str, Any], list[str]]:
     """What the headers of a series say of the acquisition, and findings."""
     first, notes = headers[0], []
-    rescales = {header.rescale for header in headers}
     thicknesses = {t for header in headers if (t := header.number("SliceThickness"))}
     frames = {header.text("FrameOfReferenceUID") for header in headers}
     meta = {
@@ -190,10 +189,6 @@ def _describe(headers: list[Header]) -> tuple[dict[str, Any], list[str]]:
         "kVp": first.number("KVP"),
         "slice_thickness_mm": next(iter(thicknesses)) if len(thicknesses) == 1 else None,
         "contrast_agent": first.text("ContrastBolusAgent"),
-        "photometric": first.text("PhotometricInterpretation"),
-        "rescale": "slope {:g}, intercept {:g}".format(*first.rescale)
-        if len(rescales) == 1
-        else f"{len(rescales)} pairs of slope and intercept",
     }
     if len(thicknesses) > 1:
         notes.append(f"The slice thickness varies from {min(thicknesses):g} to {max(thicknesses):g} mm.")

@@ -137,9 +137,7 @@ def read_nifti(path: Path) -> Scan:
         affine[:3, axis] /= steps[axis]
         spacing[axis] = float("nan")
     meta = dict.fromkeys(("modality", "manufacturer", "model", "kernel", "kVp", "slice_thickness_mm", "contrast_agent"))
-    proxy: Any = image.dataobj
-    scaled = proxy.slope != 1 or proxy.inter != 0
-    meta |= {"source": "NIfTI", "photometric": None, "rescale": "by the header" if scaled else "none"}
+    meta |= {"source": "NIfTI"}
     axis = lone[0] if lone else 2
     scan = assemble(str(path), data, affine, spacing, meta, notes, slice_axis=axis)
     return replace(scan, place=_place(image.header))

@@ -55,7 +55,7 @@ def examine(
         padding_hu: What the header calls padding, in HU, or None.
     """
     notes = _header(spacing_mm, meta) if meta["source"] == "DICOM" else [_SILENT]
-    return notes + _values(hu, extremes_hu, padding_hu) + _body(hu, spacing_mm, padding_hu)
+    return notes + _values(hu, extremes_hu[1]) + _body(hu, spacing_mm, padding_hu)
 
 
 def not_hu(hu: NDArray[np.float32], extremes_hu: tuple[float, float]) -> str | None:
@@ -154,19 +154,8 @@ def is_sharp(kernel: str | None) -> bool | None:
     return None
 
 
-def _values(hu: NDArray[np.float32], extremes_hu: tuple[float, float], padding_hu: float | None) -> list[str]:
-    low, high = extremes_hu
+def _values(hu: NDArray[np.float32], high: float) -> list[str]:
     notes = []
-    if low < _PADDING_BELOW_HU or padding_hu is not None:
-        padding = _is_padding(hu, padding_hu)
-        if count := np.count_nonzero(padding):
-            # The most frequent of about a thousand: sorting all would take longer than reading.
-            unique, counts = np.unique(hu[padding][:: max(1, count // 1000)], return_counts=True)
-            usual = unique[counts.argmax()]
-            notes.append(
-                f"{100 * count / hu.size:.2g} % of the voxels are padding ({usual:g} HU), kept as they are: they lie "
-                "below every window that a task measures in."
-            )
     if high > _METAL_HU:
         count = np.count_nonzero(hu > _METAL_HU)
         notes.append(f"{count} voxel{'s' if count > 1 else ''} above {_METAL_HU} HU: metal, which casts streaks.")
@@ -174,12 +163,6 @@ def _values(hu: NDArray[np.float32], extremes_hu: tuple[float, float], padding_h
     if high in _CLIPPED_AT_HU and (count := np.count_nonzero(hu == high)) >= 10:
         notes.append(f"The values are clipped at {high:g} HU ({count} voxels), so denser matter is not told apart.")
     return notes
-
-
-def _is_padding(hu: NDArray[np.float32], padding_hu: float | None) -> NDArray[np.bool_]:
-    """Where the scanner wrote a filling value instead of a measurement; same shape as `hu`."""
-    padding = hu < _PADDING_BELOW_HU
-    return padding if padding_hu is None or padding_hu < _PADDING_BELOW_HU else padding | (hu == np.float32(padding_hu))
 
 
 def _body(hu: NDArray[np.float32], spacing_mm: tuple[float, ...], padding_hu: float | None) -> list[str]:
@@ -194,7 +177,8 @@ def _body(hu: NDArray[np.float32], spacing_mm: tuple[float, ...], padding_hu: fl
     cut, air = 0, []
     for plane in planes:
         coarse = hu[plane].take(rows, axis=0).take(columns, axis=1)
-        padding = _is_padding(coarse, padding_hu)
+        # Where the scanner wrote a filling value instead of a measurement.
+        padding = (coarse < _PADDING_BELOW_HU) | (coarse == np.float32(np.nan if padding_hu is None else padding_hu))
         inside = ~padding
         rim = inside & ~ndimage.binary_erosion(inside)
         # Two erosions remove the table's thin shell; beyond the edge counts as body, so that a body which reaches the
