@@ -547,20 +547,6 @@ def test_cells_of_excel_are_read_as_they_look(scans):
     assert not problems
 
 
-def test_a_workbook_with_the_columns_in_two_tabs_is_refused(scans):
-    pytest.importorskip("openpyxl")
-    table = pd.DataFrame(ROWS, columns=["id", "image", "value"])
-    with pd.ExcelWriter(scans / "m.xlsx") as book:
-        table.to_excel(book, sheet_name="first centre", index=False)
-        pd.DataFrame({"note": ["x"]}).to_excel(book, sheet_name="notes", index=False)
-    assert manifests.check(scans / "m.xlsx", "pma", progress=False).empty
-    with pd.ExcelWriter(scans / "m.xlsx", mode="a") as book:
-        table.to_excel(book, sheet_name="second", index=False)
-    with pytest.raises(ValueError, match="in the tabs 'first centre', 'second': keep one of them") as caught:
-        manifests.check(scans / "m.xlsx", "pma", progress=False)
-    assert "\n" not in str(caught.value)
-
-
 def test_a_reason_names_no_file_however_it_was_written(tmp_path):
     image = series(tmp_path / "DOE")
     (image / "0.dcm").rename(image / "JANE DOE 1950.dcm")
@@ -770,7 +756,7 @@ def test_a_cache_that_has_no_place_is_a_sentence(scans, monkeypatch):
     monkeypatch.delenv("BIOMARK_CACHE", raising=False)
     monkeypatch.setattr(Path, "home", classmethod(lambda cls: Path("~")))
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
-    with pytest.raises(ValueError, match="no home folder is known: .*BIOMARK_CACHE"):
+    with pytest.raises(ValueError, match="begins in a home folder, and none is known"):
         manifests.cache_folder()
 
 

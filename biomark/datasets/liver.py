@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pydicom
-from numpy.typing import NDArray
 
 from biomark.datasets.table import Labels, by_number, folder, mask_cell, read_labels, relative, slice_rows, table
 from biomark.scans.header import open_header
@@ -147,18 +146,5 @@ def _dicom_labels(patient: Path) -> Labels:
     tumours = sorted(p for p in organs.iterdir() if p.is_dir() and p.name.lower().startswith(("livertumor", "tumor")))
     for organ, label in ((organs / "liver", _LIVER), *((tumour, _TUMOUR) for tumour in tumours)):
         for header, plane in zip(ordered.headers, voxels, strict=True):
-            plane[_drawn(organ / header.path.name, plane.shape)] = label
+            plane[pydicom.dcmread(organ / header.path.name).pixel_array > 0] = label
     return Labels(*reorient(voxels, ordered.affine)[:2])
-
-
-def _drawn(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """One slice of a mask in DICOM."""
-    if not path.is_file():
-        raise ScanError(f"there is no {path}: every image should have a mask of its name; unpack the archive again")
-    try:
-        drawn = pydicom.dcmread(path).pixel_array > 0
-    except Exception as error:  # a damaged file can make the parser raise nearly anything
-        raise ScanError(f"{path} cannot be read as DICOM; unpack the archive again") from error
-    if drawn.shape != shape:
-        raise ScanError(f"{path} has the shape {drawn.shape}, its image {shape}")
-    return drawn

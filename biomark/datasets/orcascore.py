@@ -11,14 +11,15 @@ import numpy as np
 import pandas as pd
 
 from biomark import agatston
-from biomark.datasets.table import Labels, folder, mask_cell, read_labels, relative, table
-from biomark.machine.files import atomic_write, expand, partial_name, sweep
+from biomark.datasets.table import folder, mask_cell, relative, table
+from biomark.machine.files import atomic_write, expand, sweep
 from biomark.scans.nifti import read_nifti
-from biomark.scans.scan import ScanError
+from biomark.scans.scan import ScanError, reorient
 
 _LAYOUT = "it should hold scans TRV1P1CTI.mhd and references TRV1P1R.mhd, anywhere below, each with its raw file"
 _SCAN = "CTI"
 _ARTERIES = (1, 2, 3)
+_SAME_MM = 1e-3  # of a step or a corner; programs round differently. Ours.
 _TYPES = {"MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2"}
 _TYPES |= {"MET_INT": "i4", "MET_FLOAT": "f4"}
 
@@ -58,12 +59,17 @@ def orcascore(
         if len(references) != 1:
             raise ScanError(f"{len(references)} reference files (.mhd) are named after {patient}: one is needed")
         name = f"orcascore-{patient}"
-        image = _convert(scans[patient], out / f"{name}.nii.gz")
-        scan, labels = read_nifti(image), _labels(references[0], image)
-        drawn = np.isin(labels.voxels, _ARTERIES)
-        cells = mask_cell(out, f"{name}-mask", drawn, labels.affine, root)
+        image, labels = _volume(scans[patient]), _volume(references[0])
+        if image.shape != labels.shape or not np.allclose(image.affine, labels.affine, atol=_SAME_MM):
+            raise ScanError(f"{references[0]} does not lie on the voxels of its image, by their headers")
+        path = out / f"{name}.nii.gz"
+        with atomic_write(path) as partial:
+            nib.save(image, partial)
+        scan = read_nifti(path)
+        drawn = reorient(np.isin(np.asanyarray(labels.dataobj), _ARTERIES), np.asarray(labels.affine, np.float64))[0]
+        cells = mask_cell(out, f"{name}-mask", drawn, scan.affine, root)
         value = agatston.score(scan.hu, drawn, scan.spacing_mm, rules)
-        return [{"id": name, "value": value, "group": name, "image": relative(image, root)} | cells]
+        return [{"id": name, "value": value, "group": name, "image": relative(path, root)} | cells]
 
     return table(rows, {patient: patient for patient in sorted(scans)}, "orCaScore", progress)
 
@@ -77,20 +83,8 @@ def _unpack(packed: bytes, size: int) -> bytes:
     return raw
 
 
-def _labels(path: Path, image: Path) -> Labels:
-    """The labels of a MetaImage file on the voxels of an image."""
-    # Never under the mask's own name: if this is stopped, they would be read as the mask.
-    converted = partial_name(image)
-    try:
-        return read_labels(_convert(path, converted), image)
-    except ScanError as error:
-        raise ScanError(str(error).replace(str(converted), str(path))) from error
-    finally:
-        converted.unlink(missing_ok=True)
-
-
-def _convert(path: Path, target: Path) -> Path:
-    """Write a MetaImage volume as NIfTI; a ScanError where the header or the voxels are incomplete."""
+def _volume(path: Path) -> nib.Nifti1Image:
+    """A MetaImage volume as NIfTI; a ScanError where the header or the voxels are incomplete."""
     lines = path.read_text(encoding="latin-1").splitlines()
     header = {key.strip(): value.strip() for key, sign, value in (line.partition("=") for line in lines) if sign}
     try:
@@ -111,6 +105,4 @@ def _convert(path: Path, target: Path) -> Path:
         raise ScanError(f"{path} or its raw file is damaged or no 3-D MetaImage volume ({error})") from error
     image = nib.Nifti1Image(voxels.astype(dtype), np.diag([-1.0, -1, 1, 1]) @ affine)
     image.header.set_xyzt_units("mm")
-    with atomic_write(target) as partial:
-        nib.save(image, partial)
-    return target
+    return image

@@ -102,21 +102,21 @@ def deliver(
     rows, problems = checks.check_sheet(csv, task, root, None, allow_outside, progress, ("id", "image"), _USED)
     if len(problems) and problems["row"].min() == 1:
         raise ManifestError(f"{csv} cannot be read:", problems[problems["row"] == 1])
-    reasons, remarks, table = checks.explain(rows, problems)
+    rows, table = checks.explain(rows, problems)
     answer = model.inspect if isinstance(model, Inspector) else partial(_locate, model)
     settings = _settings(model, task, grid, crop, (sorted(write), identify, window and tuple(window)))
     with outcome.sole_use(folder):
-        todo = _look_up(rows, reasons, remarks, settings, folder, table)
+        todo = _look_up(rows, settings, folder, table)
         # Now, so that no value of another model stands beside what is about to be written.
         _write_values(table, folder)
         try:
             ahead = _one_ahead(lambda job: _read(job[0], task, grid, crop), todo)
             for (row, key), future in tqdm(ahead, "measuring", len(todo), unit="scan", disable=not progress):
-                place, remark = folder / row.id, remarks.get(row.row)
+                place = folder / row.id
                 try:
                     reading = future.result()
                     outcome.clear(place)
-                    result = _measure(row, place, reading, remark, answer, task, window, write, identify)
+                    result = _measure(row, place, reading, answer, task, window, write, identify)
                     outcome.write_result(place, key, *result)
                     table[row.row] = {"id": row.id, **result[0]}
                 # One scan among thousands, whatever is wrong with it, must not stop the others.
@@ -131,23 +131,18 @@ def deliver(
 
 
 def _look_up(
-    rows: pd.DataFrame,
-    reasons: dict[int, str],
-    remarks: dict[int, str],
-    settings: str,
-    folder: Path,
-    table: dict[int, dict[str, Any]],
+    rows: pd.DataFrame, settings: str, folder: Path, table: dict[int, dict[str, Any]]
 ) -> list[tuple[Any, str]]:
     """The rows that are to be measured, each with its key; the table gets the others' results, or why there is none."""
     todo = []
     for row in rows.itertuples(index=False):
-        if row.row in reasons:
-            table[row.row] = {"id": row.id, "problem": _told(ScanError(reasons[row.row]), row, folder)}
+        if row.reason:
+            table[row.row] = {"id": row.id, "problem": _told(ScanError(row.reason), row, folder)}
             continue
         key, result = "", None
         # A file that cannot be looked at is no reason to stop here: reading it will say why.
         with contextlib.suppress(OSError):
-            key = cache.key(row.image, None, row.slice, settings + repr((row.value, remarks.get(row.row))))
+            key = cache.key(row.image, None, row.slice, settings + repr((row.value, row.remark)))
             result = outcome.read_result(folder / row.id, key)
         table[row.row] = {"id": row.id, "problem": _NOT_YET} if result is None else {"id": row.id, **result}
         if result is None:
@@ -237,7 +232,6 @@ def _measure(
     row: Any,
     place: Path,
     reading: tuple[Excerpt, float],
-    remark: str | None,
     answer: Callable[..., Inspection],
     task: Task,
     window: Sequence[int] | None,
@@ -251,17 +245,17 @@ def _measure(
     answered = perf_counter()
     if not np.isfinite(found.value):
         raise ValueError("The model gives no finite value for this scan: train it again, or look at its weights.")
+    found = replace(found, findings=found.findings + ((row.remark,) if row.remark else ()))
     # Where there is no candidate, the map means nothing.
     part = np.where(case.weights > 0, found.map, np.float32(0))
     findings, files = found.unusual + found.findings, [name for kind in write for name in outcome.FILES[kind]]
-    findings += (remark,) if remark else ()
     if "nifti" in write:
         write_nifti(place / "map.nii.gz", excerpt.whole(part), excerpt.scan)
     if "dicom" in write:
         findings += _write_objects(row, place, excerpt, part, found.mask, task, identify)
         files = [name for name in files if name not in outcome.FILES["dicom"] or (place / name).exists()]
     if "page" in write:
-        text = page.render(found, case, part, rule_of(task), excerpt.slice, row.value, remark)
+        text = page.render(found, case, part, rule_of(task), excerpt.slice, row.value)
         with atomic_write(place / "page.html") as temporary:
             temporary.write_text(text, encoding="utf-8")
     result = {

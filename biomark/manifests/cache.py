@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from biomark.cohort import Voxels
 from biomark.grids import Boxes
 from biomark.machine import fingerprints, packed, tensor_files
+from biomark.machine.files import expand
 from biomark.manifests.preparation import Excerpt, read_again
 from biomark.scans.grid import Grid
 from biomark.tasks import Task
@@ -36,12 +37,7 @@ _COMPUTES = (
 
 def cache_folder() -> Path:
     """Where prepared scans are kept: ``$BIOMARK_CACHE``, else ``~/.cache/biomark/scans``. It may be deleted."""
-    try:
-        return Path(os.environ.get("BIOMARK_CACHE") or "~/.cache/biomark/scans").expanduser()
-    except RuntimeError as error:  # no HOME, and a user whom the system does not know, as in containers
-        raise ValueError(
-            "no home folder is known: name one for prepared scans in BIOMARK_CACHE, or as cache=."
-        ) from error
+    return expand(os.environ.get("BIOMARK_CACHE") or "~/.cache/biomark/scans")
 
 
 def check_writable(folder: Path, advice: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -36,8 +35,7 @@ def check_sheet(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The sheet's rows, and its problems by row.
 
-    Arguments are as for :func:`biomark.manifests.read`, and ``required`` and ``known`` as for
-    :func:`biomark.manifests.read_sheet`.
+    Arguments are as for :func:`biomark.manifests.read` and :func:`biomark.manifests.read_sheet`.
     """
     task, path = TASKS[task] if isinstance(task, str) else task, expand(csv)
     # Absolute, so that no path is so short that it could be part of a word.
@@ -48,27 +46,21 @@ def check_sheet(
     return rows, pd.DataFrame(sorted(problems), columns=Problem._fields)
 
 
-def explain(
-    rows: pd.DataFrame, problems: pd.DataFrame
-) -> tuple[dict[int, str], dict[int, str], dict[int, dict[str, Any]]]:
-    """By row why it cannot be measured, what is wrong with its value, and what to list for a line that is no row.
+def explain(rows: pd.DataFrame, problems: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, dict[str, Any]]]:
+    """The rows with ``reason``, why one cannot be measured, and ``remark``; and by number what is no row.
 
     In words that may be shown with an id. A value serves comparison only, so a wrong one does not stop measuring.
     """
-    images = dict(zip(rows["row"], rows["image"], strict=True))
-    reasons: dict[int, list[str]] = {}
-    remarks, lines = {}, {}
-    for problem in problems.itertuples(index=False):
-        # A cell without a number could hold a name.
-        sentence = re.sub(r"^(the \w+) (['\"]).*\2 is not a number", r"\1 is not a number", problem.problem)
-        if problem.row not in images:
-            # Which cell of such a line is the id is not known.
-            lines[problem.row] = {"id": None, "problem": f"Row {problem.row} of the sheet {sentence}"}
-        elif problem.column == "value":
-            remarks[problem.row] = f"The spreadsheet's value is left out: {sentence}"
-        else:
-            reasons.setdefault(problem.row, []).append(sentence)
-    return {row: " ".join(several) for row, several in reasons.items()}, remarks, lines
+    # A cell without a number could hold a name.
+    said = problems["problem"].str.replace(r"^(the \w+) (['\"]).*\2 is not a number", r"\1 is not a number", regex=True)
+    of_value, by_row = problems["column"] == "value", problems["row"]
+    reasons = said[~of_value].groupby(by_row).agg(" ".join)
+    remarks = ("The spreadsheet's value is left out: " + said[of_value]).groupby(by_row).last()
+    # Which cell of a line that is no row is the id is not known.
+    strange = reasons[~reasons.index.isin(rows["row"])]
+    lines = {row: {"id": None, "problem": f"Row {row} of the sheet {text}"} for row, text in strange.items()}
+    told = {"reason": [reasons.get(row) for row in rows["row"]], "remark": [remarks.get(row) for row in rows["row"]]}
+    return rows.assign(**told), lines
 
 
 @dataclass

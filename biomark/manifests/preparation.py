@@ -63,9 +63,7 @@ def prepare(
     """Read a scan, take the slice or the heart box, weigh its own voxels and lay boxes over them.
 
     Args:
-        image: As for :func:`biomark.scans.read`.
-        task: What is measured.
-        grid: The boxes.
+        image, task, grid: The path, what is measured, the boxes.
         index: Slice of a task in 2-D, from 0 at the feet; found by a rule if None, with a finding.
         mask: A NIfTI file on the image's own voxels.
         crop: Whether a task that looks for a part of the volume (``cac`` for the heart box) does so.
@@ -84,10 +82,7 @@ def read_again(
 ) -> NDArray[np.float32]:
     """The Hounsfield units of what :func:`prepare` took of a scan.
 
-    Args:
-        image: As for :func:`biomark.scans.read`.
-        index, where: ``slice`` and ``where`` of the prepared case.
-        native: Whether its grid made each voxel a box.
+    ``index`` and ``where`` are the prepared case's; ``native`` is whether its grid made each voxel a box.
     """
     hu = read(image, slice=index).hu
     return _raised(hu[0] if where is None else hu[tuple(slice(*ends) for ends in where)], native)

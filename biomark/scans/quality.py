@@ -49,10 +49,7 @@ def examine(
 ) -> list[str]:
     """Findings on the header and on the values, one sentence each; an empty list when all is usual.
 
-    Args:
-        hu, spacing_mm, meta: As of a :class:`~biomark.scans.Scan`.
-        extremes_hu: The lowest and the highest value of `hu`.
-        padding_hu: What the header calls padding, in HU, or None.
+    ``extremes_hu`` are the lowest and the highest value, ``padding_hu`` what the header calls padding.
     """
     notes = _header(spacing_mm, meta) if meta["source"] == "DICOM" else [_SILENT]
     return notes + _values(hu, extremes_hu[1]) + _body(hu, spacing_mm, padding_hu)

@@ -34,10 +34,7 @@ def read(path: str | Path, *, series: str | None = None, slice: int | None = Non
         ScanError: The path does not exist or does not hold one complete CT volume in Hounsfield units, or not
             that slice. The sentence names the file and says what to do.
     """
-    try:
-        path = expand(path)
-    except ValueError as error:
-        raise ScanError(str(error)) from error
+    path = expand(path)
     if not path.exists():
         raise ScanError(missing(path))
     if path.is_dir():

@@ -133,14 +133,8 @@ def assemble(
 ) -> Scan:
     """Check a volume in the order of its file and turn it into a `Scan`; a ScanError where it is no CT in HU.
 
-    Args:
-        name: Path to name in an error.
-        data: Hounsfield units, 3-D.
-        affine: From its index to RAS mm, (4, 4); finite, orthogonal, with a step of 1 mm where the spacing is unknown.
-        spacing_mm: Spacing along the axes of `data`; nan where unknown.
-        meta, notes: What the header says, and the findings so far.
-        slice_axis: The axis along which the source's slices are stacked.
-        padding_hu: What the header calls padding, in HU, or None.
+    ``name`` is the path in an error, ``affine`` orthogonal with a step of 1 mm where the spacing is unknown (nan),
+    ``slice_axis`` that along which the source's slices are stacked, ``padding_hu`` what the header calls padding.
     """
     known = [s for s in spacing_mm if not np.isnan(s)]
     if min(known) < _SPACING_MM[0] or max(known) > _SPACING_MM[1]:
