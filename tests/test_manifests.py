@@ -776,7 +776,7 @@ def test_a_large_cohort_stays_on_disk(scans):
     assert isinstance(part.images, DiskArray) and part.ids == ("one", "three")
     for path in (scans / "cache").iterdir():
         path.unlink()
-    with pytest.raises(FileNotFoundError, match="call bm.manifests.read again"):
+    with pytest.raises(FileNotFoundError, match="read the sheet again"):
         cohort[0]
 
 

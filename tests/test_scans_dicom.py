@@ -391,7 +391,7 @@ def _enhanced(data: Dataset) -> None:
         ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "is a colour image, not HU"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "is a colour image"),
         ({"BitsStored": None, "BitsAllocated": None}, "has no BitsAllocated"),
-        ({"BitsStored": 8}, "8 bits a pixel: these are grey values, not HU"),
+        ({"BitsStored": 8}, "8 bits a pixel: grey values, not HU"),
         ({"RescaleType": "US"}, None),
         ({"RescaleType": "Z_EFF"}, "is rescaled to another unit than HU"),
         ({"RescaleSlope": None}, "has no RescaleSlope"),
@@ -399,7 +399,7 @@ def _enhanced(data: Dataset) -> None:
         ({"RescaleSlope": "0"}, "has the RescaleSlope 0"),
         (
             {"RescaleIntercept": "1100"},
-            "the values run from 90 to 1150; these are grey values or labels, not HU",
+            "the values run from 90 to 1150: grey values, not HU",
         ),
         ({"PixelSpacing": None}, "has no PixelSpacing"),
         ({"PixelSpacing": ["0", "0"]}, "has the PixelSpacing (0.0, 0.0), which must be above zero"),
@@ -638,7 +638,7 @@ def test_stored_bits_in_an_unknown_place_are_refused(tmp_path, kind, packed):
 @pytest.mark.parametrize("slope, intercept", [("1e37", "0"), ("1e300", "-1"), ("-1e38", "0"), ("1", "1e30")])
 def test_a_rescale_that_leads_to_no_hu_is_refused(tmp_path, slope, intercept):
     path = save(ct_slice(body_hu(), (0, 0, 0), RescaleSlope=slope, RescaleIntercept=intercept), tmp_path / "x")
-    assert "which lead to no HU; export the CT series again" in refusal(path)
+    assert "which lead to no HU; export again" in refusal(path)
     with pytest.raises(ScanError, match="which lead to no HU"):
         preview(path)
 
@@ -649,14 +649,13 @@ def test_padding_as_bright_as_tissue_is_taken_out(tmp_path, padding):
     hu[:4] = padding
     hu[24, 20:24] = padding  # within the body: metal, or chance
     expected = np.where(np.arange(48)[:, None] < 4, -3024, hu)
-    inside = np.count_nonzero(hu[4:] == padding)
     stored = (hu + 1024).astype(np.uint16)
     series = {"RescaleIntercept": "-1024", "PixelPaddingValue": padding + 1024}
     scan = scans.read(save(ct_slice(stored, (0, 0, 0), **series), tmp_path / "x"))
     np.testing.assert_array_equal(scan.hu[0], expected)
     assert (
         f"The header calls {padding} HU padding: 192 such voxels at the edge of the slices are set to -3024 HU, since "
-        f"no task may measure them; {inside} voxels of that value within the image are kept."
+        "no task may measure them; within the image they are kept."
     ) in scan.findings
     assert not any(f"padding ({padding}" in sentence for sentence in scan.findings)
 

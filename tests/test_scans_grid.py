@@ -60,7 +60,7 @@ def test_a_large_image_is_cut_around_its_part():
     placed = Grid((10, 10), None).place((100, 100), (0.7, 0.7), part)
     assert placed.starts == (87, 0)  # not beyond the image where it need not
     assert placed.spacing_mm((0.7, 0.7)) == (0.7, 0.7)
-    with pytest.raises(ValueError, match="extends over 8 x 7 mm and the grid over 7 x 7 mm: give a larger grid"):
+    with pytest.raises(ValueError, match="extends over 8 x 7 mm, the grid over 7 x 7: give a larger grid"):
         Grid((10, 10), None).place((100, 100), (0.7, 0.7), (slice(5, 16), slice(5, 15)))
 
 

@@ -148,7 +148,7 @@ def test_an_image_without_orientation_is_refused(tmp_path):
     image = nib.Nifti1Image(volume(), None)
     image.header.set_xyzt_units("mm")
     nib.save(image, tmp_path / "a.nii")
-    assert "left and right are unknown" in refusal(tmp_path / "a.nii")
+    assert "so sides are unknown" in refusal(tmp_path / "a.nii")
 
 
 @pytest.mark.parametrize("axis", [1, 2, 3])
@@ -192,7 +192,7 @@ def test_an_oblique_grid_is_kept_and_said(tmp_path):
         (np.zeros((4, 4, 4), np.int16), "every pixel has the same value (0)"),
         (
             np.arange(64, dtype=np.uint8).reshape(4, 4, 4),
-            "the values run from 0 to 63; these are grey values",
+            "the values run from 0 to 63: grey values",
         ),
         (np.linspace(-1, 1, 64, dtype=np.float32).reshape(4, 4, 4), "the values run from -1 to 1"),
         (np.where(np.arange(64) == 5, np.nan, -np.arange(64.0)).reshape(4, 4, 4), "NaN or infinite"),
@@ -438,7 +438,7 @@ def test_a_real_scan():
     image = nib.load(path)  # stored as (left to right, back to front, feet to head)
     np.testing.assert_array_equal(scan.hu, np.asarray(image.dataobj).transpose(2, 1, 0)[:, ::-1, ::-1])
     assert scan.spacing_mm == (3.0, 3.0, 3.0)
-    assert "grey values or labels" in refusal(REAL / "totalsegmentator-abdomen/example_seg.nii.gz")
+    assert "grey values, not HU" in refusal(REAL / "totalsegmentator-abdomen/example_seg.nii.gz")
 
 
 @real

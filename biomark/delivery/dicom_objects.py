@@ -73,7 +73,7 @@ def write_segmentation(
     mask = np.asarray(mask)
     if mask.dtype != bool:
         raise ValueError(f"a mask is boolean, but this one is {mask.dtype}: threshold it, such as map > 0.5.")
-    frames, sources, labels = _frames("SEG", mask, Path(source), task, identify)
+    frames, labels = _frames("SEG", mask, Path(source), task, identify)
     segment = hd.seg.SegmentDescription(
         segment_number=1,
         segment_label=task.name,
@@ -86,13 +86,10 @@ def write_segmentation(
         ),
     )
     data = hd.seg.Segmentation(
-        source_images=sources,
         pixel_array=frames.astype(np.uint8),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[segment],
         omit_empty_frames=False,
-        content_label="BIOMARK",
-        content_description=task.name,
         **labels,
     )
     return _save(data, path, task, identify)
@@ -112,7 +109,7 @@ def write_parametric_map(
     volume = np.asarray(map, np.float32)
     if not (np.min(volume) >= 0 and np.max(volume) <= 1):
         raise ValueError(f"a map lies in 0 to 1, but this one in {np.min(volume):g} to {np.max(volume):g}.")
-    frames, sources, labels = _frames("MAP", volume, Path(source), task, identify)
+    frames, labels = _frames("MAP", volume, Path(source), task, identify)
     mapping = hd.pm.RealWorldValueMapping(
         lut_label="MEMBERSHIP",
         lut_explanation=f"How much of a voxel belongs: {task.name}"[:64],
@@ -122,22 +119,17 @@ def write_parametric_map(
         intercept=0.0,
     )
     data = hd.pm.ParametricMap(
-        source_images=sources,
         pixel_array=frames,
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[mapping],
         voi_lut_transformations=[hd.VOILUTTransformation(window_center=0.5, window_width=1.0)],
-        content_label="BIOMARK",
-        content_description=task.name,
         **labels,
     )
     return _save(data, path, task, identify)
 
 
-def _frames(
-    kind: str, volume: NDArray, source: Path, task: Task, identify: bool
-) -> tuple[NDArray, list[Dataset], dict[str, Any]]:
-    """The frames of a volume that are not empty (at least one), their source images, and the object's labels."""
+def _frames(kind: str, volume: NDArray, source: Path, task: Task, identify: bool) -> tuple[NDArray, dict[str, Any]]:
+    """The frames of a volume that are not empty (at least one), and what says where the object comes from."""
     source = expand(source)
     if not source.exists():
         raise ScanError(missing(source))
@@ -153,7 +145,7 @@ def _frames(
     sources = [_reference(header, headers[0], step_mm, patient) for header in headers]
     labels = _labels(kind, sources[0], frames, task)
     chosen = np.flatnonzero(frames.any((1, 2))) if frames.any() else [0]
-    return frames[chosen], [sources[k] for k in chosen], labels
+    return frames[chosen], labels | {"source_images": [sources[k] for k in chosen]}
 
 
 def left_out(source: Path) -> tuple[str, ...]:
@@ -227,6 +219,8 @@ def _labels(kind: str, source: Dataset, frames: NDArray, task: Task) -> dict[str
         "software_versions": __version__,
         "device_serial_number": "none",
         "series_description": description[:64],
+        "content_label": "BIOMARK",
+        "content_description": task.name,
     }
 
 

@@ -56,9 +56,7 @@ def sole_use(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise BlockingIOError(
-            f"another call is writing to {folder}: wait until it is done, or give another folder."
-        ) from error
+        raise BlockingIOError(f"another call is writing to {folder}: wait until it is done.") from error
     try:
         yield
     finally:

@@ -71,9 +71,7 @@ def render(
     )
     if found.findings:
         lines.append(f"<h2>What the scan itself says</h2>{_items(found.findings)}")
-    lines.append(
-        f"<footer>biomark {text(__version__)}. For research: no medical device, and no substitute for looking.</footer>"
-    )
+    lines.append(f"<footer>biomark {text(__version__)}. For research: no medical device. Look for yourself.</footer>")
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{text(found.id)}</title>'
         f"<style>{_STYLE}</style></head><body>\n" + "\n".join(lines) + "\n</body></html>\n"

@@ -165,9 +165,7 @@ def _write_values(table: dict[int, dict[str, Any]], folder: Path) -> pd.DataFram
         with atomic_write(folder / "values.csv") as temporary:
             values.to_csv(temporary, index=False)
     except OSError as error:
-        raise OSError(
-            f"{folder / 'values.csv'} cannot be written ({error.strerror}): close it in other programs and try again."
-        ) from error
+        raise OSError(f"{folder / 'values.csv'} cannot be written ({error.strerror}): close it elsewhere.") from error
     return values
 
 

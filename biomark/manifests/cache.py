@@ -117,9 +117,7 @@ def load_array(name: str, path: Path) -> NDArray:
         with safe_open(path, framework="numpy") as file:
             return file.get_tensor(name)
     except (FileNotFoundError, SafetensorError) as error:
-        raise FileNotFoundError(
-            f"{path} was removed or damaged after it was read: call bm.manifests.read again."
-        ) from error
+        raise FileNotFoundError(f"{path} was removed or damaged after it was read: read the sheet again.") from error
 
 
 def load_voxels(native: bool, places: tuple[Path, Path]) -> Voxels:

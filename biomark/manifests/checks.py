@@ -59,8 +59,9 @@ def explain(rows: pd.DataFrame, problems: pd.DataFrame) -> tuple[pd.DataFrame, d
     # Which cell of a line that is no row is the id is not known.
     strange = reasons[~reasons.index.isin(rows["row"])]
     lines = {row: {"id": None, "problem": f"Row {row} of the sheet {text}"} for row, text in strange.items()}
-    told = {"reason": [reasons.get(row) for row in rows["row"]], "remark": [remarks.get(row) for row in rows["row"]]}
-    return rows.assign(**told), lines
+    told = {"reason": reasons, "remark": remarks}
+    texts = {name: [found.get(row) for row in rows["row"]] for name, found in told.items()}
+    return rows.join(pd.DataFrame(texts, rows.index, dtype=object)), lines
 
 
 @dataclass
@@ -126,10 +127,7 @@ class Checker:
             # With links followed: a link may not lead out of the root either.
             inside = path.resolve().is_relative_to(self.root.resolve())
             if not inside and not self.allow_outside:
-                raise ScanError(
-                    f"{text!r} leads out of the data root {self.root}: give a path inside it, another root=, or "
-                    "allow_outside=True"
-                )
+                raise ScanError(f"{text!r} leads out of the data root {self.root}: give root=, or allow_outside=True")
             exists = path.exists()
         except (OSError, RuntimeError) as error:  # a name too long, a link to itself, a folder that is closed
             raise ScanError(f"{text!r} cannot be opened ({type(error).__name__})") from error

@@ -56,9 +56,7 @@ def read_sheet(
         ImportError: It is Excel and openpyxl is not installed.
     """
     if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no file {path}: give the CSV or Excel file with the columns id, image, value."
-        )
+        raise FileNotFoundError(f"there is no file {path}: give a CSV or Excel file with the columns id, image, value.")
     excel = path.suffix.lower() in (".xlsx", ".xlsm", ".xls")
     numbered, separator = (_excel(path), "") if excel else _csv(path)
     lines = {number: [cell.strip() for cell in line] for number, line in numbered}
@@ -104,10 +102,7 @@ def identifier(text: str) -> str:
     # A control character could hide in a table, and a formula is carried out by spreadsheets.
     odd = harmless(text) != text or set(text) & set('/\\<>:"|?*') or text[0] == "." or text[-1] == "."
     if odd or device or len(text.encode()) > _LONGEST_BYTES:
-        raise ScanError(
-            f"the id {text[:40]!r} cannot name a file: use letters, digits, - and _, a letter or digit first, "
-            f"{_LONGEST_BYTES} at most"
-        )
+        raise ScanError(f"the id {text[:40]!r} cannot name a file: use 1 to {_LONGEST_BYTES} letters, digits, - and _")
     return text
 
 
@@ -191,9 +186,7 @@ def _excel(path: Path) -> list[tuple[int, list[str]]]:
     try:
         import openpyxl
     except ImportError as error:
-        raise ImportError(
-            'reading Excel needs openpyxl: run pip install "biomark[excel]", or save the sheet as CSV.'
-        ) from error
+        raise ImportError('reading Excel needs openpyxl: pip install "biomark[excel]", or save as CSV.') from error
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(part.file_size for part in archive.infolist()) > _LARGEST_BYTES:

@@ -82,10 +82,7 @@ def _select(folder: Path, series: str | None) -> tuple[list[Header], list[str]]:
         if not groups:
             raise ScanError(f"{folder} holds no series {series}; it holds {listing}.")
     if len(groups) > 1:
-        raise ScanError(
-            f"{folder} holds {len(groups)} series: {_listing(groups)}. Pass a folder with one of them, or "
-            "read(path, series=UID)."
-        )
+        raise ScanError(f"{folder} holds {len(groups)} series: {_listing(groups)}. Pick one: read(path, series=UID).")
     notes = []
     if others := len(files) - len(images):
         notes.append(f"{others} file{'s' * (others > 1)} in the folder without a DICOM image: ignored.")
@@ -126,7 +123,7 @@ def _read(name: str, headers: list[Header], notes: list[str], index: int | None 
         headers, index = [headers[place]], None
     first = headers[0]
     data = np.empty((len(headers), *first.plane), dtype=np.float32)
-    taken = np.zeros(2, int)
+    taken = 0
     for header, plane in zip(headers, data, strict=True):
         read_pixels(header, plane)
         taken += _take_out_padding(header, plane)
@@ -134,11 +131,10 @@ def _read(name: str, headers: list[Header], notes: list[str], index: int | None 
     padding = _padding_hu(first)[0]
     notes = notes + more + on_series
     if padding is not None and padding >= _DARK_HU:
-        if taken.any():
-            kept = f"; {taken[1]} voxels of that value within the image are kept" if taken[1] else ""
+        if taken:
             notes.append(
-                f"The header calls {padding:g} HU padding: {taken[0]} such voxels at the edge of the slices are set "
-                f"to {_FILL_HU} HU, since no task may measure them{kept}."
+                f"The header calls {padding:g} HU padding: {taken} such voxels at the edge of the slices are set to "
+                f"{_FILL_HU} HU, since no task may measure them; within the image they are kept."
             )
         padding = None
     scan = assemble(name, data, affine, spacing_mm, meta, notes, slice_axis=0, padding_hu=padding)
@@ -157,14 +153,14 @@ def _padding_hu(header: Header) -> tuple[float | None, float | None]:
     return low, high
 
 
-def _take_out_padding(header: Header, plane: NDArray[np.float32]) -> tuple[int, int]:
-    """Darken padding as bright as tissue, where it reaches the slice's edge; how many voxels, and how many others."""
+def _take_out_padding(header: Header, plane: NDArray[np.float32]) -> int:
+    """Darken padding as bright as tissue, where it reaches the slice's edge; in how many voxels."""
     low, high = _padding_hu(header)
     if low is None or low < _DARK_HU:
-        return 0, 0
+        return 0
     padding = (plane >= np.float32(low)) & (plane <= np.float32(high))
     if not padding.any():
-        return 0, 0
+        return 0
     labels, count = ndimage.label(padding)
     edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     outer = np.bincount(labels.ravel(), minlength=count + 1) >= _LEAST_SHARE * plane.size
@@ -172,7 +168,7 @@ def _take_out_padding(header: Header, plane: NDArray[np.float32]) -> tuple[int, 
     outer[0] = False
     outside = outer[labels]
     plane[outside] = _FILL_HU
-    return int(outside.sum()), int((padding & ~outside).sum())
+    return int(outside.sum())
 
 
 def _describe(headers: list[Header]) -> tuple[dict[str, Any], list[str]]:

@@ -35,9 +35,7 @@ class Grid:
         spacing = self.spacing_mm or (1.0,) * len(self.shape)
         known = all(0 < s < np.inf for s in spacing)  # false for nan
         if min(self.shape, default=0) < 1 or len(spacing) != len(self.shape) or not known:
-            raise ValueError(
-                f"a grid needs a size and a spacing above 0 for each axis, but got {self.shape} and {self.spacing_mm}."
-            )
+            raise ValueError(f"a grid needs a size and a spacing above 0 for each axis, not {self.shape}, {spacing}.")
 
     @classmethod
     def usual(cls, ndim: int, spacing_mm: Sequence[float] | None = None) -> Grid:
@@ -69,9 +67,7 @@ class Grid:
             if free < -1e-6:
                 need = " x ".join(f"{(p.stop - p.start) * s:.0f}" for p, s in zip(part, own, strict=True))
                 have = " x ".join(f"{n * v * s:.0f}" for n, v, s in zip(self.shape, voxels, own, strict=True))
-                raise ValueError(
-                    f"what is to be measured extends over {need} mm and the grid over {have} mm: give a larger grid."
-                )
+                raise ValueError(f"what is measured extends over {need} mm, the grid over {have}: give a larger grid.")
             over = size - n * voxel  # of the image beyond the grid
             start = inner.start - math.floor(free / 2)
             starts.append(min(max(start, math.ceil(min(over, 0))), math.ceil(max(over, 0))))

@@ -177,9 +177,7 @@ def check(header: Header) -> None:
     if (header.number("SamplesPerPixel") or 1) != 1 or not photometric.startswith("MONOCHROME"):
         raise ScanError(f"{path} is a colour image, not HU; pass the original CT series.")
     if (bits := header.number("BitsStored") or header.numbers("BitsAllocated", 1)[0]) <= 8:
-        raise ScanError(
-            f"{path} stores {bits:g} bits a pixel: these are grey values, not HU; pass the original CT series."
-        )
+        raise ScanError(f"{path} stores {bits:g} bits a pixel: grey values, not HU; pass the original CT series.")
     if header.get("ModalityLUTSequence"):
         raise ScanError(f"{path} maps its values by a table instead of slope and intercept; not supported.")
     unit = header.text("RescaleType") or "HU"
@@ -189,10 +187,7 @@ def check(header: Header) -> None:
     if slope == 0:
         raise ScanError(f"{path} has the RescaleSlope 0, which leaves no image; export the CT series again.")
     if abs(slope) > _STEEPEST or abs(intercept) > _FARTHEST:
-        raise ScanError(
-            f"{path} has the RescaleSlope {slope:g} and the RescaleIntercept {intercept:g}, which lead to no HU; "
-            "export the CT series again."
-        )
+        raise ScanError(f"{path} has slope {slope:g} and intercept {intercept:g}, which lead to no HU; export again.")
 
 
 def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
@@ -208,10 +203,7 @@ def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
     except NotImplementedError as error:
         raise ScanError(f"{path} has the transfer syntax {known(syntax, UID)}, which is not known.") from error
     if not decoder.is_available:
-        raise ScanError(
-            f"{path} is compressed ({syntax.name}, {syntax}) and no decoder for it is installed; run: "
-            'pip install "biomark[codecs]"'
-        )
+        raise ScanError(f'{path} is compressed ({syntax.name}); to read it: pip install "biomark[codecs]"')
     try:
         data = header.data if "PixelData" in header.data else pydicom.dcmread(path, specific_tags=TAGS)
         # As `data.pixel_array`, without the copy that pydicom caches.

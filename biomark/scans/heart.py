@@ -87,9 +87,7 @@ def heart_box(scan: Scan) -> HeartBox:
         raise ScanError("A heart box needs a volume, but this scan is one slice.")
     covered = len(scan) * scan.spacing_mm[0]
     if covered < _SHORTEST_MM:
-        raise ScanError(
-            f"This scan covers {covered:.0f} mm along the body, which cannot hold a heart: give the whole chest series."
-        )
+        raise ScanError(f"This scan covers {covered:.0f} mm, which cannot hold a heart: give the whole chest series.")
     hu, spacing = _coarse(scan)
     lungs = _lungs(hu, spacing)
     bottom = int(np.percentile(lungs.argmax(0)[lungs.any(0)], _BASE_PERCENT))

@@ -58,9 +58,7 @@ def read_voxels(path: Path, image: nib.Nifti1Image) -> NDArray[Any]:
     claim = math.prod(shape) * image.get_data_dtype().itemsize
     if claim > path.stat().st_size * (_MOST_UNPACKED if packed else 1):  # before memory is asked for
         claimed = " x ".join(f"{n}" for n in shape)
-        raise ScanError(
-            f"{path} is truncated or damaged: it cannot hold the {claimed} voxels it claims; copy it again."
-        )
+        raise ScanError(f"{path} is truncated or damaged: it cannot hold the {claimed} voxels it claims; copy it again")
     try:
         if not packed:
             return np.asanyarray(image.dataobj).reshape((*shape, 1)[:3])
@@ -109,17 +107,13 @@ def read_nifti(path: Path) -> Scan:
     if units not in ("mm", "unknown"):
         raise ScanError(f"{path}: the header gives lengths in {units}; write it anew in millimetres.")
     if not placed:
-        raise ScanError(
-            f"{path}: neither qform nor sform is set, so left and right are unknown; convert from DICOM again."
-        )
+        raise ScanError(f"{path}: neither qform nor sform is set, so sides are unknown; convert from DICOM again.")
     steps = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or (steps == 0).any() or (pixdim[:ndim] == 0).any():
         raise ScanError(f"{path}: the header gives a voxel spacing of zero; convert from DICOM again.")
     cosines = (affine[:3, :3] / steps).T @ (affine[:3, :3] / steps)
     if np.abs(cosines - np.eye(3)).max() > 0.002:  # 0.1 degrees, as for DICOM
-        raise ScanError(
-            f"{path}: the voxel axes are not at right angles (gantry tilt); resample it to a straight grid first."
-        )
+        raise ScanError(f"{path}: the voxel axes are not at right angles (gantry tilt); resample it upright.")
 
     data = read_voxels(path, image)
     notes = _contradiction(image)
@@ -203,9 +197,7 @@ def read_labels(path: Path, shape: tuple[int, ...], affine: NDArray[np.float64])
     start = np.rint(first)
     off = np.abs([first - start, *(end - start - corners[:3, i] for i, end in enumerate(ends, start=1))]).max()
     if not off <= _SAME_PLACE or (start < 0).any() or (start + shape > sizes).any():
-        raise ScanError(
-            f"{path} does not lie on the voxels of its image: draw it on that image, or resample it to its grid."
-        )
+        raise ScanError(f"{path} does not lie on the voxels of its image: draw it on that image, or resample it to it.")
     return turned[tuple(slice(int(s), int(s) + n) for s, n in zip(start, shape, strict=True))]
 
 

@@ -134,9 +134,8 @@ def _header(spacing_mm: tuple[float, ...], meta: dict[str, Any]) -> list[str]:
 def is_sharp(kernel: str | None) -> bool | None:
     """Whether a reconstruction kernel is a sharp one by its vendor's naming; None if the name does not tell.
 
-    Siemens numbers its kernels by sharpness: B10 to B40 are soft to standard, B50 to B80 sharp (SOMATOM
-    Sensation, operating instructions, 'Body kernels'); Br, Bl, Bv, Qr and their like keep the scale. GE names
-    them by use. Canon's FC50 and above are for the lung and bone, FC01 to FC29 for the body and brain.
+    Siemens numbers its kernels by sharpness: B10 to B40 are soft to standard, B50 to B80 sharp (SOMATOM Sensation,
+    operating instructions, 'Body kernels'). GE names them by use. Canon's FC50 and above are for lung and bone.
     """
     name = (kernel or "").split("/")[0].strip().upper()
     if any(word in name for word in ("LUNG", "BONE", "EDGE")):

@@ -79,10 +79,7 @@ def preview(path: Path) -> Preview:
         headers = (header for file in files if (header := open_header(file)) is not None)
         header = next((header for header in headers if header.is_image and not header.is_scout), None)
         if header is None:
-            raise ScanError(
-                f"{path} holds no DICOM image among its {len(files)} files; give one NIfTI file, or the folder of one "
-                "series."
-            )
+            raise ScanError(f"{path} holds no DICOM image among its {len(files)} files; give a series or NIfTI.")
     elif path.stat().st_size == 0:
         raise ScanError(f"{path} is empty; copy it again.")
     elif is_nifti(path):

