@@ -399,7 +399,7 @@ def _enhanced(data: Dataset) -> None:
         ({"RescaleSlope": "0"}, "has the RescaleSlope 0"),
         (
             {"RescaleIntercept": "1100"},
-            "the values run from 90 to 1150: grey values, not HU",
+            "the values run from 90 to 1150: grey values or labels, not HU",
         ),
         ({"PixelSpacing": None}, "has no PixelSpacing"),
         ({"PixelSpacing": ["0", "0"]}, "has the PixelSpacing (0.0, 0.0), which must be above zero"),

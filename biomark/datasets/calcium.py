@@ -15,9 +15,7 @@ from biomark.datasets.table import by_number, cell, column, folder, mask_cell, o
 from biomark.scans.reader import read
 from biomark.scans.scan import Scan, ScanError
 
-_GATED = (
-    "it should hold Gated_release_final/patient/<id>/<one folder>/*.dcm and Gated_release_final/calcium_xml/<id>.xml"
-)
+_GATED = "it should hold Gated_release_final/patient/<id>/<folder>/*.dcm and Gated_release_final/calcium_xml/<id>.xml"
 _NONGATED = "it should hold deidentified_nongated/<id>/<one folder>/*.dcm and deidentified_nongated/scores.xlsx"
 _ARTERIES = (
     *("right coronary artery", "left coronary artery"),

@@ -10,10 +10,7 @@ import pandas as pd
 from biomark.datasets.table import cell, column, folder, mask_cell, read_labels, relative, slice_rows, table
 from biomark.scans.scan import ScanError
 
-_SAROS = (
-    "it should hold data/case_NNN with image.nii.gz and body-regions.nii.gz, and Segmentation Info.csv, as SAROS' own "
-    "download script makes them"
-)
+_SAROS = "it should hold data/case_NNN with image.nii.gz and body-regions.nii.gz, and Segmentation Info.csv"
 _TOTAL = "it should hold s0000/ct.nii.gz and so on, as Totalsegmentator_dataset unpacks"
 _SUBCUTANEOUS, _THORAX, _NOT_ANNOTATED = 1, 4, 255
 _LEAST_CM2 = 5.0  # in a slice that is taken; less is implausible for the task `sfa`

@@ -103,7 +103,7 @@ def deliver(
     if len(problems) and problems["row"].min() == 1:
         raise ManifestError(f"{csv} cannot be read:", problems[problems["row"] == 1])
     rows, table = checks.explain(rows, problems)
-    answer = model.inspect if isinstance(model, Inspector) else partial(_locate, model)
+    answer = partial(model.inspect if isinstance(model, Inspector) else partial(_locate, model), window=window)
     settings = _settings(model, task, grid, crop, (sorted(write), identify, window and tuple(window)))
     with outcome.sole_use(folder):
         todo = _look_up(rows, settings, folder, table)
@@ -116,7 +116,7 @@ def deliver(
                 try:
                     reading = future.result()
                     outcome.clear(place)
-                    result = _measure(row, place, reading, answer, task, window, write, identify)
+                    result = _measure(row, place, reading, answer, task, write, identify)
                     outcome.write_result(place, key, *result)
                     table[row.row] = {"id": row.id, **result[0]}
                 # One scan among thousands, whatever is wrong with it, must not stop the others.
@@ -227,19 +227,16 @@ def _locate(
 
 
 def _measure(
-    row: Any,
-    place: Path,
-    reading: tuple[Excerpt, float],
-    answer: Callable[..., Inspection],
-    task: Task,
-    window: Sequence[int] | None,
-    write: Sequence[str],
-    identify: bool,
+    row: Any, place: Path, reading: tuple, answer: Callable, task: Task, write: Sequence[str], identify: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """Measure one scan and write what is wanted of it; its row of the table, and the names of the files."""
+    """Measure one scan that was read by :func:`_read`, and write what is wanted of it.
+
+    Returns:
+        Its row of the table, and the names of the files.
+    """
     (excerpt, reading_s), start = reading, perf_counter()
     case = replace(excerpt.case, id=row.id)
-    found = answer(case, boxes=excerpt.boxes, findings=excerpt.findings, window=window)
+    found = answer(case, boxes=excerpt.boxes, findings=excerpt.findings)
     answered = perf_counter()
     if not np.isfinite(found.value):
         raise ValueError("The model gives no finite value for this scan: train it again, or look at its weights.")

@@ -80,7 +80,9 @@ def save(path: Path, part: Excerpt) -> None:
         "total": float(case.weights.sum(dtype=float)),
         "inside": None if truth is None else float(truth.sum(dtype=float)),
         "slice": part.slice,
-        "where": None if case.image.ndim == 2 else [[one.start, one.stop] for one in part.where],
+        "where": None
+        if case.image.ndim == 2
+        else [[one.start, one.stop] for one in part.where if isinstance(one, slice)],
         "findings": part.findings,
         "voxels": index,
         "boxes": asdict(part.boxes),

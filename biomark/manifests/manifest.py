@@ -27,10 +27,7 @@ from biomark.scans.reader import read as read_scan
 from biomark.tasks import TASKS, Task
 
 _LISTED = 100
-_ENDED = (
-    "The system ended a process that read this scan or others beside it, most likely for lack of memory: call again, "
-    "with fewer workers."
-)
+_ENDED = "The system ended a process that read this scan or others, out of memory: call again with fewer workers."
 
 
 class ManifestError(ValueError):

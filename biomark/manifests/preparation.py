@@ -130,10 +130,8 @@ def _find_slice(scan: Scan, task: Task) -> tuple[int, list[str]]:
         return 0, []
     k, why, short = len(scan) // 2, "", len(scan) * scan.spacing_mm[0] <= SHORT_MM
     if task.key == "liver":
-        raise ScanError(
-            "No slice was given, and no rule finds the one with the tumour: name it, by --slice or in the sheet's "
-            "column slice, from 0 at the feet."
-        )
+        why = "No slice was given, and no rule finds the one with the tumour"
+        raise ScanError(f"{why}: name it, by --slice or in the sheet's column slice, from 0 at the feet.")
     if task.key in SLICES:
         try:
             found = SLICES[task.key](scan)

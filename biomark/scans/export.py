@@ -44,9 +44,6 @@ def write_nifti(path: str | Path, volume: ArrayLike, scan: Scan) -> Path:
         volume: Shape of ``scan.hu``. Boolean arrays are written as 8-bit integers, all others as 32-bit floats.
         scan: The scan.
 
-    Returns:
-        The path.
-
     Raises:
         ValueError: The array has another shape, or the name another ending.
     """
@@ -81,9 +78,6 @@ def write_dicom(
         folder: Folder to write to, atomically; made if missing, and must be empty.
         hu: Hounsfield units, shape (D, H, W), in the orientation of `Scan.hu`; (H, W) is one slice.
         spacing_mm: Spacing (dz, dy, dx); slices are dz thick, and the first voxel lies at 0.
-
-    Returns:
-        The folder.
 
     Raises:
         ValueError: The volume is no finite 3-D array, a spacing is not above zero, or a value does not fit into 16

@@ -152,10 +152,8 @@ def open_header(path: Path, *, pixels: bool = False) -> Header | None:
             return Header(path, pydicom.dcmread(file, stop_before_pixels=not pixels, specific_tags=TAGS))
     except InvalidDicomError as error:
         if start[:2] in _GROUPS and _KINDS in start:
-            raise ScanError(
-                f"{path} lacks the 128 bytes and the letters DICM with which a DICOM file begins; write it again "
-                "with a DICOM tool, such as dcmconv of DCMTK."
-            ) from error
+            why = f"{path} lacks the 128 bytes and the letters DICM with which DICOM begins"
+            raise ScanError(f"{why}; write it again with a DICOM tool, such as dcmconv.") from error
         if path.suffix.lower() in _DICOM_SUFFIXES:
             raise ScanError(f"{path} is named as DICOM but is damaged or empty; copy it again.") from error
         return None

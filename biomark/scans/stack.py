@@ -69,15 +69,11 @@ def stack(name: str, headers: list[Header]) -> Stack:
 
 def _same(what: str, headers: list[Header], values: list[tuple], tolerance: float) -> tuple:
     """The value that all slices share."""
-    if values.count(values[0]) == len(values):
-        return values[0]
     off = np.abs(np.subtract(values, values[0])).max(axis=1) > tolerance
     if off.any():
         i = int(off.argmax())
-        raise ScanError(
-            f"{headers[i].path} and {headers[0].path.name} differ in {what} ({values[i]} and {values[0]}); "
-            "keep the files of one volume in the folder."
-        )
+        both = f"{headers[i].path} and {headers[0].path.name}"
+        raise ScanError(f"{both} differ in {what} ({values[i]} and {values[0]}); keep one volume in the folder.")
     return values[0]
 
 
@@ -87,10 +83,8 @@ def _step(name: str, headers: list[Header], places: NDArray[np.float64]) -> floa
     doubled = np.flatnonzero(steps < _SAME_PLACE_MM)
     if len(doubled):
         i = int(doubled[0])
-        raise ScanError(
-            f"{headers[i].path} and {headers[i + 1].path.name} lie at the same position ({places[i]:g} mm); "
-            f"{len(doubled)} positions repeat. Keep one file for each position."
-        )
+        both = f"{headers[i].path} and {headers[i + 1].path.name} lie at the same position ({places[i]:g} mm)"
+        raise ScanError(f"{both}; {len(doubled)} positions repeat. Keep one file for each position.")
 
     # The usual step is the one that most steps agree with, the smallest of them in a tie.
     candidates = np.unique(steps)
