@@ -76,13 +76,12 @@ def save(path: Path, part: Excerpt) -> None:
     arrays: dict[str, NDArray] = {"image": image, "weights": weights} | ({} if truth is None else {"truth": truth})
     own = [array for array in (case.weights, case.mask) if array is not None]
     arrays["voxels"], index = packed.join([packed.Packed.of(array) for array in own])
+    where = [[one.start, one.stop] for one in part.where if isinstance(one, slice) and case.image.ndim == 3]
     about = {
         "total": float(case.weights.sum(dtype=float)),
         "inside": None if truth is None else float(truth.sum(dtype=float)),
         "slice": part.slice,
-        "where": None
-        if case.image.ndim == 2
-        else [[one.start, one.stop] for one in part.where if isinstance(one, slice)],
+        "where": where or None,
         "findings": part.findings,
         "voxels": index,
         "boxes": asdict(part.boxes),
