@@ -63,7 +63,7 @@ def totalsegmentator(root: str | Path, *, every_mm: float = 15.0, progress: bool
     - Licence: data CC BY 4.0; the model for tissues needs a licence key, free for research only. Access: open,
       doi 10.5281/zenodo.6802613 (version 2: 1,228 CTs). Cite Wasserthal et al., Radiology: Artificial Intelligence
       5(5):e230024 (2023).
-    - Layout: ``s0000/ct.nii.gz``; ``s0000/<tissues>/subcutaneous_fat.nii.gz`` of your own, from
+    - Layout: ``s0000/ct.nii.gz``; ``s0000/tissue_types/subcutaneous_fat.nii.gz`` of your own, from
       ``TotalSegmentator -i s0000/ct.nii.gz -o s0000/tissue_types -ta tissue_types``; ``meta.csv`` with the columns
       ``image_id`` and ``split``, separated by semicolons.
     - Traps: the set itself has neither subcutaneous fat nor pectoralis among its classes, so numbers and masks are

@@ -97,7 +97,7 @@ def take(
     """
     drawn = None if mask is None else read_mask(mask, scan)
     findings, part = list(scan.findings), None
-    where: tuple[int | slice, ...] = tuple(map(_all, scan.hu.shape))
+    where: tuple[int | slice, ...] = tuple(slice(0, n) for n in scan.hu.shape)
     if task.ndim == 2:
         if index is None:
             index, more = _find_slice(scan, task)
@@ -114,7 +114,7 @@ def take(
         case = Case("", scan.hu, task.weigh(scan.hu, scan.spacing_mm), None, None, scan.spacing_mm)
     shape = case.image.shape
     grid = grid or Grid(shape, None)
-    boxes = grid.place(shape, case.spacing_mm, part or tuple(map(_all, shape)))
+    boxes = grid.place(shape, case.spacing_mm, part or tuple(slice(0, n) for n in shape))
     if drawn is not None:
         seen = boxes.sums(drawn[where]).sum(dtype=float)
         if lost := int(np.count_nonzero(drawn[index] if task.ndim == 2 else drawn) - seen):
@@ -146,7 +146,3 @@ def _find_slice(scan: Scan, task: Task) -> tuple[int, list[str]]:
 def _raised(hu: NDArray[np.float32], native: bool) -> NDArray[np.float32]:
     """Without the padding of scanners, except where no value is to be changed."""
     return hu if native else np.maximum(hu, np.float32(PADDING_HU))
-
-
-def _all(n: int) -> slice:
-    return slice(0, n)
