@@ -64,5 +64,5 @@ def test_what_other_libraries_quote_is_not_repeated():
 @given(st.text(max_size=40))
 def test_nothing_unknown_gets_through(text):
     told = known(text, NUMBERS)
-    assert told == text or told == f"a text of {len(text)} character{'s' * (len(text) != 1)}"
+    assert told in (text or "(none)", f"a text of {len(text)} character{'s' * (len(text) != 1)}")
     assert known(f"Xq{text}", NUMBERS).startswith("a text of ")
