@@ -9,6 +9,7 @@ import argparse
 import importlib.util
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,8 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     tasks = ", ".join(f"{key} ({name})" for key, name in TASKS.items())
 
     def command(name: str, does: str, examples: str, run: Any) -> argparse.ArgumentParser:
-        how = {"help": does, "description": f"{does[0].upper()}{does[1:]}.", "epilog": examples}
-        one = commands.add_parser(name, **how, formatter_class=argparse.RawDescriptionHelpFormatter)
+        about = f"{does[0].upper()}{does[1:]}."
+        layout = argparse.RawDescriptionHelpFormatter
+        one = commands.add_parser(name, help=does, description=about, epilog=examples, formatter_class=layout)
         one.add_argument("--task", choices=[*TASKS], metavar="TASK", help=tasks, required=name != "measure")
         one.add_argument("--quiet", action="store_true", help="show no progress bars")
         one.set_defaults(run=run)
@@ -127,7 +129,12 @@ def _measure(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from biomark.scans.reader import missing
     from biomark.scans.samples import SAMPLES
 
-    model = _model(asked.model, asked.task)
+    if asked.model is None:
+        model = bm.Inspector.pretrained(asked.task)
+    elif (asked.model / "inspector.json").is_file():
+        model = bm.Inspector.load(asked.model)
+    else:
+        model = bm.load(_weights(asked.model))
     if len(paths) == 1 and not paths[0].expanduser().exists():
         raise FileNotFoundError(missing(paths[0]))
     task = getattr(model, "model", model).task
@@ -141,14 +148,6 @@ def _measure(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if asked.sample:
         print(SAMPLES[asked.sample].about, SAMPLES[asked.sample].citation, sep="\n")
     return status
-
-
-def _model(path: Path | None, key: str | None) -> bm.Localizer | bm.Inspector:
-    import biomark as bm
-
-    if path is None:
-        return bm.Inspector.pretrained(key)
-    return bm.Inspector.load(path) if (path / "inspector.json").is_file() else bm.load(_weights(path))
 
 
 def _weights(path: Path) -> Path:
@@ -169,10 +168,11 @@ def _sheet_of(scans: Sequence[tuple[str, Path]], index: int | None, out: Path) -
 
     from biomark.machine.files import atomic_write
 
-    rows, seen = [], {}
+    rows, seen = [], Counter[str]()
     for name, path in scans:
-        count = seen[name.casefold()] = seen.get(name.casefold(), 0) + 1
-        rows.append({"id": name if count == 1 else f"{name}-{count}", "image": Path(path).absolute(), "slice": index})
+        seen[name.casefold()] += 1
+        number = f"-{seen[name.casefold()]}" * (seen[name.casefold()] > 1)
+        rows.append({"id": name + number, "image": Path(path).absolute(), "slice": index})
     with atomic_write(out / "scans.csv") as partial:
         pd.DataFrame(rows).astype({"slice": "Int64"}).to_csv(partial, index=False)
     return out / "scans.csv"
@@ -183,11 +183,11 @@ def _formats(sheet: Path) -> list[str]:
     import biomark as bm
 
     images = bm.manifests.read_sheet(sheet, ("id", "image"))[0].get("image", [])
-    if all(image.endswith((".nii", ".nii.gz")) for image in images):
-        return ["nifti", "page"]
-    if importlib.util.find_spec("highdicom"):
+    dicom = not all(image.endswith((".nii", ".nii.gz")) for image in images)
+    if dicom and importlib.util.find_spec("highdicom"):
         return ["nifti", "page", "dicom"]
-    print('biomark: no DICOM segmentation is written; for that, pip install "biomark[dicom]".', file=sys.stderr)
+    if dicom:
+        print('biomark: no DICOM segmentation is written; for that, pip install "biomark[dicom]".', file=sys.stderr)
     return ["nifti", "page"]
 
 
@@ -214,8 +214,7 @@ def _tell(values: pd.DataFrame, task: bm.Task, out: Path) -> int:
 def _check(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     import biomark as bm
 
-    how = {"candidates": asked.candidates, "progress": not asked.quiet}
-    problems = bm.manifests.check(asked.sheet, asked.task, **how)
+    problems = bm.manifests.check(asked.sheet, asked.task, candidates=asked.candidates, progress=not asked.quiet)
     if rule := problems.attrs.get("rule"):
         print(rule)
     if problems.empty:

@@ -85,13 +85,16 @@ def test_msd_gives_every_so_many_mm_of_liver_and_the_largest_tumour(tmp_path):
     assert list(read.about["group"]) == list(table["group"])
 
 
-def test_msd_may_leave_out_the_largest_and_slices_with_little_liver(tmp_path):
+def test_msd_takes_no_slice_with_little_liver(tmp_path):
     root = msd(tmp_path, (3,)) / "Task03_Liver"
-    table = datasets.msd_liver(root, every_mm=4, largest=False, progress=False)
-    assert list(table["slice"]) == [2, 4, 6, 8, 10] and "mask" not in table
+    table = datasets.msd_liver(root, every_mm=4, progress=False)
+    assert list(table["slice"]) == [2, 4, 6, 7, 8, 10] and "mask" not in table
     assert table["value"].iloc[1] == 6 * PIXEL_CM2
-    with pytest.raises(ScanError, match="no case of Task03_Liver could be used, of 1; msd-3: no slice has 500 cm2"):
-        datasets.msd_liver(root, least_liver_cm2=500, largest=False, progress=False)
+    little = liver_labels()
+    little[:, 18:] = 0
+    nifti(root / "labelsTr/liver_3.nii.gz", little)
+    with pytest.raises(ScanError, match="no case of Task03_Liver could be used, of 1; msd-3: no slice has enough"):
+        datasets.msd_liver(root, progress=False)
 
 
 def test_label_volumes_stored_upside_down_give_the_same_rows(tmp_path):
@@ -194,10 +197,10 @@ def test_saros_takes_only_slices_annotated_throughout(tmp_path):
     assert list(table["id"]) == ["saros-case_000-0", "saros-case_000-7", "saros-case_000-10"]
     assert list(table["value"]) == [10, 10, 8] and set(table["split"]) == {"fold-1"}
     aside = table.attrs["set_aside"]
-    assert "no row for case_007" in aside["case_007"] and "none is annotated" in aside["case_008"]
+    assert "0 rows for 'case_007'" in aside["case_007"] and "none is annotated" in aside["case_008"]
     read = cohort(table, tmp_path, "sfa", grid=bm.scans.Grid((48, 48), (5.0, 5.0)))
     np.testing.assert_allclose(outlined(read, PIXEL_CM2), read.values)
-    assert list(datasets.saros(tmp_path, chest=True, least_cm2=9, progress=False)["slice"]) == [7]
+    assert list(datasets.saros(tmp_path, chest=True, progress=False)["slice"]) == [7, 10]
 
 
 def test_totalsegmentator_takes_the_masks_as_they_lie(tmp_path):
@@ -331,7 +334,7 @@ def test_coca_nongated_joins_sheet_and_folders(tmp_path):
     assert table["image"].iloc[0] == "deidentified_nongated/1/1"
     aside = table.attrs["set_aside"]
     assert list(aside) == ["3", "5", "10"]
-    assert "no folder" in aside["3"] and "no score" in aside["5"] and "'?'" in aside["10"]
+    assert "0 folders" in aside["3"] and "0 rows" in aside["5"] and "'?'" in aside["10"]
 
 
 def metaimage(path: Path, data: np.ndarray, kind: str, *more: str) -> None:
@@ -414,16 +417,11 @@ def test_tcia_takes_the_largest_ct_series_below_each_folder_named(tmp_path):
 # --- one odd file stops no set ---------------------------------------------------------------------------
 
 
-def test_volumes_without_a_number_of_their_own_are_set_aside(tmp_path):
+def test_a_volume_without_a_number_has_the_name_of_its_file(tmp_path):
     root = msd(tmp_path, (3,)) / "Task03_Liver"
-    for name in ("liver_final", "liver_4", "liver_04"):
-        nifti(root / f"imagesTr/{name}.nii.gz", chest())
-        nifti(root / f"labelsTr/{name}.nii.gz", liver_labels())
-    table = datasets.msd_liver(root, progress=False)
-    assert set(table["group"]) == {"msd-3"}
-    aside = table.attrs["set_aside"]
-    assert {Path(name).name for name in aside} == {f"liver_{n}.nii.gz" for n in ("final", "4", "04")}
-    assert all("has no number, or that of another file" in reason for reason in aside.values())
+    for kind, data in (("images", chest()), ("labels", liver_labels())):
+        nifti(root / f"{kind}Tr/liver_final.nii.gz", data)
+    assert set(datasets.msd_liver(root, progress=False)["group"]) == {"msd-3", "msd-final"}
 
 
 def test_what_a_parser_raises_of_one_file_sets_it_aside(tmp_path):
@@ -441,8 +439,8 @@ def test_what_a_parser_raises_of_one_file_sets_it_aside(tmp_path):
     [
         ("image_id;split\ns0001;train;x;y\ns1;a;b\n", "is no table"),
         ("", "is no table"),
-        ("image_id;split\ns0001;train\ns0001;test\n", "has two rows for 's0001'"),
-        ("image_id\ns0001\n", "has no column 'split'"),
+        ("image_id;split\ns0001;train\ns0001;test\n", "meta.csv has 2 rows for 's0001'"),
+        ("image_id\ns0001\n", "has 0 columns 'split'"),
     ],
 )
 def test_a_table_that_is_not_the_downloads_is_said(tmp_path, text, words):
@@ -461,7 +459,7 @@ def test_scores_that_stand_twice_are_no_score(tmp_path):
     sheet = pd.DataFrame({"filename ": ["1A", "2A", "2"], "total": [3, 5, 6]})
     sheet.to_excel(top / "scores.xlsx", index=False)
     table = datasets.coca_nongated(tmp_path, progress=False)
-    assert table["value"].tolist() == [3] and "two rows of scores.xlsx" in table.attrs["set_aside"]["2"]
+    assert table["value"].tolist() == [3] and "scores.xlsx has 2 rows" in table.attrs["set_aside"]["2"]
     sheet.assign(Total=sheet["total"]).to_excel(top / "scores.xlsx", index=False)
-    with pytest.raises(ScanError, match="two columns 'total', in whatever letters"):
+    with pytest.raises(ScanError, match="2 columns 'total', in whatever letters"):
         datasets.coca_nongated(tmp_path, progress=False)

@@ -30,7 +30,7 @@ from biomark import manifests
 from biomark.delivery import sheet as sheet_of_results
 from biomark.machine import fingerprints
 from biomark.machine.disk_arrays import DiskArray
-from biomark.manifests import ManifestError, cache, cross_checks, likeness, manifest, preparation, rules
+from biomark.manifests import ManifestError, cache, cross_checks, manifest, preparation, rules
 from biomark.manifests.sheet import identifier
 from biomark.scans import Grid, ScanError
 from biomark.scans.anonymous import anonymous
@@ -259,27 +259,6 @@ def test_decimals_that_could_not_be_thousands_are_decimals(scans):
 # --- what is wrong with a sheet --------------------------------------------------------------------------
 
 
-def test_links_within_a_series_lead_out_of_the_root_no_more_than_paths_do(tmp_path):
-    root = tmp_path / "data"
-    series(root / "own")
-    series(tmp_path / "elsewhere")
-    for name in ("inside", "outside", "mixed"):
-        (root / name).mkdir()
-    for k in range(4):
-        (root / f"inside/{k}.dcm").symlink_to(f"../own/{k}.dcm")
-        (root / f"outside/{k}.dcm").symlink_to(tmp_path / f"elsewhere/{k}.dcm")
-        (root / f"mixed/{k}.dcm").symlink_to(f"../outside/{k}.dcm" if k == 2 else f"../own/{k}.dcm")
-    (tmp_path / "sheet.csv").write_text(
-        "id,image,value,slice\na,inside,30,0\nb,outside,40,0\nb2,outside,40,1\nc,mixed,50,0\n"
-    )
-    problems = manifests.check(tmp_path / "sheet.csv", "pma", root=root)
-    found = problems[problems["problem"].str.contains("out of the data root")]
-    assert list(found["id"]) == ["b", "b2", "c"] and set(found["column"]) == {"image"}
-    assert "holds 4 links out of" in found["problem"].iloc[0] and "holds 1 link out of" in found["problem"].iloc[2]
-    free = manifests.check(tmp_path / "sheet.csv", "pma", root=root, allow_outside=True)
-    assert not free["problem"].str.contains("out of the data root").any()
-
-
 @pytest.fixture
 def faulty(tmp_path):
     """A sheet in which each row has a fault of another kind: its path, and what should be said of it."""
@@ -313,7 +292,7 @@ def faulty(tmp_path):
         ({"image": "empty.nii"}, "image", "is empty"),
         ({"image": "nothing"}, "image", "holds no DICOM image among its 0 files"),
         ({"image": "scout"}, "image", "holds no DICOM image among its 1 files"),
-        ({"image": "photo.png"}, "image", "neither a DICOM image nor NIfTI"),
+        ({"image": "photo.png"}, "image", "neither DICOM nor NIfTI"),
         ({"image": "damaged.nii"}, "image", "cannot be read as NIfTI"),
         ({"image": "film.nii"}, "image", "save one 3-D volume"),
         ({"image": "mr.dcm"}, "image", "modality MR, not CT"),
@@ -324,9 +303,9 @@ def faulty(tmp_path):
         ({"value": "n/a"}, "value", "not a number"),
         ({"value": "inf"}, "value", "not a number"),
         ({"value": "-30"}, "value", "negative"),
-        ({"value": '"31,5"'}, "value", "write '31.5' if it is a decimal"),
-        ({"value": '"1,234"'}, "value", "write '1234' or '1.234', whichever it means"),
-        ({"value": "3050"}, "value", "in mm2 instead of cm2?"),
+        ({"value": '"31,5"'}, "value", "write '31.5' or '315', whichever it means"),
+        ({"value": '"1,234"'}, "value", "write '1.234' or '1234', whichever it means"),
+        ({"value": "3050"}, "value", "is it in mm2?"),
         ({"value": "0.3"}, "value", "100 times too small"),
         ({"value": "1e9"}, "value", "outside 4 to 150 cm2"),
         ({"slice": "60"}, "slice", "no slice 60: the image has 60"),
@@ -335,7 +314,7 @@ def faulty(tmp_path):
         ({"slice": '"1,5"'}, "slice", "has a comma"),
         ({"image": "folder", "slice": "4", "mask": "mask.nii"}, "slice", "holds at most 4"),
         ({"mask": "msk.nii"}, "mask", "perhaps meant 'mask.nii'"),
-        ({"mask": "small.nii"}, "mask", "of 40 x 48, but its image has 60 of 48 x 48"),
+        ({"mask": "small.nii"}, "mask", "60 of 40 x 48 slices, but its image has 60 of 48 x 48"),
         ({"mask": "folder"}, "mask", "convert the mask"),
         ({"mask": ""}, "mask", "no mask is given, though other rows have one"),
         ({"split": ""}, "split", "no split is given, though"),
@@ -346,7 +325,7 @@ def faulty(tmp_path):
     for fault, column, words in faults:
         expected.append((len(rows) + 2, column, words))
         if fault.get("image") == "folder":
-            expected.append((len(rows) + 2, "mask", "60 slices"))
+            expected.append((len(rows) + 2, "mask", "60 of 48 x 48 slices"))
         rows.append(fault)
     # Faults between two rows are named in both.
     pairs = [
@@ -396,7 +375,7 @@ def test_columns_are_asked_for_by_their_nearest_name(scans):
 def test_a_column_all_in_another_unit_is_named_whole(scans):
     rows = [(name, image, 100 * float(value)) for name, image, value in ROWS]
     problems = manifests.check(sheet(scans / "m.csv", rows, COLUMNS[:3]), "pma", progress=False)
-    assert list(problems["row"]) == [2, 3, 4] and problems["problem"].str.contains("mm2 instead of cm2").all()
+    assert list(problems["row"]) == [2, 3, 4] and problems["problem"].str.contains("is it in mm2?", regex=False).all()
     assert len(cohort_of(scans, rows, plausible=(0, 1e5))) == 3
 
 
@@ -452,15 +431,6 @@ def test_the_same_file_by_another_path_is_the_same_image(scans, second):
     assert list(problems["row"]) == [2, 3] and problems["problem"].str.contains("same image and slice").all()
 
 
-@pytest.mark.parametrize("image, middle", [("a.nii.gz", 2), ("b", 2), ("c.dcm", 0)])
-def test_an_empty_slice_is_the_middle_one(scans, image, middle):
-    (scans / "b" / "note.txt").write_text("not a slice, so that the middle is told by the slices alone")
-    for slice, count in ((middle, 2), (middle + 1, 0)):
-        rows = [("one", image, 30, ""), ("two", image, 30, slice)]
-        problems = manifests.check(sheet(scans / "m.csv", rows, COLUMNS[:4]), "pma", progress=False)
-        assert problems["problem"].str.contains("same image and slice").sum() == count
-
-
 def test_a_group_written_in_two_ways_is_one(scans):
     rows = [("one", "a.nii.gz", 30, "train", "P1"), ("two", "b", 30, "test", "p1"), ("three", "c.dcm", 30, "test", "q")]
     columns = ("id", "image", "value", "split", "group")
@@ -472,14 +442,7 @@ def test_a_group_written_in_two_ways_is_one(scans):
 @pytest.mark.parametrize(
     "one, other",
     [
-        *(
-            ("007", "7"),
-            ("7", "7.0"),
-            ("100000", "1.00E+05"),
-            ("3-1", "2026-03-01 00:00:00"),
-            ("3-1", "2026-01-03 00:00:00"),
-        ),
-        *(("3-1", "1-Mar"), ("3-95", "Mar-95"), ("3-1", "03. Jan"), ("MAR1", "1-Mar"), ("3-5", "3/5/2026")),
+        *(("007", "7"), ("7", "7.0"), ("100000", "1.00E+05")),
         *(("P 01", "P01"), ("P-01", "p01"), ("P01", "P1"), ("P\xa001", "P01"), ("P\u201301", "P-01"), ("Ｐ01", "P01")),
         *(("caf\xe9 1", "cafe\u0301 1"), ("P\u200b1", "P1"), ("STRASSE", "stra\xdfe")),
     ],
@@ -496,33 +459,17 @@ def test_one_patient_written_in_two_ways_is_on_no_two_sides(scans, one, other):
 @pytest.mark.parametrize(
     "texts",
     [
-        *(
-            ("3-1", "1-3"),
-            ("1-1", "11"),
-            ("1-Mar", "3-Jan"),
-            ("P1", "P10", "P100", "P11"),
-            ("2025-03-01", "2026-03-01"),
-        ),
-        *(
-            ("7", "70", "0.7"),
-            ("1" * 30, "1" * 29 + "2"),
-            ("maria1", "mar1"),
-            ("A", "B", "-", "+"),
-            ("3-1", "2026-04-01"),
-        ),
+        *(("3-1", "1-3"), ("1-1", "11"), ("P1", "P10", "P100", "P11"), ("2025-03-01", "2026-03-01")),
+        *(("7", "70", "0.7"), ("1" * 30, "1" * 29 + "2"), ("maria1", "mar1"), ("A", "B", "-", "+")),
     ],
 )
 def test_two_patients_are_two(texts):
-    assert len(set(likeness.alike(texts).values())) == len(texts)
+    assert len({cross_checks.alike(text) for text in texts}) == len(texts)
 
 
-@given(st.lists(st.text(max_size=12), max_size=8))
-def test_any_text_has_a_key_and_a_blank_or_a_capital_changes_none(texts):
-    keys = likeness.alike(texts)
-    assert set(keys) == set(texts)
-    for text in texts:
-        again = likeness.alike([text, f" {text} "])
-        assert again[text] == again[f" {text} "] and bool(again[text]) == bool(text.strip() and keys[text])
+@given(st.text(max_size=12))
+def test_a_blank_in_front_or_behind_makes_no_other_patient(text):
+    assert cross_checks.alike(text) == cross_checks.alike(f" {text} ")
 
 
 def test_ids_that_share_a_folder_elsewhere_are_named(scans):
@@ -555,7 +502,7 @@ def test_a_sheet_of_one_group_takes_time_that_grows_with_its_rows():
     assert seconds(40_000) < 3
     repeated = [{"row": k, "id": "same", "real": "x", "slice": 1, "cell": "1", "image": "x"} for k in range(20_000)]
     start = time.process_time()
-    assert len([*cross_checks.repeats(repeated, {}, 3)]) == 40_000 and time.process_time() - start < 3
+    assert len([*cross_checks.repeats(repeated)]) == 40_000 and time.process_time() - start < 3
 
 
 def test_a_stray_cell_far_away_takes_no_memory(scans):
@@ -600,33 +547,20 @@ def test_cells_of_excel_are_read_as_they_look(scans):
     assert not problems
 
 
-def test_a_workbook_with_the_columns_in_two_tabs_is_refused(scans):
-    pytest.importorskip("openpyxl")
-    table = pd.DataFrame(ROWS, columns=["id", "image", "value"])
-    with pd.ExcelWriter(scans / "m.xlsx") as book:
-        table.to_excel(book, sheet_name="first centre", index=False)
-        pd.DataFrame({"note": ["x"]}).to_excel(book, sheet_name="notes", index=False)
-    assert manifests.check(scans / "m.xlsx", "pma", progress=False).empty
-    with pd.ExcelWriter(scans / "m.xlsx", mode="a") as book:
-        table.to_excel(book, sheet_name="second", index=False)
-    with pytest.raises(ValueError, match="in the tabs 'first centre', 'second': keep one of them") as caught:
-        manifests.check(scans / "m.xlsx", "pma", progress=False)
-    assert "\n" not in str(caught.value)
-
-
 def test_a_reason_names_no_file_however_it_was_written(tmp_path):
     image = series(tmp_path / "DOE")
     (image / "0.dcm").rename(image / "JANE DOE 1950.dcm")
     (image / "1.dcm").rename(image / "X4711")
     mask = nifti(tmp_path / "DOE.nii")
     reason = f"{image / 'JANE DOE 1950.dcm'} and X4711 differ; {mask} and {tmp_path}/other, 3 files, {image}/new"
-    assert anonymous(reason, image, mask) == (
+    assert anonymous(ValueError(reason), image, mask) == (
         "file 3 of the image and file 4 of the image differ; the mask and a folder/other, 3 files, a file of the image"
     )
     mask.unlink()
-    assert anonymous(f"{mask} does not exist; you perhaps meant 'JANE.nii'", image, mask).startswith("the mask can no")
+    gone = ScanError(f"{mask} does not exist; you perhaps meant 'JANE.nii'")
+    assert anonymous(gone, image, mask).startswith("the mask can no")
     image = image.rename(tmp_path / "DOE\x07")
-    assert anonymous(str(ScanError(f"{image} is empty")), image) == "the image is empty"
+    assert anonymous(ScanError(f"{image} is empty"), image) == "the image is empty"
 
 
 # --- which rule the numbers follow -----------------------------------------------------------------------
@@ -753,8 +687,8 @@ def test_no_patient_s_name_gets_out(scans):
 
 
 @pytest.mark.slow
-def test_a_process_that_the_system_ends_sets_its_scan_aside(tmp_path, monkeypatch):
-    """As where memory runs out; which of the scans it was is not told."""
+def test_a_process_that_the_system_ends_sets_aside_what_was_under_way(tmp_path, monkeypatch):
+    """As where memory runs out; which of the scans it was is not told. Whoever calls again gets the others."""
     nifti(tmp_path / "a.nii", 8)
     whole = manifest._prepare
 
@@ -766,9 +700,12 @@ def test_a_process_that_the_system_ends_sets_its_scan_aside(tmp_path, monkeypatc
     monkeypatch.setattr(manifest, "_prepare", prepare)
     rows = [(f"case{k}", "a.nii", 30, k) for k in range(8)]
     cohort = cohort_of(tmp_path, rows, COLUMNS[:4], workers=2)
-    assert cohort.ids == tuple(f"case{k}" for k in range(8) if k != 3)
-    assert cohort.set_aside["id"].tolist() == ["case3"]
-    assert "The system ended the process that read this scan" in cohort.set_aside["problem"][0]
+    aside = cohort.set_aside["id"].tolist()
+    assert "case3" in aside and sorted([*aside, *cohort.ids]) == [f"case{k}" for k in range(8)]
+    assert cohort.set_aside["problem"].str.contains("The system ended a process .* call again").all()
+    for _ in range(3):
+        cohort = cohort_of(tmp_path, rows, COLUMNS[:4], workers=2)
+    assert "case3" in cohort.set_aside["id"].tolist() and len(cohort) >= len(rows) - len(aside)
 
 
 # --- the cache -------------------------------------------------------------------------------------------
@@ -819,7 +756,7 @@ def test_a_cache_that_has_no_place_is_a_sentence(scans, monkeypatch):
     monkeypatch.delenv("BIOMARK_CACHE", raising=False)
     monkeypatch.setattr(Path, "home", classmethod(lambda cls: Path("~")))
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
-    with pytest.raises(ValueError, match="no home folder is known: .*BIOMARK_CACHE"):
+    with pytest.raises(ValueError, match="begins in a home folder, and none is known"):
         manifests.cache_folder()
 
 
@@ -839,7 +776,7 @@ def test_a_large_cohort_stays_on_disk(scans):
     assert isinstance(part.images, DiskArray) and part.ids == ("one", "three")
     for path in (scans / "cache").iterdir():
         path.unlink()
-    with pytest.raises(FileNotFoundError, match="call bm.manifests.read again"):
+    with pytest.raises(FileNotFoundError, match="read the sheet again"):
         cohort[0]
 
 
@@ -890,8 +827,8 @@ NEUTRAL = {
     *("losses.py", "evaluation", "machine/disk_arrays.py", "machine/files.py", "machine/fingerprints.py"),
     *("machine/masks.py", "machine/tensor_files.py", "machine/checkpoints.py", "machine/batches.py"),
     *("machine/optimizers.py", "machine/rows.py", "training.py"),
-    *("records", "manifests/__init__.py", "manifests/checks.py", "manifests/cross_checks.py", "manifests/likeness.py"),
-    *("manifests/manifest.py", "manifests/sheet.py", "scans/anonymous.py", "scans/preview.py"),
+    *("records", "manifests/__init__.py", "manifests/checks.py", "manifests/cross_checks.py"),
+    *("manifests/manifest.py", "manifests/sheet.py", "scans/anonymous.py"),
 }
 
 

@@ -30,7 +30,7 @@ from scipy import ndimage
 
 from biomark import scans
 from biomark.scans import ScanError, quality
-from biomark.scans.preview import preview
+from biomark.scans.reader import preview
 from biomark.tasks import TASKS
 
 
@@ -64,8 +64,6 @@ def test_a_usual_series_has_every_value_and_nothing_to_say(tmp_path):
         "kVp": 120.0,
         "slice_thickness_mm": 2.0,
         "contrast_agent": None,
-        "photometric": "MONOCHROME2",
-        "rescale": "slope 1, intercept 0",
         "orientation": "axial",
         "n_slices": 4,
     }
@@ -99,7 +97,6 @@ def test_each_slice_has_its_own_rescale(tmp_path):
     for k in range(4):
         expected = body_hu(k).astype(np.float64) * float(slopes[k]) + float(intercepts[k])
         np.testing.assert_array_equal(scan.hu[k], expected.astype(np.float32))
-    assert scan.meta["rescale"] == "4 pairs of slope and intercept"
 
 
 @pytest.mark.parametrize(
@@ -279,14 +276,14 @@ def test_the_pixels_are_pydicoms_in_every_plain_file(tmp_path, syntax, kind, bit
 @pytest.mark.parametrize("index", [-1, 4])
 def test_a_slice_that_is_not_there_is_refused(tmp_path, index):
     scan = scans.read(series(tmp_path))
-    with pytest.raises(IndexError, match=rf"no slice {index}.*0 \(feet\) to 3 \(head\)"):
+    with pytest.raises(ScanError, match=rf"no slice {index}.*0 \(feet\) to 3 \(head\)"):
         scan.case(_Task(), index)
 
 
 def test_a_slice_is_no_volume(tmp_path):
     task = _Task()
     task.ndim = 3
-    with pytest.raises(ValueError, match="'square' measures a volume"):
+    with pytest.raises(ValueError, match="'square' measures volumes"):
         scans.read(series(tmp_path)).case(task, 0)
 
 
@@ -309,9 +306,9 @@ def test_a_missing_path_names_the_nearest_folder_and_a_neighbour(tmp_path):
 
 
 def test_folders_without_dicom(tmp_path):
-    assert refusal(tmp_path).startswith(f"{tmp_path} is empty")
+    assert "no DICOM image among its 0 files" in refusal(tmp_path)
     (tmp_path / "series").mkdir()
-    assert "pass one series' folder, such as series" in refusal(tmp_path)
+    assert "pass the folder of a CT series, such as series." in refusal(tmp_path)
     (tmp_path / "ct.nii.gz").write_bytes(b"")
     assert "pass the file itself, such as ct.nii.gz" in refusal(tmp_path)
     (tmp_path / "text").mkdir()
@@ -340,8 +337,7 @@ def test_mixed_patients_without_series_uid_are_told_apart(tmp_path):
 def test_missing_slices_are_listed(tmp_path):
     sentence = refusal(series(tmp_path, (0, 2, 8, 10, 14, 16)))
     assert sentence.startswith(f"{tmp_path}: 3 slices are missing at a spacing of 2 mm")
-    assert "2 between 2 mm (1.dcm) and 8 mm (2.dcm)" in sentence
-    assert "1 between 10 mm (3.dcm) and 14 mm (4.dcm)" in sentence
+    assert "first between 2 mm (1.dcm) and 8 mm (2.dcm)" in sentence
 
 
 def test_one_gap_among_three_slices_is_found(tmp_path):
@@ -350,7 +346,7 @@ def test_one_gap_among_three_slices_is_found(tmp_path):
 
 def test_uneven_slices_are_refused(tmp_path):
     sentence = refusal(series(tmp_path, (0, 2, 4, 4.7, 6.7, 8.7)))
-    assert "unevenly spaced around 2 mm: uneven between 4 mm (2.dcm) and 4.7 mm (3.dcm)" in sentence
+    assert "unevenly spaced around 2 mm, first between 4 mm (2.dcm) and 4.7 mm (3.dcm)" in sentence
 
 
 def test_a_repeated_position_names_both_files(tmp_path):
@@ -392,18 +388,18 @@ def _enhanced(data: Dataset) -> None:
         ({"Modality": "MR"}, "has the modality MR, not CT"),
         ({"Modality": None}, "has the modality (none), not CT"),
         ({"NumberOfFrames": 3}, "many slices in one file (enhanced CT); convert it to NIfTI, with dcm2niix"),
-        ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "is a colour image (RGB): not HU"),
-        ({"PhotometricInterpretation": "PALETTE COLOR"}, "is a colour image (PALETTE COLOR)"),
+        ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "is a colour image, not HU"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "is a colour image"),
         ({"BitsStored": None, "BitsAllocated": None}, "has no BitsAllocated"),
-        ({"BitsStored": 8}, "8 bits a pixel: these are grey values, not HU"),
+        ({"BitsStored": 8}, "8 bits a pixel: grey values, not HU"),
         ({"RescaleType": "US"}, None),
-        ({"RescaleType": "Z_EFF"}, "is rescaled to Z_EFF, not to HU"),
+        ({"RescaleType": "Z_EFF"}, "is rescaled to another unit than HU"),
         ({"RescaleSlope": None}, "has no RescaleSlope"),
         ({"RescaleIntercept": None}, "has no RescaleIntercept"),
         ({"RescaleSlope": "0"}, "has the RescaleSlope 0"),
         (
             {"RescaleIntercept": "1100"},
-            "the values run from 90 to 1150; these are grey values or labels, not HU",
+            "the values run from 90 to 1150: grey values or labels, not HU",
         ),
         ({"PixelSpacing": None}, "has no PixelSpacing"),
         ({"PixelSpacing": ["0", "0"]}, "has the PixelSpacing (0.0, 0.0), which must be above zero"),
@@ -519,7 +515,7 @@ def test_a_missing_decoder_is_named(tmp_path, monkeypatch):
     path = save(data, tmp_path / "x")
     monkeypatch.setattr(JPEG2000LosslessDecoder, "_available", {})
     sentence = refusal(path)
-    assert "JPEG 2000" in sentence and "1.2.840.10008.1.2.4.90" in sentence
+    assert "JPEG 2000" in sentence
     assert 'pip install "biomark[codecs]"' in sentence
 
 
@@ -642,7 +638,7 @@ def test_stored_bits_in_an_unknown_place_are_refused(tmp_path, kind, packed):
 @pytest.mark.parametrize("slope, intercept", [("1e37", "0"), ("1e300", "-1"), ("-1e38", "0"), ("1", "1e30")])
 def test_a_rescale_that_leads_to_no_hu_is_refused(tmp_path, slope, intercept):
     path = save(ct_slice(body_hu(), (0, 0, 0), RescaleSlope=slope, RescaleIntercept=intercept), tmp_path / "x")
-    assert "which lead to no HU; export the CT series again" in refusal(path)
+    assert "which lead to no HU; export again" in refusal(path)
     with pytest.raises(ScanError, match="which lead to no HU"):
         preview(path)
 
@@ -653,14 +649,13 @@ def test_padding_as_bright_as_tissue_is_taken_out(tmp_path, padding):
     hu[:4] = padding
     hu[24, 20:24] = padding  # within the body: metal, or chance
     expected = np.where(np.arange(48)[:, None] < 4, -3024, hu)
-    inside = np.count_nonzero(hu[4:] == padding)
     stored = (hu + 1024).astype(np.uint16)
     series = {"RescaleIntercept": "-1024", "PixelPaddingValue": padding + 1024}
     scan = scans.read(save(ct_slice(stored, (0, 0, 0), **series), tmp_path / "x"))
     np.testing.assert_array_equal(scan.hu[0], expected)
     assert (
         f"The header calls {padding} HU padding: 192 such voxels at the edge of the slices are set to -3024 HU, since "
-        f"no task may measure them; {inside} voxels of that value within the image are kept."
+        "no task may measure them; within the image they are kept."
     ) in scan.findings
     assert not any(f"padding ({padding}" in sentence for sentence in scan.findings)
 
@@ -689,7 +684,7 @@ def test_hu_by_another_name_is_hu(tmp_path, unit):
     [
         (
             {"ContrastBolusAgent": "OMNIPAQUE"},
-            "The header names a contrast agent (OMNIPAQUE), so do not score calcium on this scan.",
+            "The header names a contrast agent, so do not score calcium on this scan.",
         ),
         ({"ContrastBolusAgent": "NONE"}, None),
         ({"ContrastBolusAgent": ""}, None),
@@ -726,11 +721,11 @@ def test_hu_by_another_name_is_hu(tmp_path, unit):
         ({"ImageType": ["DERIVED", "PRIMARY", "MPR"]}, None),
         (
             {"ConvolutionKernel": "B70f"},
-            "The kernel B70f is a sharp one: more noise, and more noise specks above 130 HU.",
+            "The kernel is a sharp one: more noise, and more noise specks above 130 HU.",
         ),
         (
             {"ConvolutionKernel": "YC"},
-            "The kernel is YC; whether it is a sharp one is not known here.",
+            "Whether the kernel is a sharp one is not known here: see meta['kernel'].",
         ),
         ({"ConvolutionKernel": None}, "The header names no reconstruction kernel."),
         ({"KVP": "100"}, "The tube voltage is 100 kV; published HU limits are for 120 kV."),
@@ -767,9 +762,7 @@ def test_findings_from_the_header(tmp_path, changes, sentence):
 )
 def test_any_other_word_is_taken_for_a_contrast_agent(tmp_path, agent):
     (found,) = scans.read(series(tmp_path, ContrastBolusAgent=agent)).findings
-    assert found.startswith("The header names a contrast agent (") and found.endswith(
-        "do not score calcium on this scan."
-    )
+    assert found == "The header names a contrast agent, so do not score calcium on this scan."
 
 
 def test_thick_slices_are_found(tmp_path):
@@ -796,23 +789,12 @@ def _one(tmp_path: Path, hu: np.ndarray, **changes) -> tuple[str, ...]:
     return scan.findings[1:]
 
 
-def test_padding_is_found_and_kept(tmp_path):
+def test_padding_below_every_window_is_kept(tmp_path):
     hu = body_hu()
     hu[:4] = -3024  # 4 of 48 rows
-    assert _one(tmp_path, hu) == (
-        "8.3 % of the voxels are padding (-3024 HU), kept as they are: they lie below every window that a "
-        "task measures in.",
-    )
+    assert _one(tmp_path, hu) == ()
     hu[:4] = -1050  # by its value no padding, but the header says so
-    assert "8.3 % of the voxels are padding (-1050 HU)" in _one(tmp_path, hu, PixelPaddingValue=-1050)[0]
-
-
-def test_the_header_names_padding_before_rescale(tmp_path):
-    hu = body_hu()
-    hu[:4] = -1050
-    stored = hu + 1024
-    path = save(ct_slice(stored, (0, 0, 0), RescaleIntercept="-1024", PixelPaddingValue=-26), tmp_path / "x")
-    assert "8.3 % of the voxels are padding (-1050 HU)" in scans.read(path).findings[1]
+    assert _one(tmp_path, hu, PixelPaddingValue=-1050) == ()
 
 
 def test_metal_and_clipping_are_found(tmp_path):
@@ -834,14 +816,6 @@ def test_wrong_air_is_found(tmp_path):
     assert _one(tmp_path, hu) == ("The air outside the body has a median of -924 HU instead of -1000 HU.",)
 
 
-@given(
-    st.lists(st.sampled_from([-1051.0, -1050, -1049, -1000, -951, -950, -949, -900]), min_size=1, max_size=9),
-)
-def test_counting_tells_as_much_of_the_air_as_its_median(values):
-    values = np.array(values, np.float32)
-    assert quality._median_is_off(values) == (abs(np.median(values) + 1000) > 50)
-
-
 def test_lung_is_not_taken_for_air(tmp_path):
     rows, columns = np.indices((48, 48))
     radius = np.hypot(rows - 23.5, columns - 23.5)
@@ -861,7 +835,7 @@ def test_a_body_cut_by_the_reconstruction_circle_is_found(tmp_path):
     rows, columns = np.indices(hu.shape)
     hu[np.hypot(rows - 31.5, columns - 31.5) > 22] = -2048
     found = _one(tmp_path, hu)
-    assert len(found) == 2 and found[1] == CUT
+    assert found == (CUT,)
 
 
 def test_a_table_at_the_edge_is_no_body(tmp_path):
@@ -889,25 +863,15 @@ def test_other_files_and_scouts_are_set_aside(tmp_path):
 
 def test_what_is_written_is_read_back(tmp_path):
     hu = np.stack([body_hu(k, (40, 44)) for k in range(3)]).astype(np.float32)
-    folder = scans.write_dicom(tmp_path / "out", hu, (2.5, 6.25, 7.125), origin_mm=(100, 90.5, -33.25))
+    folder = scans.write_dicom(tmp_path / "out", hu, (2.5, 6.25, 7.125))
     scan = scans.read(folder)
     np.testing.assert_array_equal(scan.hu, hu)
     assert scan.spacing_mm == (2.5, 6.25, 7.125)
-    np.testing.assert_array_equal(
-        scan.affine, [[0, 0, -7.125, 100], [0, -6.25, 0, 90.5], [2.5, 0, 0, -33.25], [0, 0, 0, 1]]
-    )
+    np.testing.assert_array_equal(scan.affine, [[0, 0, -7.125, 0], [0, -6.25, 0, 0], [2.5, 0, 0, 0], [0, 0, 0, 1]])
     assert scan.findings == ("The header names no reconstruction kernel.",)
     data = pydicom.dcmread(folder / "0001.dcm")
     assert data.PatientName == "PHANTOM" and not data.file_meta.TransferSyntaxUID.is_compressed
     np.testing.assert_array_equal(apply_modality_lut(data.pixel_array, data), hu[1])
-
-
-def test_slope_and_intercept_may_differ_by_slice(tmp_path):
-    hu = np.stack([body_hu(k) for k in range(2)]) + 0.3
-    folder = scans.write_dicom(tmp_path / "out", hu, (1, 7, 7), slope=[0.1, 0.5], intercept=[-1000, 17.5])
-    read = scans.read(folder).hu
-    assert np.abs(read[0] - hu[0]).max() < 1e-3 and np.abs(read[1] - hu[1]).max() <= 0.25
-    assert [float(pydicom.dcmread(f).RescaleSlope) for f in sorted(folder.iterdir())] == [0.1, 0.5]
 
 
 def test_the_same_volume_gives_the_same_files(tmp_path):
@@ -926,13 +890,8 @@ def test_what_does_not_fit_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="above zero"):
         scans.write_dicom(tmp_path / "a", body_hu(), (1, 0, 1))
     for bad in (np.nan, np.inf):
-        with pytest.raises(ValueError, match="spacing_mm must hold finite numbers"):
+        with pytest.raises(ValueError, match="must be three finite lengths above zero"):
             scans.write_dicom(tmp_path / "a", body_hu(), (1, bad, 1))
-        for name in ("slope", "intercept", "thickness_mm"):
-            with pytest.raises(ValueError, match=f"{name} must hold finite numbers"):
-                scans.write_dicom(tmp_path / "a", body_hu(), (1, 1, 1), **{name: bad})
-        with pytest.raises(ValueError, match="origin_mm must hold finite numbers"):
-            scans.write_dicom(tmp_path / "a", body_hu(), (1, 1, 1), origin_mm=(0, 0, bad))
     assert not (tmp_path / "a").exists()
     series(tmp_path / "b")
     with pytest.raises(FileExistsError, match="not empty"):
@@ -955,7 +914,7 @@ hu = np.random.default_rng(0).integers(-1000, 100, (6, 40, 40))
 scans.write_dicom({str(tmp_path / "out")!r}, hu, (2, 7, 7))
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 9
-    with pytest.raises(ScanError, match="is empty" if exists else "does not exist"):
+    with pytest.raises(ScanError, match="among its 0 files" if exists else "does not exist"):
         scans.read(tmp_path / "out")
     hu = np.stack([body_hu(k) for k in range(6)])
     assert len(scans.read(scans.write_dicom(tmp_path / "out", hu, (2, 7, 7)))) == 6
@@ -1007,7 +966,7 @@ def test_real_findings():
     liver = scans.read(REAL / "dcmqi-liver/ct-3slice")
     assert "The slices are 1.25 mm thick but 1 mm apart, so they overlap by 0.25 mm." in liver.findings
     abdomen = scans.read(REAL / "totalsegmentator-abdomen/example_ct_dicom")
-    assert any("contrast agent (APPLIED)" in sentence for sentence in abdomen.findings)
+    assert any("contrast agent" in sentence for sentence in abdomen.findings)
     assert any("overlap by 1 mm" in sentence for sentence in abdomen.findings)
     assert "modality SEG, not CT" in refusal(REAL / "dcmqi-liver/liver.dcm")
 
@@ -1019,7 +978,6 @@ def test_real_single_slices():
     for path in paths:
         scan = scans.read(path)
         _exact(scan, path)
-        assert any("padding (-3024 HU)" in s or "padding (-2048 HU)" in s for s in scan.findings)
         contrast = path.name in ("19010112-135.dcm", "19010107-111.dcm")
-        assert any("contrast agent (NON IONIC)" in sentence for sentence in scan.findings) == contrast
+        assert any("contrast agent" in sentence for sentence in scan.findings) == contrast
     assert "holds 2 series" in refusal(paths[0].parent)

@@ -104,7 +104,7 @@ def test_over_a_dicom_series_a_map_lies_where_its_voxels_lie(tmp_path):
 
 def test_a_map_of_another_shape_or_name_is_refused(tmp_path):
     scan = scans.read(series(tmp_path / "s"))
-    with pytest.raises(ValueError, match="has shape .* but the scan"):
+    with pytest.raises(ValueError, match="has shape .*, the scan .*: they must be alike"):
         scans.write_nifti(tmp_path / "x.nii", scan.hu[0], scan)
     with pytest.raises(ValueError, match="must end in"):
         scans.write_nifti(tmp_path / "x.mha", scan.hu, scan)

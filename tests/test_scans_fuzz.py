@@ -12,7 +12,6 @@ import resource
 import struct
 import tempfile
 import time
-import zlib
 from pathlib import Path
 
 import nibabel as nib
@@ -26,10 +25,10 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from biomark import scans
-from biomark.datasets.labels import read_labels
+from biomark.datasets.table import read_labels
 from biomark.scans import ScanError
 from biomark.scans.nifti import read_mask
-from biomark.scans.preview import preview
+from biomark.scans.reader import preview
 
 SECONDS = float(os.environ.get("BIOMARK_FUZZ_SECONDS", "0"))
 MOST_BYTES = 400 * 2**20  # a slice of 4096 x 4096 as float32 takes 64 MiB
@@ -270,17 +269,10 @@ def test_a_compressed_slice_that_claims_to_be_huge_is_refused(tmp_path):
     assert attempt(stored(data), tmp_path)
 
 
-def test_a_deflated_bomb_is_refused(tmp_path):
+def test_what_may_inflate_to_any_size_is_refused(tmp_path):
     head = ct_slice(body_hu(), (0, 0, 0))
     head.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-    content = stored(head)
-    # The elements after the preface, replaced by zeros that pack a thousand times smaller.
-    start = content.index(b"1.2.840.10008.1.2.1.99") + 22
-    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    bomb = b"".join(packer.compress(bytes(2**20)) for _ in range(300)) + packer.flush()
-    end = 144 + struct.unpack("<I", content[140:144])[0]
-    assert end >= start and len(bomb) < 2**20
-    assert "unpacks to more than" in attempt(content[:end] + bomb, tmp_path)
+    assert "it is deflated" in attempt(stored(head), tmp_path)
 
 
 def test_a_picture_inside_that_claims_to_be_huge_takes_no_memory(tmp_path):

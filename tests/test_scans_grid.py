@@ -19,7 +19,7 @@ from biomark.manifests.preparation import prepare
 from biomark.scans import Grid, ScanError
 from biomark.scans.grid import PADDING_HU
 from biomark.scans.nifti import read_mask
-from biomark.scans.preview import preview
+from biomark.scans.reader import preview
 
 WHOLE = (slice(0, 4), slice(0, 6))
 
@@ -60,7 +60,7 @@ def test_a_large_image_is_cut_around_its_part():
     placed = Grid((10, 10), None).place((100, 100), (0.7, 0.7), part)
     assert placed.starts == (87, 0)  # not beyond the image where it need not
     assert placed.spacing_mm((0.7, 0.7)) == (0.7, 0.7)
-    with pytest.raises(ValueError, match="extends over 8 x 7 mm and the grid over 7 x 7 mm: give a larger grid"):
+    with pytest.raises(ValueError, match="extends over 8 x 7 mm, the grid over 7 x 7: give a larger grid"):
         Grid((10, 10), None).place((100, 100), (0.7, 0.7), (slice(5, 16), slice(5, 15)))
 
 
@@ -143,10 +143,11 @@ def test_what_is_seen_in_boxes_has_the_scan_s_own_number(tmp_path):
     image, spacing = np.round(case.image), case.spacing_mm
     for name, data in (("hu", image.astype(np.int16)), ("mask", case.mask.astype(np.uint8))):
         nib.save(nib.Nifti1Image(data.transpose(2, 1, 0), np.diag([*spacing[::-1], 1.0])), tmp_path / f"{name}.nii")
-    prepared = prepare(tmp_path / "hu.nii", task, Grid.usual(3), mask=tmp_path / "mask.nii", crop=False)
+    part = prepare(tmp_path / "hu.nii", task, Grid.usual(3), mask=tmp_path / "mask.nii", crop=False)
+    _, weights, truth = part.in_boxes()
     native = task.measure(image, case.mask, spacing)
-    assert native > 5 and prepared.truth.sum(dtype=float) == pytest.approx(native, rel=1e-5)
-    assert prepared.weights.sum(dtype=float) == pytest.approx(task.weigh(image, spacing).sum(dtype=float), rel=1e-5)
+    assert native > 5 and truth.sum(dtype=float) == pytest.approx(native, rel=1e-5)
+    assert weights.sum(dtype=float) == pytest.approx(task.weigh(image, spacing).sum(dtype=float), rel=1e-5)
 
 
 # --- one slice, and masks --------------------------------------------------------------------------------
@@ -223,6 +224,6 @@ def test_the_area_of_a_real_mask(tmp_path):
         native = scan.case(task, k)
         area = task.measure(native.image, read_mask(drawn, scan)[k], native.spacing_mm)
         for grid in (Grid.usual(2), Grid((96, 112), (4.5, 4.5))):
-            case = prepare(image, task, grid, index=k, mask=drawn)
-            assert case.weights.sum(dtype=float) == pytest.approx(native.weights.sum(dtype=float), rel=1e-5)
-            assert case.truth.sum(dtype=float) == pytest.approx(area, rel=1e-5)
+            _, weights, truth = prepare(image, task, grid, index=k, mask=drawn).in_boxes()
+            assert weights.sum(dtype=float) == pytest.approx(native.weights.sum(dtype=float), rel=1e-5)
+            assert truth.sum(dtype=float) == pytest.approx(area, rel=1e-5)

@@ -18,10 +18,9 @@ from hypothesis import strategies as st
 from nibabel.orientations import axcodes2ornt
 
 from biomark import scans
-from biomark.datasets.labels import read_labels
+from biomark.datasets.table import read_labels
 from biomark.scans import ScanError
 from biomark.scans.nifti import read_mask
-from biomark.scans.orientation import orientation
 
 SILENT = "A NIfTI file names no contrast agent, kernel, tube voltage or slice thickness, so none was checked."
 # RAS millimetres of `series`: index (column, row, slice), corner at LPS (-168, -168, 0).
@@ -113,19 +112,6 @@ def test_any_orientation_gives_the_same_volume(order, shape, spacing, corner, se
     np.testing.assert_allclose(scan.affine, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("order", ORDERS)
-def test_the_orientation_is_nibabel_s(order):
-    turn = axcodes2ornt(order)
-    affine = np.eye(4)
-    affine[:3, :3] = [[s * (i == a) for a, s in turn] for i in range(3)]
-    for tilt in (0.0, 0.1):
-        c, s = np.cos(tilt), np.sin(tilt)
-        turned = np.array([[c, -s, 0, 1], [s, c, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]]) @ affine
-        np.testing.assert_array_equal(orientation(turned), nib.io_orientation(turned))
-    with np.errstate(all="ignore"), pytest.raises(np.linalg.LinAlgError):
-        orientation(affine * np.nan)
-
-
 def test_the_header_s_scale_is_applied(tmp_path):
     path = write(tmp_path / "ct.nii", volume())
     raw = bytearray(path.read_bytes())
@@ -162,7 +148,7 @@ def test_an_image_without_orientation_is_refused(tmp_path):
     image = nib.Nifti1Image(volume(), None)
     image.header.set_xyzt_units("mm")
     nib.save(image, tmp_path / "a.nii")
-    assert "left and right are unknown" in refusal(tmp_path / "a.nii")
+    assert "so sides are unknown" in refusal(tmp_path / "a.nii")
 
 
 @pytest.mark.parametrize("axis", [1, 2, 3])
@@ -206,7 +192,7 @@ def test_an_oblique_grid_is_kept_and_said(tmp_path):
         (np.zeros((4, 4, 4), np.int16), "every pixel has the same value (0)"),
         (
             np.arange(64, dtype=np.uint8).reshape(4, 4, 4),
-            "the values run from 0 to 63; these are grey values",
+            "the values run from 0 to 63: grey values",
         ),
         (np.linspace(-1, 1, 64, dtype=np.float32).reshape(4, 4, 4), "the values run from -1 to 1"),
         (np.where(np.arange(64) == 5, np.nan, -np.arange(64.0)).reshape(4, 4, 4), "NaN or infinite"),
@@ -356,7 +342,7 @@ def test_a_fourth_axis_of_one_in_a_mask_is_dropped(tmp_path):
     mask = (volume() > -500).astype(np.uint8)
     truth = read_mask(write(tmp_path / "a.nii", mask), scan)
     np.testing.assert_array_equal(read_mask(write(tmp_path / "b.nii", mask[..., None]), scan), truth)
-    with pytest.raises(ScanError, match="save the mask as one 3-D volume"):
+    with pytest.raises(ScanError, match="save one 3-D volume"):
         read_mask(write(tmp_path / "c.nii", np.stack([mask, mask], 3)), scan)
 
 
@@ -393,12 +379,11 @@ def test_qform_against_sform_is_a_finding(tmp_path):
 
     mirror = np.diag([-1.0, 1, 1, 1])
     assert found(AFFINE) == ""
-    assert "By the NIfTI header's sform the axes run to LPS, by its qform to RPS: sides may be exch" in found(
-        mirror @ AFFINE
-    )
+    differs = "The NIfTI header's sform and qform place the voxels differently, so sides may be exchanged"
+    assert found(mirror @ AFFINE).startswith(differs)
     moved = AFFINE.copy()
     moved[0, 3] += 14
-    assert found(moved) == "The NIfTI header's sform and qform place the voxels differently; the sform is taken."
+    assert found(moved).startswith(differs)
     moved[0, 3] -= 13
     assert found(moved) == ""  # a seventh of a voxel
     path = tmp_path / "broken.nii"
@@ -406,7 +391,7 @@ def test_qform_against_sform_is_a_finding(tmp_path):
     raw = bytearray(path.read_bytes())
     raw[256:268] = struct.pack("<fff", 3, 3, 3)  # quaternion
     path.write_bytes(raw)
-    assert "The NIfTI header's qform is damaged; the sform is taken." in scans.read(path).findings
+    assert any(finding.startswith(differs) for finding in scans.read(path).findings)
 
 
 def test_a_damaged_header_ends_in_a_sentence_or_a_scan(tmp_path):

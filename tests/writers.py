@@ -28,13 +28,12 @@ from test_datasets import metaimage
 
 import biomark as bm
 from biomark import datasets
-from biomark.cohort import Voxels
-from biomark.datasets.labels import write_mask
+from biomark.datasets.table import mask_cell
 from biomark.delivery import dicom_objects, outcome
 from biomark.grids import Boxes
 from biomark.machine.checkpoints import Checkpoint
 from biomark.manifests import cache as case_cache
-from biomark.manifests.preparation import PreparedCase
+from biomark.manifests.preparation import Excerpt
 
 GATHER = runpy.run_path(str(Path(__file__).resolve().parent.parent / "workflow" / "gather.py"))
 SHAPE = (4, 48, 48)
@@ -214,16 +213,15 @@ def converted(folder: Path) -> int:
     return int(mask.sum()) // 4 - 3
 
 
-def prepared(version: int) -> PreparedCase:
+def prepared(version: int) -> Excerpt:
     image = np.full((300, 300), version, np.float32)
     case = bm.Case("", image, image, None, image > 0, (1.0, 1.0))
-    voxels = Voxels.of(case, Boxes(image.shape, (1, 1), image.shape))
-    return PreparedCase(image, image, image, voxels, float(version), None, None, ())
+    return Excerpt(None, (0,), case, Boxes(image.shape, (1, 1), image.shape), 0, ())
 
 
 def prepared_version(path: Path) -> int:
-    image, truth = (case_cache.CachedArrays([path], name)[0] for name in ("image", "truth"))
-    version, voxels = int(case_cache.about(path)["total"]), case_cache.CachedVoxels([path], [path], native=False)[0]
+    image, truth = (case_cache.load_array(name, path) for name in ("image", "truth"))
+    version, voxels = int(case_cache.about(path)["total"]) // 300**2, case_cache.load_voxels(False, (path, path))
     assert all((array == version).all() for array in (image, truth, voxels.weights.unpack()))
     assert (voxels.mask.unpack() == bool(version)).all()
     return version
@@ -246,9 +244,7 @@ WRITERS = {
         lambda f, v: outcome.write_result(f, "key", {"version": v}, []),
         lambda f: outcome.read_result(f, "key")["version"],
     ),
-    "mask": Writer(
-        lambda f, v: write_mask(f / "m.nii.gz", volume(v), np.eye(4)), lambda f: nifti_version(f / "m.nii.gz")
-    ),
+    "mask": Writer(lambda f, v: mask_cell(f, "m", volume(v), np.eye(4), f), lambda f: nifti_version(f / "m.nii.gz")),
     "orcascore": Writer(convert, converted),
     "map": Writer(
         lambda f, v: bm.scans.write_nifti(f / "m.nii.gz", volume(v), bm.scans.read(source(f))),

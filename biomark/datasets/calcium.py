@@ -11,29 +11,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from biomark import agatston
-from biomark.datasets.labels import mask_cell
-from biomark.datasets.table import folder, only_folder, relative, table
+from biomark.datasets.table import by_number, cell, column, folder, mask_cell, only_folder, relative, table
 from biomark.scans.reader import read
 from biomark.scans.scan import Scan, ScanError
 
-_GATED = (
-    "it should hold Gated_release_final/patient/<id>/<one folder>/*.dcm and Gated_release_final/calcium_xml/<id>.xml"
-)
+_GATED = "it should hold Gated_release_final/patient/<id>/<folder>/*.dcm and Gated_release_final/calcium_xml/<id>.xml"
 _NONGATED = "it should hold deidentified_nongated/<id>/<one folder>/*.dcm and deidentified_nongated/scores.xlsx"
-_ARTERIES = ("right coronary artery", "left coronary artery")
-_ARTERIES += ("left anterior descending artery", "left circumflex artery")
-_TWICE = object()  # in place of a score: there are two
+_ARTERIES = (
+    *("right coronary artery", "left coronary artery"),
+    *("left anterior descending artery", "left circumflex artery"),
+)
 _SAME_SLICE = 0.1  # of the distance between slices. Ours.
 # Wide enough for any convention of where a pixel begins, narrow enough to find a mirrored image. Ours.
 _SAME_PIXEL = 2.0
 
 
 def coca_gated(
-    root: str | Path,
-    *,
-    rules: str | agatston.Rules = "dz3",
-    masks: str | Path | None = None,
-    progress: bool = True,
+    root: str | Path, *, rules: str | agatston.Rules = "dz3", masks: str | Path | None = None, progress: bool = True
 ) -> pd.DataFrame:
     """Stanford COCA, gated: calcium scores of ECG-gated CTs, from the drawn lesions, for the task ``cac``.
 
@@ -52,11 +46,6 @@ def coca_gated(
     Args:
         root: The folder of the download, or ``Gated_release_final``.
         rules: Of the score. ``dz3`` are those of the task ``cac``.
-        masks: Folder for masks of the regions, one NIfTI file a patient.
-        progress: Show a bar; every scan is read.
-
-    Returns:
-        A manifest with the columns id, image, value (Agatston), group and, with ``masks``, mask.
     """
     patients = folder(root, "Gated_release_final/patient", "*/Gated_release_final/patient", "patient", layout=_GATED)
     drawings = patients.parent / "calcium_xml"
@@ -86,68 +75,38 @@ def coca_nongated(root: str | Path, *, progress: bool = True) -> pd.DataFrame:
 
     Args:
         root: The folder of the download, or ``deidentified_nongated``.
-        progress: Show a bar.
-
-    Returns:
-        A manifest with the columns id, image, value (Agatston) and group.
 
     Raises:
         ImportError: openpyxl is not installed.
     """
     top = folder(root, "deidentified_nongated", "*/deidentified_nongated", "", layout=_NONGATED)
-    scores = _scores(top / "scores.xlsx")
+    if not (top / "scores.xlsx").is_file():
+        raise ScanError(f"there is no {top / 'scores.xlsx'}: {_NONGATED}")
+    scores = column(top / "scores.xlsx", "filename", "total", "", _NONGATED)
+    scores.index = [_key(name) for name in scores.index]
     folders = _folders(top)
-    series = {_key(path.name): path for path in folders}
-    twice = {key for key in series if [_key(path.name) for path in folders].count(key) > 1}
 
     def rows(key: str) -> list[dict]:
-        if key not in scores:
-            raise ScanError("there is no score for this folder in scores.xlsx")
-        if key in twice or scores[key] is _TWICE:
-            raise ScanError("two folders, or two rows of scores.xlsx, have this id")
-        if key not in series:
-            raise ScanError(f"there is no folder {top / key} for this row of scores.xlsx")
-        total = float(pd.to_numeric(scores[key], errors="coerce"))
-        if not (np.isfinite(total) and total >= 0):
-            raise ScanError(f"the total {scores[key]!r} in scores.xlsx is no score")
+        named = [path for path in folders if _key(path.name) == key]
+        if len(named) != 1:
+            raise ScanError(f"there are {len(named)} folders {top / key}: one is needed")
+        total = pd.to_numeric(cell(scores, key), errors="coerce")
+        if not 0 <= total < np.inf:
+            raise ScanError(f"the total {cell(scores, key)!r} in scores.xlsx is no score")
         name = f"coca-nongated-{key}"
-        return [{"id": name, "image": relative(only_folder(series[key]), root), "value": total, "group": name}]
+        return [{"id": name, "image": relative(only_folder(named[0]), root), "value": float(total), "group": name}]
 
-    keys = sorted({*scores, *series}, key=_order)
+    keys = sorted({*scores.index, *(_key(path.name) for path in folders)}, key=by_number)
     return table(rows, {key: key for key in keys}, "COCA, non-gated", progress)
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted((p for p in path.iterdir() if p.is_dir()), key=lambda p: _order(p.name))
-
-
-def _order(name: str) -> tuple[int, str]:
-    return int((re.findall(r"\d+", name) or ["0"])[0]), name
+    return sorted((p for p in path.iterdir() if p.is_dir()), key=lambda p: by_number(p.name))
 
 
 def _key(text: str) -> str:
     """An id without the A at its end, which the sheet has and the folders have not."""
     return re.sub(r"[Aa]$", "", text.strip())
-
-
-def _scores(path: Path) -> dict[str, object]:
-    """The cell with the total, by id."""
-    if not path.is_file():
-        raise ScanError(f"there is no {path}: {_NONGATED}")
-    try:
-        sheet = pd.read_excel(path, engine="openpyxl")
-    except ImportError as error:
-        raise ImportError('reading scores.xlsx needs openpyxl: run pip install "biomark[excel]".') from error
-    except Exception as error:  # a damaged archive can make the parser raise nearly anything
-        raise ScanError(f"{path} cannot be read as Excel; download it again") from error
-    sheet.columns = [str(name).strip().lower() for name in sheet.columns]
-    if missing := [name for name in ("filename", "total") if name not in sheet]:
-        raise ScanError(f"{path} has no column {missing[0]!r}: {_NONGATED}")
-    if twice := [name for name in ("filename", "total") if list(sheet).count(name) > 1]:
-        raise ScanError(f"{path} has two columns {twice[0]!r}, in whatever letters: remove the one that does not count")
-    sheet = sheet.dropna(subset="filename")
-    keys = [_key(str(name)) for name in sheet["filename"]]
-    return {key: total if keys.count(key) == 1 else _TWICE for key, total in zip(keys, sheet["total"], strict=True)}
 
 
 def _drawn(path: Path, scan: Scan) -> NDArray[np.bool_]:

@@ -5,28 +5,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from biomark.datasets.labels import mask_cell, read_labels
-from biomark.datasets.table import folder, relative, table
+from biomark.datasets.table import cell, column, folder, mask_cell, read_labels, relative, slice_rows, table
 from biomark.scans.scan import ScanError
 
-_SAROS = (
-    "it should hold data/case_NNN with image.nii.gz and body-regions.nii.gz, and Segmentation Info.csv, as SAROS' own "
-    "download script makes them"
-)
+_SAROS = "it should hold data/case_NNN with image.nii.gz and body-regions.nii.gz, and Segmentation Info.csv"
 _TOTAL = "it should hold s0000/ct.nii.gz and so on, as Totalsegmentator_dataset unpacks"
 _SUBCUTANEOUS, _THORAX, _NOT_ANNOTATED = 1, 4, 255
+_LEAST_CM2 = 5.0  # in a slice that is taken; less is implausible for the task `sfa`
 
 
 def saros(
-    root: str | Path,
-    *,
-    chest: bool = False,
-    least_cm2: float = 5.0,
-    masks: str | Path | None = None,
-    progress: bool = True,
+    root: str | Path, *, chest: bool = False, masks: str | Path | None = None, progress: bool = True
 ) -> pd.DataFrame:
     """SAROS: subcutaneous tissue area in the annotated slices of about 900 CTs, for the task ``sfa``.
 
@@ -43,52 +34,36 @@ def saros(
     Args:
         root: The folder that holds ``data`` and ``Segmentation Info.csv``.
         chest: Take only slices with thoracic cavity (label 4).
-        least_cm2: Least area of a slice that is taken; less than 5 cm2 is implausible for the task ``sfa``.
-        masks: Folder for masks, one NIfTI file a case.
-        progress: Show a bar.
-
-    Returns:
-        A manifest with the columns id, image, value (cm2), slice, split, group and, with ``masks``, mask.
     """
     data = folder(root, "data", layout=_SAROS)
     found = [*data.parent.glob("Segmentation Info.csv"), *data.parent.glob("*/Segmentation Info.csv")]
     if not found:
         raise ScanError(f"{data.parent} holds no 'Segmentation Info.csv': {_SAROS}")
-    splits = _splits(found[0], "id", ",", _SAROS)
+    splits = column(found[0], "id", "split", ",", _SAROS)
 
     def rows(case: Path) -> list[dict]:
-        if case.name not in splits:
-            raise ScanError(f"{found[0]} has no row for {case.name}")
-        image = case / "image.nii.gz"
+        image, name = case / "image.nii.gz", f"saros-{case.name}"
+        cells = {"image": relative(image, root), "split": cell(splits, case.name)}
         labels = read_labels(case / "body-regions.nii.gz", image)
         areas = labels.areas_cm2(_SUBCUTANEOUS)
-        usable = (labels.areas_cm2(_NOT_ANNOTATED) == 0) & (areas >= least_cm2)
+        usable = (labels.areas_cm2(_NOT_ANNOTATED) == 0) & (areas >= _LEAST_CM2)
         if chest:
             usable &= labels.areas_cm2(_THORAX) > 0
-        name = f"saros-{case.name}"
-        common = {"image": relative(image, root), "split": splits[case.name], "group": name}
         if usable.any():
-            common |= mask_cell(masks, name, labels.voxels == _SUBCUTANEOUS, labels.affine, root)
-        return _slices(name, areas, np.flatnonzero(usable), common)
+            cells |= mask_cell(masks, name, labels.voxels == _SUBCUTANEOUS, labels.affine, root)
+        return slice_rows(name, areas, labels.every(0, usable), **cells)
 
     cases = sorted(p for p in data.glob("case_*") if p.is_dir())
     return table(rows, {case.name: case for case in cases}, "SAROS", progress)
 
 
-def totalsegmentator(
-    root: str | Path,
-    *,
-    tissues: str = "tissue_types",
-    every_mm: float = 15.0,
-    least_cm2: float = 5.0,
-    progress: bool = True,
-) -> pd.DataFrame:
+def totalsegmentator(root: str | Path, *, every_mm: float = 15.0, progress: bool = True) -> pd.DataFrame:
     """TotalSegmentator's CTs with tissue masks that you let its model draw: subcutaneous fat, for the task ``sfa``.
 
     - Licence: data CC BY 4.0; the model for tissues needs a licence key, free for research only. Access: open,
       doi 10.5281/zenodo.6802613 (version 2: 1,228 CTs). Cite Wasserthal et al., Radiology: Artificial Intelligence
       5(5):e230024 (2023).
-    - Layout: ``s0000/ct.nii.gz``; ``s0000/<tissues>/subcutaneous_fat.nii.gz`` of your own, from
+    - Layout: ``s0000/ct.nii.gz``; ``s0000/tissue_types/subcutaneous_fat.nii.gz`` of your own, from
       ``TotalSegmentator -i s0000/ct.nii.gz -o s0000/tissue_types -ta tissue_types``; ``meta.csv`` with the columns
       ``image_id`` and ``split``, separated by semicolons.
     - Traps: the set itself has neither subcutaneous fat nor pectoralis among its classes, so numbers and masks are
@@ -97,50 +72,20 @@ def totalsegmentator(
 
     Args:
         root: The folder with ``s0000`` and so on, or the one that holds it.
-        tissues: Name of the folder with the tissue masks in each case.
         every_mm: Distance of the slices taken, from the lowest with enough fat. Ours.
-        least_cm2: Least area of a slice that is taken; less than 5 cm2 is implausible for the task ``sfa``.
-        progress: Show a bar.
-
-    Returns:
-        A manifest with the columns id, image, value (cm2), slice, mask, group and, where ``meta.csv`` is, split.
     """
     top = folder(root, "s[0-9]*", "*/s[0-9]*", layout=_TOTAL).parent
-    splits = _splits(top / "meta.csv", "image_id", ";", _TOTAL) if (top / "meta.csv").is_file() else None
+    meta = top / "meta.csv"
+    splits = column(meta, "image_id", "split", ";", _TOTAL) if meta.is_file() else None
 
     def rows(case: Path) -> list[dict]:
-        image, mask = case / "ct.nii.gz", case / tissues / "subcutaneous_fat.nii.gz"
+        image, mask = case / "ct.nii.gz", case / "tissue_types" / "subcutaneous_fat.nii.gz"
+        cells = {"image": relative(image, root), "mask": relative(mask, root)}
+        cells |= {} if splits is None else {"split": cell(splits, case.name)}
         labels = read_labels(mask, image)
-        if splits is not None and case.name not in splits:
-            raise ScanError(f"meta.csv has no row for {case.name}")
         areas = labels.areas_cm2(1)
-        name = f"totalsegmentator-{case.name}"
-        common = {"image": relative(image, root), "mask": relative(mask, root), "group": name}
-        common |= {} if splits is None else {"split": splits[case.name]}
-        step = max(1, round(every_mm / labels.steps_mm[0]))
-        return _slices(name, areas, np.flatnonzero(areas >= least_cm2)[::step], common)
+        chosen = labels.every(every_mm, areas >= _LEAST_CM2)
+        return slice_rows(f"totalsegmentator-{case.name}", areas, chosen, **cells)
 
     cases = sorted(p for p in top.iterdir() if p.is_dir() and re.fullmatch(r"s\d+", p.name))
     return table(rows, {case.name: case for case in cases}, "TotalSegmentator", progress)
-
-
-def _slices(name: str, areas_cm2: np.ndarray, chosen: np.ndarray, common: dict) -> list[dict]:
-    if not len(chosen):
-        raise ScanError("no slice has enough subcutaneous tissue, or none is annotated")
-    return [{"id": f"{name}-{k}", "value": areas_cm2[k], "slice": int(k)} | common for k in chosen]
-
-
-def _splits(path: Path, column: str, separator: str, layout: str) -> dict[str, str]:
-    """The split of each case."""
-    try:
-        sheet = pd.read_csv(path, sep=separator, dtype=str)
-        if not isinstance(sheet.index, pd.RangeIndex):  # pandas takes the first cells of longer rows for names
-            raise ValueError("rows are longer than the header")
-    except ValueError as error:  # rows of unequal length, other than UTF-8, an empty file
-        reason = " ".join(str(error).split())
-        raise ScanError(f"{path} is no table ({reason}): download it again, and open it in no other program") from error
-    if missing := [name for name in (column, "split") if name not in sheet]:
-        raise ScanError(f"{path} has no column {missing[0]!r}: {layout}")
-    if (twice := sheet[column].duplicated()).any():
-        raise ScanError(f"{path} has two rows for {sheet[column][twice].iloc[0]!r}: download it again")
-    return dict(zip(sheet[column], sheet["split"], strict=True))

@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 
 from biomark import agatston
-from biomark.datasets.labels import Labels, read_labels, write_mask
-from biomark.datasets.table import folder, relative, table
-from biomark.machine.files import atomic_write, expand, partial_name, sweep
-from biomark.scans.nifti import MOST_UNPACKED, read_nifti
-from biomark.scans.scan import ScanError
+from biomark.datasets.table import folder, mask_cell, relative, table
+from biomark.machine.files import atomic_write, expand, sweep
+from biomark.scans.nifti import read_nifti
+from biomark.scans.scan import ScanError, reorient
 
 _LAYOUT = "it should hold scans TRV1P1CTI.mhd and references TRV1P1R.mhd, anywhere below, each with its raw file"
 _SCAN = "CTI"
 _ARTERIES = (1, 2, 3)
+_SAME_MM = 1e-3  # of a step or a corner; programs round differently. Ours.
 _TYPES = {"MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2"}
 _TYPES |= {"MET_INT": "i4", "MET_FLOAT": "f4"}
 
@@ -44,10 +44,6 @@ def orcascore(
         converted: Folder for scans and masks, as ``<id>.nii.gz`` and ``<id>-mask.nii.gz``; outside the root,
             :func:`biomark.manifests.read` needs ``allow_outside=True``.
         rules: Of the score. ``dz3`` are those of the task ``cac``.
-        progress: Show a bar; every scan is read.
-
-    Returns:
-        A manifest with the columns id, image, value (Agatston), mask and group.
     """
     top, out = folder(root, "", layout=_LAYOUT), expand(converted)
     sweep(out)
@@ -63,21 +59,23 @@ def orcascore(
         if len(references) != 1:
             raise ScanError(f"{len(references)} reference files (.mhd) are named after {patient}: one is needed")
         name = f"orcascore-{patient}"
-        image, mask = _convert(scans[patient], out / f"{name}.nii.gz"), out / f"{name}-mask.nii.gz"
-        scan, labels = read_nifti(image), _labels(references[0], image)
-        drawn = np.isin(labels.voxels, _ARTERIES)
-        write_mask(mask, drawn, labels.affine)
+        image, labels = _volume(scans[patient]), _volume(references[0])
+        if image.shape != labels.shape or not np.allclose(image.affine, labels.affine, atol=_SAME_MM):
+            raise ScanError(f"{references[0]} does not lie on the voxels of its image, by their headers")
+        path = out / f"{name}.nii.gz"
+        with atomic_write(path) as partial:
+            nib.save(image, partial)
+        scan = read_nifti(path)
+        drawn = reorient(np.isin(np.asanyarray(labels.dataobj), _ARTERIES), np.asarray(labels.affine, np.float64))[0]
+        cells = mask_cell(out, f"{name}-mask", drawn, scan.affine, root)
         value = agatston.score(scan.hu, drawn, scan.spacing_mm, rules)
-        cells = {"image": relative(image, root), "mask": relative(mask, root)}
-        return [{"id": name, "value": value, "group": name} | cells]
+        return [{"id": name, "value": value, "group": name, "image": relative(path, root)} | cells]
 
     return table(rows, {patient: patient for patient in sorted(scans)}, "orCaScore", progress)
 
 
 def _unpack(packed: bytes, size: int) -> bytes:
-    """The bytes of a deflated file, which must be ``size``; a ValueError before more memory than that is asked for."""
-    if not 0 < size <= len(packed) * MOST_UNPACKED:
-        raise ValueError(f"it cannot hold {size} bytes of voxels")
+    """The bytes of a deflated file; a ValueError where they are not ``size``, before many more are unpacked."""
     unpacker = zlib.decompressobj()
     raw = unpacker.decompress(packed, size + 1)
     if len(raw) != size or not unpacker.eof:  # the checksum stands at the end
@@ -85,20 +83,8 @@ def _unpack(packed: bytes, size: int) -> bytes:
     return raw
 
 
-def _labels(path: Path, image: Path) -> Labels:
-    """The labels of a MetaImage file on the voxels of an image."""
-    # Never under the mask's own name: if this is stopped, they would be read as the mask.
-    converted = partial_name(image)
-    try:
-        return read_labels(_convert(path, converted), image)
-    except ScanError as error:
-        raise ScanError(str(error).replace(str(converted), str(path))) from error
-    finally:
-        converted.unlink(missing_ok=True)
-
-
-def _convert(path: Path, target: Path) -> Path:
-    """Write a MetaImage volume as NIfTI; a ScanError where the header or the voxels are incomplete."""
+def _volume(path: Path) -> nib.Nifti1Image:
+    """A MetaImage volume as NIfTI; a ScanError where the header or the voxels are incomplete."""
     lines = path.read_text(encoding="latin-1").splitlines()
     header = {key.strip(): value.strip() for key, sign, value in (line.partition("=") for line in lines) if sign}
     try:
@@ -119,6 +105,4 @@ def _convert(path: Path, target: Path) -> Path:
         raise ScanError(f"{path} or its raw file is damaged or no 3-D MetaImage volume ({error})") from error
     image = nib.Nifti1Image(voxels.astype(dtype), np.diag([-1.0, -1, 1, 1]) @ affine)
     image.header.set_xyzt_units("mm")
-    with atomic_write(target) as partial:
-        nib.save(image, partial)
-    return target
+    return image

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from biomark.datasets.table import folder, relative, table
-from biomark.scans.preview import preview
+from biomark.scans.reader import preview
 from biomark.scans.scan import ScanError
 
 _LAYOUT = "it should hold one folder a patient, such as LIDC-IDRI-0001/<study>/<series>/*.dcm, as retrievers make them"
@@ -33,10 +33,6 @@ def tcia(
             series (``"100012/01-02-1999-NLST-LSS-12345"``). Of the CT series in it the one with the most files is
             taken, of several such the first by name.
         least_slices: Least number of files in a series. Ours.
-        progress: Show a bar.
-
-    Returns:
-        A manifest with the columns id, image, value and group, which is the patient.
     """
     top = folder(root, "", layout=_LAYOUT)
 

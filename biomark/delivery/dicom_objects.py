@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydicom.charset import python_encoding
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 from pydicom.valuerep import DA, TM
 
@@ -40,7 +41,7 @@ _OF_PATIENT = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"),
     *("AccessionNumber", "StudyID", "ReferringPhysicianName"),
 )
-_DATES, _TIMES, _SEXES = ("PatientBirthDate", "StudyDate"), ("StudyTime",), ("M", "F", "O", "")
+_SEXES = ("M", "F", "O", "")
 # A slice alone without a thickness: readers ask for one, and 1 mm is what `Scan.affine` has.
 _UNKNOWN_MM = 1.0
 # Numbers of the objects' series within the study: high, so that no scanner's is used twice.
@@ -68,11 +69,11 @@ def write_segmentation(
         ValueError: The mask is not boolean or has another shape than the scan.
         ImportError: highdicom is not installed.
     """
-    hd, codes = highdicom(), pydicom.sr.codedict.codes
+    hd = highdicom()
     mask = np.asarray(mask)
     if mask.dtype != bool:
         raise ValueError(f"a mask is boolean, but this one is {mask.dtype}: threshold it, such as map > 0.5.")
-    frames, sources, labels = _frames("SEG", mask, Path(source), task, identify)
+    frames, labels = _frames("SEG", mask, Path(source), task, identify)
     segment = hd.seg.SegmentDescription(
         segment_number=1,
         segment_label=task.name,
@@ -85,13 +86,10 @@ def write_segmentation(
         ),
     )
     data = hd.seg.Segmentation(
-        source_images=sources,
         pixel_array=frames.astype(np.uint8),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[segment],
         omit_empty_frames=False,
-        content_label="BIOMARK",
-        content_description=task.name,
         **labels,
     )
     return _save(data, path, task, identify)
@@ -111,32 +109,27 @@ def write_parametric_map(
     volume = np.asarray(map, np.float32)
     if not (np.min(volume) >= 0 and np.max(volume) <= 1):
         raise ValueError(f"a map lies in 0 to 1, but this one in {np.min(volume):g} to {np.max(volume):g}.")
-    frames, sources, labels = _frames("MAP", volume, Path(source), task, identify)
+    frames, labels = _frames("MAP", volume, Path(source), task, identify)
     mapping = hd.pm.RealWorldValueMapping(
         lut_label="MEMBERSHIP",
         lut_explanation=f"How much of a voxel belongs: {task.name}"[:64],
-        unit=pydicom.sr.codedict.codes.UCUM.NoUnits,
+        unit=codes.UCUM.NoUnits,
         value_range=(0.0, 1.0),
         slope=1.0,
         intercept=0.0,
     )
     data = hd.pm.ParametricMap(
-        source_images=sources,
         pixel_array=frames,
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[mapping],
         voi_lut_transformations=[hd.VOILUTTransformation(window_center=0.5, window_width=1.0)],
-        content_label="BIOMARK",
-        content_description=task.name,
         **labels,
     )
     return _save(data, path, task, identify)
 
 
-def _frames(
-    kind: str, volume: NDArray, source: Path, task: Task, identify: bool
-) -> tuple[NDArray, list[Dataset], dict[str, Any]]:
-    """The frames of a volume that are not empty (at least one), their source images, and the object's labels."""
+def _frames(kind: str, volume: NDArray, source: Path, task: Task, identify: bool) -> tuple[NDArray, dict[str, Any]]:
+    """The frames of a volume that are not empty (at least one), and what says where the object comes from."""
     source = expand(source)
     if not source.exists():
         raise ScanError(missing(source))
@@ -152,7 +145,7 @@ def _frames(
     sources = [_reference(header, headers[0], step_mm, patient) for header in headers]
     labels = _labels(kind, sources[0], frames, task)
     chosen = np.flatnonzero(frames.any((1, 2))) if frames.any() else [0]
-    return frames[chosen], [sources[k] for k in chosen], labels
+    return frames[chosen], labels | {"source_images": [sources[k] for k in chosen]}
 
 
 def left_out(source: Path) -> tuple[str, ...]:
@@ -173,13 +166,7 @@ def _patient(path: Path) -> tuple[Dataset, tuple[str, ...]]:
         # A damaged entry can make the parser raise nearly anything.
         except Exception:
             bad.append(f"The header's {keyword} is not as DICOM has it, so the DICOM objects are without it.")
-    try:
-        known = importlib.import_module("highdicom.enum").SpecificCharacterSetValues
-        for name in names:
-            known(name)
-    except ValueError:
-        charset = "ISO_IR 192"  # UTF-8: the texts have been decoded, and every one can be written in it
-    patient.SpecificCharacterSet = charset
+    patient.SpecificCharacterSet = "ISO_IR 192"  # UTF-8: the texts have been decoded
     return patient, tuple(bad)
 
 
@@ -188,9 +175,8 @@ def _entry(keyword: str, value: Any, decoded: bool) -> Any:
     text = "" if value is None else str(value)
     if isinstance(value, MultiValue) or not text.isprintable() or not (decoded or text.isascii()):
         raise ValueError(keyword)
-    if (keyword in _DATES and text and DA(text) is None) or (keyword == "PatientSex" and text not in _SEXES):
-        raise ValueError(keyword)
-    if keyword in _TIMES and text and TM(text) is None:
+    reader = {"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM}.get(keyword, str)
+    if (text and reader(text) is None) or (keyword == "PatientSex" and text not in _SEXES):
         raise ValueError(keyword)
     return value
 
@@ -233,6 +219,8 @@ def _labels(kind: str, source: Dataset, frames: NDArray, task: Task) -> dict[str
         "software_versions": __version__,
         "device_serial_number": "none",
         "series_description": description[:64],
+        "content_label": "BIOMARK",
+        "content_description": task.name,
     }
 
 

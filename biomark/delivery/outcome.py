@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from biomark.machine.files import atomic_write, sweep
 
@@ -16,17 +16,6 @@ FILES = {"nifti": ("map.nii.gz",), "page": ("page.html",), "dicom": ("segmentati
 """The files of each format."""
 
 _RESULT = "result.json"
-
-
-def open_folder(folder: Path) -> None:
-    """Make the folder of all results, without leftovers; an OSError where it cannot be written to."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".partial-"):
-            pass
-    except OSError as error:
-        raise OSError(f"{folder} cannot be written to ({error.strerror}): give another folder.") from error
-    sweep(folder)
 
 
 def write_result(place: Path, key: str, result: dict[str, Any], files: Iterable[str]) -> None:
@@ -63,39 +52,12 @@ def sole_use(folder: Path) -> Iterator[None]:
     Raises:
         BlockingIOError: Another call is writing to the folder.
     """
-    path = folder / ".in-use"
-    while True:
-        file = open(path, "a")  # noqa: SIM115 - closed below; the lock is the open file's
-        if not _lock(file):
-            file.close()
-            raise BlockingIOError(
-                f"another call is writing to {folder}: wait until it is done, or give another folder."
-            )
-        # Another call may have removed the file between opening and locking.
-        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-            break
-        file.close()
+    lock = FileLock(folder / ".in-use")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise BlockingIOError(f"another call is writing to {folder}: wait until it is done.") from error
     try:
         yield
     finally:
-        with suppress(OSError):  # Windows removes no open file; there the next call takes the one that stays
-            path.unlink(missing_ok=True)
-        file.close()
-
-
-def _lock(file: IO) -> bool:
-    """Whether a file could be locked; on a disk that knows no locks, there is none to wait for."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:
-        return True
-    return True
+        lock.release()

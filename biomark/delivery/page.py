@@ -33,7 +33,6 @@ def render(
     rule: str,
     slice: int | None = None,
     known: float | None = None,
-    remark: str | None = None,
 ) -> str:
     """The page as HTML that needs no other file.
 
@@ -44,7 +43,6 @@ def render(
         rule: Which voxels are candidates (``rule_of`` in ``manifests/rules.py``).
         slice: Which slice of the scan the case is, if it is one.
         known: The value that is known already.
-        remark: A sentence on that value, such as why there is none.
     """
     text = html.escape
     lines = [
@@ -61,8 +59,6 @@ def render(
         lines.append("<p>No interval is known: the model came without an inspector.</p>")
     if known is not None:
         lines.append(f"<p>In the spreadsheet: {known:.4g} {text(found.unit)}.</p>")
-    if remark:
-        lines.append(f"<p>{text(remark)}</p>")
     if found.unusual:
         lines.append(
             f'<div class="warn">Unlike the cases that the model is known to measure well, so the interval promises '
@@ -75,9 +71,7 @@ def render(
     )
     if found.findings:
         lines.append(f"<h2>What the scan itself says</h2>{_items(found.findings)}")
-    lines.append(
-        f"<footer>biomark {text(__version__)}. For research: no medical device, and no substitute for looking.</footer>"
-    )
+    lines.append(f"<footer>biomark {text(__version__)}. For research: no medical device. Look for yourself.</footer>")
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{text(found.id)}</title>'
         f"<style>{_STYLE}</style></head><body>\n" + "\n".join(lines) + "\n</body></html>\n"

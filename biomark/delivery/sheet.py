@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -22,7 +21,7 @@ from biomark.cohort import Case
 from biomark.delivery import dicom_objects, outcome, page
 from biomark.grids import Boxes
 from biomark.machine import fingerprints, windows
-from biomark.machine.files import atomic_write, expand
+from biomark.machine.files import atomic_write, expand, sweep
 from biomark.manifests import cache, checks
 from biomark.manifests.manifest import ManifestError
 from biomark.manifests.preparation import Excerpt, take
@@ -38,28 +37,31 @@ from biomark.uncertainty.ensemble import box_mm
 from biomark.uncertainty.inspector import Inspection, Inspector
 
 # Beside what prepares a scan. The version stands on pages and in DICOM objects.
-_COMPUTES = ("backbones.py", "baselines.py", "localizer.py", "losses.py", "uncertainty", "delivery")
-_COMPUTES += ("scans/export.py", "viz/pictures.py", "viz/style.py", "version.py", "manifests/rules.py")
-_MACHINE = "batch_norm", "blocks", "devices", "layout", "objective", "windows"
-_COMPUTES += tuple(f"machine/{name}.py" for name in _MACHINE)
+_COMPUTES = (
+    *("backbones.py", "baselines.py", "localizer.py", "losses.py", "uncertainty", "delivery", "manifests/rules.py"),
+    *("viz/pictures.py", "viz/style.py", "version.py", "machine/batch_norm.py", "machine/blocks.py"),
+    *("machine/devices.py", "machine/layout.py", "machine/objective.py", "machine/windows.py"),
+)
 
 FORMATS = tuple(outcome.FILES)
 """What can be written of each scan, beside its value."""
 
 _USED = ("id", "image", "slice", "value")
-_COLUMNS = ("id", "value", "unit", "low", "high", "coverage", "unlike", "known", "slice", "candidates")
-_COLUMNS += ("findings", "problem", "reading_s", "network_s", "writing_s")
+_COLUMNS = (
+    *("id", "value", "unit", "low", "high", "coverage", "unlike", "known", "slice", "candidates"),
+    *("findings", "problem", "reading_s", "network_s", "writing_s"),
+)
 _TEXTS = ("id", "findings", "problem")
 _NOT_YET = "Not measured yet: call deliver again."
 
 
 def deliver(
     model: nn.Module | Inspector,
-    csv: str | os.PathLike,
-    folder: str | os.PathLike,
+    csv: str | Path,
+    folder: str | Path,
     *,
     write: str | Sequence[str] = ("nifti", "page"),
-    root: str | os.PathLike | None = None,
+    root: str | Path | None = None,
     grid: Grid | None = None,
     crop: bool = True,
     allow_outside: bool = False,
@@ -95,25 +97,26 @@ def deliver(
     write = (write,) if isinstance(write, str) else tuple(write)
     task, grid = _check(model, write, grid, window)
     folder = expand(folder).absolute()
-    outcome.open_folder(folder)
+    cache.check_writable(folder, "give another folder")
+    sweep(folder)
     rows, problems = checks.check_sheet(csv, task, root, None, allow_outside, progress, ("id", "image"), _USED)
     if len(problems) and problems["row"].min() == 1:
         raise ManifestError(f"{csv} cannot be read:", problems[problems["row"] == 1])
-    reasons, remarks, table = checks.explain(rows, problems)
-    answer = model.inspect if isinstance(model, Inspector) else partial(_locate, model)
+    rows, table = checks.explain(rows, problems)
+    answer = partial(model.inspect if isinstance(model, Inspector) else partial(_locate, model), window=window)
     settings = _settings(model, task, grid, crop, (sorted(write), identify, window and tuple(window)))
     with outcome.sole_use(folder):
-        todo = _look_up(rows, reasons, remarks, settings, folder, table)
+        todo = _look_up(rows, settings, folder, table)
         # Now, so that no value of another model stands beside what is about to be written.
         _write_values(table, folder)
         try:
             ahead = _one_ahead(lambda job: _read(job[0], task, grid, crop), todo)
             for (row, key), future in tqdm(ahead, "measuring", len(todo), unit="scan", disable=not progress):
-                place, remark = folder / row.id, remarks.get(row.row)
+                place = folder / row.id
                 try:
                     reading = future.result()
                     outcome.clear(place)
-                    result = _measure(row, place, reading, remark, answer, task, window, write, identify)
+                    result = _measure(row, place, reading, answer, task, write, identify)
                     outcome.write_result(place, key, *result)
                     table[row.row] = {"id": row.id, **result[0]}
                 # One scan among thousands, whatever is wrong with it, must not stop the others.
@@ -128,23 +131,18 @@ def deliver(
 
 
 def _look_up(
-    rows: pd.DataFrame,
-    reasons: dict[int, str],
-    remarks: dict[int, str],
-    settings: str,
-    folder: Path,
-    table: dict[int, dict[str, Any]],
+    rows: pd.DataFrame, settings: str, folder: Path, table: dict[int, dict[str, Any]]
 ) -> list[tuple[Any, str]]:
     """The rows that are to be measured, each with its key; the table gets the others' results, or why there is none."""
     todo = []
     for row in rows.itertuples(index=False):
-        if row.row in reasons:
-            table[row.row] = {"id": row.id, "problem": _told(ScanError(reasons[row.row]), row, folder)}
+        if row.reason:
+            table[row.row] = {"id": row.id, "problem": _told(ScanError(row.reason), row, folder)}
             continue
         key, result = "", None
         # A file that cannot be looked at is no reason to stop here: reading it will say why.
         with contextlib.suppress(OSError):
-            key = cache.key(row.image, None, row.slice, settings + repr((row.value, remarks.get(row.row))))
+            key = cache.key(row.image, None, row.slice, settings + repr((row.value, row.remark)))
             result = outcome.read_result(folder / row.id, key)
         table[row.row] = {"id": row.id, "problem": _NOT_YET} if result is None else {"id": row.id, **result}
         if result is None:
@@ -154,8 +152,7 @@ def _look_up(
 
 def _told(error: Exception, row: Any, folder: Path) -> str:
     """What went wrong, without names of files."""
-    reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-    reason = anonymous(reason, row.image)
+    reason = anonymous(error, row.image)
     return reason.replace(str(folder), "the folder").replace(repr(str(folder))[1:-1], "the folder")
 
 
@@ -168,9 +165,7 @@ def _write_values(table: dict[int, dict[str, Any]], folder: Path) -> pd.DataFram
         with atomic_write(folder / "values.csv") as temporary:
             values.to_csv(temporary, index=False)
     except OSError as error:
-        raise OSError(
-            f"{folder / 'values.csv'} cannot be written ({error.strerror}): close it in other programs and try again."
-        ) from error
+        raise OSError(f"{folder / 'values.csv'} cannot be written ({error.strerror}): close it elsewhere.") from error
     return values
 
 
@@ -182,7 +177,7 @@ def _check(
         raise ValueError(f"no format is named {unknown.pop()!r}: choose from {', '.join(FORMATS)}.")
     if "dicom" in write:
         dicom_objects.highdicom()
-    network = model.model if isinstance(model, Inspector) else model
+    network: Any = model.model if isinstance(model, Inspector) else model
     if not hasattr(network, "locate"):
         raise ValueError(f"a {type(network).__name__} has no map to write: give a localizer or an ensemble of some.")
     task = network.task
@@ -214,23 +209,16 @@ def _one_ahead(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator
         background.shutdown(cancel_futures=True)
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """A scan that is ready for the network."""
-
-    excerpt: Excerpt
-    seconds: float
-
-
-def _read(row: Any, task: Task, grid: Grid, crop: bool) -> _Reading:
+def _read(row: Any, task: Task, grid: Grid, crop: bool) -> tuple[Excerpt, float]:
+    """A scan that is ready for the network, and how many seconds that took."""
     start = perf_counter()
     # The whole scan, for the map lies on all of its voxels.
     excerpt = take(read(row.image), task, grid, index=row.slice, crop=crop)
-    return _Reading(excerpt, perf_counter() - start)
+    return excerpt, perf_counter() - start
 
 
 def _locate(
-    model: nn.Module, case: Case, *, boxes: Boxes, findings: Sequence[str], window: Sequence[int] | None
+    model: Any, case: Case, *, boxes: Boxes, findings: Sequence[str], window: Sequence[int] | None
 ) -> Inspection:
     """A model's answer in the form of an inspector's, without an interval."""
     found, task, nan = model.locate(case, boxes=boxes, window=window), model.task, float("nan")
@@ -239,34 +227,30 @@ def _locate(
 
 
 def _measure(
-    row: Any,
-    place: Path,
-    reading: _Reading,
-    remark: str | None,
-    answer: Callable[..., Inspection],
-    task: Task,
-    window: Sequence[int] | None,
-    write: Sequence[str],
-    identify: bool,
+    row: Any, place: Path, reading: tuple, answer: Callable, task: Task, write: Sequence[str], identify: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """Measure one scan and write what is wanted of it; its row of the table, and the names of the files."""
-    excerpt, start = reading.excerpt, perf_counter()
+    """Measure one scan that was read by :func:`_read`, and write what is wanted of it.
+
+    Returns:
+        Its row of the table, and the names of the files.
+    """
+    (excerpt, reading_s), start = reading, perf_counter()
     case = replace(excerpt.case, id=row.id)
-    found = answer(case, boxes=excerpt.boxes, findings=excerpt.findings, window=window)
+    found = answer(case, boxes=excerpt.boxes, findings=excerpt.findings)
     answered = perf_counter()
     if not np.isfinite(found.value):
         raise ValueError("The model gives no finite value for this scan: train it again, or look at its weights.")
+    found = replace(found, findings=found.findings + ((row.remark,) if row.remark else ()))
     # Where there is no candidate, the map means nothing.
     part = np.where(case.weights > 0, found.map, np.float32(0))
     findings, files = found.unusual + found.findings, [name for kind in write for name in outcome.FILES[kind]]
-    findings += (remark,) if remark else ()
     if "nifti" in write:
         write_nifti(place / "map.nii.gz", excerpt.whole(part), excerpt.scan)
     if "dicom" in write:
         findings += _write_objects(row, place, excerpt, part, found.mask, task, identify)
         files = [name for name in files if name not in outcome.FILES["dicom"] or (place / name).exists()]
     if "page" in write:
-        text = page.render(found, case, part, rule_of(task), excerpt.slice, row.value, remark)
+        text = page.render(found, case, part, rule_of(task), excerpt.slice, row.value)
         with atomic_write(place / "page.html") as temporary:
             temporary.write_text(text, encoding="utf-8")
     result = {
@@ -276,7 +260,7 @@ def _measure(
         "slice": excerpt.slice,
         "candidates": rule_of(task),
         "findings": " ".join(one.rstrip(".") + "." for one in findings) or None,
-        "reading_s": round(reading.seconds, 3),
+        "reading_s": round(reading_s, 3),
         "network_s": round(answered - start, 3),
         "writing_s": round(perf_counter() - answered, 3),
     }

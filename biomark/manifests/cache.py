@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -23,52 +23,31 @@ from safetensors import SafetensorError, safe_open
 from biomark.cohort import Voxels
 from biomark.grids import Boxes
 from biomark.machine import fingerprints, packed, tensor_files
-from biomark.manifests.preparation import PreparedCase, read_again
+from biomark.machine.files import expand
+from biomark.manifests.preparation import Excerpt, read_again
 from biomark.scans.grid import Grid
 from biomark.tasks import Task
 
 # Another code here may give other voxels or findings.
-_READERS = (
-    "arch",
-    "dicom",
-    "grid",
-    "header",
-    "heart",
-    "nifti",
-    "orientation",
-    "quality",
-    "reader",
-    "scan",
-    "slices",
-    "stack",
-    "words",
+_COMPUTES = (
+    *("agatston", "candidates.py", "cohort.py", "grids.py", "tasks.py", "scans", "manifests/cache.py"),
+    *("manifests/preparation.py", "machine/axes.py", "machine/moves.py", "machine/packed.py"),
 )
-_COMPUTES = ("agatston", "candidates.py", "cohort.py", "grids.py", "tasks.py", "manifests/cache.py")
-_COMPUTES += ("manifests/preparation.py", "machine/axes.py", "machine/moves.py", "machine/packed.py")
-_COMPUTES += tuple(f"scans/{name}.py" for name in _READERS)
 
 
 def cache_folder() -> Path:
     """Where prepared scans are kept: ``$BIOMARK_CACHE``, else ``~/.cache/biomark/scans``. It may be deleted."""
-    try:
-        return Path(os.environ.get("BIOMARK_CACHE") or "~/.cache/biomark/scans").expanduser()
-    except RuntimeError as error:  # no HOME, and a user whom the system does not know, as in containers
-        raise ValueError(
-            "no home folder is known: name one for prepared scans in BIOMARK_CACHE, or as cache=."
-        ) from error
+    return expand(os.environ.get("BIOMARK_CACHE") or "~/.cache/biomark/scans")
 
 
-def check_writable(folder: Path) -> None:
-    """Raise an OSError, in a sentence, where prepared scans cannot be written to a folder."""
+def check_writable(folder: Path, advice: str) -> None:
+    """Make a folder; an OSError that ends with the advice where nothing can be written to it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".partial-"):
             pass
     except OSError as error:
-        raise OSError(
-            f"{folder} cannot be written to ({error.strerror}): name another folder for scans as cache=, or in "
-            "BIOMARK_CACHE."
-        ) from error
+        raise OSError(f"{folder} cannot be written to ({error.strerror}): {advice}.") from error
 
 
 def key(image: Path, mask: Path | None, index: int | None, settings: str) -> str:
@@ -79,7 +58,8 @@ def key(image: Path, mask: Path | None, index: int | None, settings: str) -> str
     """
     digest = hashlib.sha256(repr((index, settings)).encode())
     for path in (image, mask):
-        for file in _files(path) if path else ():
+        files = () if path is None else sorted(filter(Path.is_file, path.iterdir())) if path.is_dir() else (path,)
+        for file in files:
             stat = file.stat()
             digest.update(repr((str(file.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)).encode())
     return digest.hexdigest()[:32]
@@ -90,14 +70,23 @@ def settings(task: Task, grid: Grid, crop: bool) -> str:
     return repr((task.rules(), grid, crop, fingerprints.of_code(*_COMPUTES)))
 
 
-def save(path: Path, case: PreparedCase) -> None:
+def save(path: Path, part: Excerpt) -> None:
     """Write a case."""
-    arrays, own = {"image": case.image, "weights": case.weights}, case.voxels
-    arrays |= {} if case.truth is None else {"truth": case.truth}
-    arrays["voxels"], index = packed.join([own.weights] if own.mask is None else [own.weights, own.mask])
-    about = {name: getattr(case, name) for name in ("total", "slice", "where", "findings")}
-    about |= {"inside": None if case.truth is None else float(case.truth.sum(dtype=float)), "voxels": index}
-    about |= {"boxes": asdict(own.boxes), "voxel_mm": own.spacing_mm}
+    case, (image, weights, truth) = part.case, part.in_boxes()
+    arrays: dict[str, NDArray] = {"image": image, "weights": weights} | ({} if truth is None else {"truth": truth})
+    own = [array for array in (case.weights, case.mask) if array is not None]
+    arrays["voxels"], index = packed.join([packed.Packed.of(array) for array in own])
+    where = [[one.start, one.stop] for one in part.where if isinstance(one, slice) and case.image.ndim == 3]
+    about = {
+        "total": float(case.weights.sum(dtype=float)),
+        "inside": None if truth is None else float(truth.sum(dtype=float)),
+        "slice": part.slice,
+        "where": where or None,
+        "findings": part.findings,
+        "voxels": index,
+        "boxes": asdict(part.boxes),
+        "voxel_mm": [float(mm) for mm in case.spacing_mm],
+    }
     tensor_files.write(path, {k: np.ascontiguousarray(v) for k, v in arrays.items()}, about)
 
 
@@ -110,41 +99,32 @@ def about(path: Path) -> dict[str, Any] | None:
         return None
 
 
-class CachedArrays(Sequence):
-    """The array ``name`` of each of many cases, memory-mapped and read case by case."""
+class Cached(Sequence):
+    """What ``load`` makes of each of many places, when it is asked for."""
 
-    def __init__(self, paths: Sequence[Path], name: str) -> None:
-        self._paths, self._name = list(paths), name
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, index: int) -> NDArray:
-        try:
-            with safe_open(self._paths[index], framework="numpy") as file:
-                return file.get_tensor(self._name)
-        except (FileNotFoundError, SafetensorError) as error:
-            raise FileNotFoundError(
-                f"{self._paths[index]} was removed or damaged after it was read: call bm.manifests.read again."
-            ) from error
-
-
-class CachedVoxels(Sequence):
-    """The voxels of each of many cases, by the files of the cases and their images; unpacked case by case."""
-
-    def __init__(self, paths: Sequence[Path], images: Sequence[Path], native: bool) -> None:
-        self._paths, self._images, self._native = list(paths), list(images), native
+    def __init__(self, load: Callable[[Any], Any], places: Sequence) -> None:
+        self._load, self._places = load, list(places)
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._places)
 
-    def __getitem__(self, index: int) -> Voxels:
-        arrays = CachedArrays(self._paths, "voxels")[index]
-        case = about(self._paths[index]) or {}
-        own = packed.part(arrays, case["voxels"])
-        again = partial(read_again, self._images[index], case["slice"], case["where"], self._native)
-        return Voxels(Boxes(**case["boxes"]), tuple(case["voxel_mm"]), own[0], own[1] if own[1:] else None, again)
+    def __getitem__(self, index: Any) -> Any:
+        return self._load(self._places[index])
 
 
-def _files(path: Path) -> Iterator[Path]:
-    yield from sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else (path,)
+def load_array(name: str, path: Path) -> NDArray:
+    """An array of a case; a FileNotFoundError where the file is gone or damaged."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.get_tensor(name)
+    except (FileNotFoundError, SafetensorError) as error:
+        raise FileNotFoundError(f"{path} was removed or damaged after it was read: read the sheet again.") from error
+
+
+def load_voxels(native: bool, places: tuple[Path, Path]) -> Voxels:
+    """The voxels of a case, by its file and its image; ``native`` as for :func:`read_again`."""
+    path, image = places
+    packed_voxels, case = load_array("voxels", path), about(path) or {}
+    weights, *mask = packed.part(packed_voxels, case["voxels"])
+    again = partial(read_again, image, case["slice"], case["where"], native)
+    return Voxels(Boxes(**case["boxes"]), tuple(case["voxel_mm"]), weights, mask[0] if mask else None, again)

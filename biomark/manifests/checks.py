@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +13,14 @@ from tqdm.auto import tqdm
 
 from biomark.machine.files import expand
 from biomark.manifests import cross_checks
-from biomark.manifests.sheet import (
-    COLUMNS,
-    REQUIRED,
-    Problem,
-    ambiguous,
-    harmless,
-    identifier,
-    number,
-    read_sheet,
-)
+from biomark.manifests.sheet import COLUMNS, REQUIRED, Problem, ambiguous, harmless, identifier, number, read_sheet
 from biomark.scans.nifti import is_nifti
-from biomark.scans.preview import Preview, links_out, preview
-from biomark.scans.reader import missing
+from biomark.scans.reader import Preview, missing, preview
 from biomark.scans.scan import ScanError
 from biomark.tasks import TASKS, Task
 
 _SUGGESTIONS = 20  # searching a folder of thousands for a similar name takes a while, and the first few are enough
 _FACTORS = (10.0, 100.0, 1000.0)
-_SQUARES = {("cm2", 100.0): "mm2"}
 
 
 def check_sheet(
@@ -46,8 +35,7 @@ def check_sheet(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The sheet's rows, and its problems by row.
 
-    Arguments are as for :func:`biomark.manifests.read`, and ``required`` and ``known`` as for
-    :func:`biomark.manifests.read_sheet`.
+    Arguments are as for :func:`biomark.manifests.read` and :func:`biomark.manifests.read_sheet`.
     """
     task, path = TASKS[task] if isinstance(task, str) else task, expand(csv)
     # Absolute, so that no path is so short that it could be part of a word.
@@ -58,27 +46,22 @@ def check_sheet(
     return rows, pd.DataFrame(sorted(problems), columns=Problem._fields)
 
 
-def explain(
-    rows: pd.DataFrame, problems: pd.DataFrame
-) -> tuple[dict[int, str], dict[int, str], dict[int, dict[str, Any]]]:
-    """By row why it cannot be measured, what is wrong with its value, and what to list for a line that is no row.
+def explain(rows: pd.DataFrame, problems: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, dict[str, Any]]]:
+    """The rows with ``reason``, why one cannot be measured, and ``remark``; and by number what is no row.
 
     In words that may be shown with an id. A value serves comparison only, so a wrong one does not stop measuring.
     """
-    images = dict(zip(rows["row"], rows["image"], strict=True))
-    reasons: dict[int, list[str]] = {}
-    remarks, lines = {}, {}
-    for problem in problems.itertuples(index=False):
-        # A cell without a number could hold a name.
-        sentence = re.sub(r"^(the \w+) (['\"]).*\2 is not a number", r"\1 is not a number", problem.problem)
-        if problem.row not in images:
-            # Which cell of such a line is the id is not known.
-            lines[problem.row] = {"id": None, "problem": f"Row {problem.row} of the sheet {sentence}"}
-        elif problem.column == "value":
-            remarks[problem.row] = f"The spreadsheet's value is left out: {sentence}"
-        else:
-            reasons.setdefault(problem.row, []).append(sentence)
-    return {row: " ".join(several) for row, several in reasons.items()}, remarks, lines
+    # A cell without a number could hold a name.
+    said = problems["problem"].str.replace(r"^(the \w+) (['\"]).*\2 is not a number", r"\1 is not a number", regex=True)
+    of_value, by_row = problems["column"] == "value", problems["row"]
+    reasons = said[~of_value].groupby(by_row).agg(" ".join)
+    remarks = ("The spreadsheet's value is left out: " + said[of_value]).groupby(by_row).last()
+    # Which cell of a line that is no row is the id is not known.
+    strange = reasons[~reasons.index.isin(rows["row"])]
+    lines = {row: {"id": None, "problem": f"Row {row} of the sheet {text}"} for row, text in strange.items()}
+    told = {"reason": reasons, "remark": remarks}
+    texts = {name: [found.get(row) for row in rows["row"]] for name, found in told.items()}
+    return rows.join(pd.DataFrame(texts, rows.index, dtype=object)), lines
 
 
 @dataclass
@@ -93,14 +76,14 @@ class Checker:
     required: tuple[str, ...] = REQUIRED  # columns in which no cell may be empty
     _missing: int = 0
     _ambiguous: set[str] = field(default_factory=set)
-    _sizes: dict[Path, Preview] = field(default_factory=dict)
+    _size: Callable[[Path], Preview] = field(default_factory=lambda: cache(preview))  # many rows may be of one scan
 
     def check(self, table: pd.DataFrame, progress: bool) -> pd.DataFrame:
         """Check all rows: a table of one row a case, with whole paths and numbers, None where a cell is unreadable."""
         self._ambiguous = ambiguous(table["value"]) if "value" in table else set()
         bar = tqdm(table.itertuples(index=False), "checking", len(table), disable=not progress, unit="row", leave=False)
         rows = [self._row(dict(zip(table.columns, cells, strict=True))) for cells in bar]
-        self.problems += cross_checks.repeats(rows, self._sizes, self.task.ndim)
+        self.problems += cross_checks.repeats(rows)
         self._columns(rows)
         self.problems += cross_checks.spellings(rows)
         self.problems += cross_checks.leaks(rows)
@@ -108,7 +91,7 @@ class Checker:
         return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in names})
 
     def _row(self, cells: dict) -> dict:
-        def attempt(column: str, reader: Callable, *more: object) -> object:
+        def attempt(column: str, reader: Callable, *more: object) -> Any:
             """A cell as ``reader`` reads it; None, and a problem, where it cannot."""
             text = cells.get(column, "")
             if column not in cells or (text == "" and column not in self.required):
@@ -144,10 +127,7 @@ class Checker:
             # With links followed: a link may not lead out of the root either.
             inside = path.resolve().is_relative_to(self.root.resolve())
             if not inside and not self.allow_outside:
-                raise ScanError(
-                    f"{text!r} leads out of the data root {self.root}: give a path inside it, another root=, or "
-                    "allow_outside=True"
-                )
+                raise ScanError(f"{text!r} leads out of the data root {self.root}: give root=, or allow_outside=True")
             exists = path.exists()
         except (OSError, RuntimeError) as error:  # a name too long, a link to itself, a folder that is closed
             raise ScanError(f"{text!r} cannot be opened ({type(error).__name__})") from error
@@ -157,16 +137,6 @@ class Checker:
             raise ScanError(f"there is no {text!r}: write / instead of \\ in paths")
         self._missing += 1
         raise ScanError(missing(path) if self._missing <= _SUGGESTIONS else f"{path} does not exist")
-
-    def _size(self, path: Path) -> Preview:
-        if path not in self._sizes:  # many rows may be slices of one scan
-            if not self.allow_outside and path.is_dir() and (links := links_out(path, self.root.resolve())):
-                raise ScanError(
-                    f"{path} holds {links} link{'s' * (links > 1)} out of the data root {self.root}: copy the files, "
-                    "give another root=, or allow_outside=True"
-                )
-            self._sizes[path] = preview(path)
-        return self._sizes[path]
 
     def _value(self, text: str) -> float:
         value, (low, high) = number(text, "value"), self.plausible
@@ -179,12 +149,11 @@ class Checker:
             return value
         sentence = f"the value {text} lies outside {low:g} to {high:g} {self.task.unit}"
         for factor in _FACTORS:
-            fits = {"large": low <= value / factor <= high, "small": low <= value * factor <= high and value > 0}
-            for way in (way for way, fit in fits.items() if fit):
-                unit = _SQUARES.get((self.task.unit, factor)) if way == "large" else None
-                sentence += f" and would be usual if it were {factor:g} times too {way}"
-                sentence += f": is it in {unit} instead of {self.task.unit}?" if unit else ": check its unit"
-                raise ScanError(sentence)
+            if low <= value / factor <= high:
+                unit = "is it in mm2?" if (self.task.unit, factor) == ("cm2", 100) else "check its unit"
+                raise ScanError(f"{sentence} and would be usual if it were {factor:g} times too large: {unit}")
+            if value > 0 and low <= value * factor <= high:
+                raise ScanError(f"{sentence} and would be usual if it were {factor:g} times too small: check its unit")
         # Where values are optional, `plausible` is no argument of the caller's.
         raise ScanError(f"{sentence}: check it" + ", or give plausible=(lowest, highest)" * ("value" in self.required))
 
@@ -217,9 +186,5 @@ def _fits(mask: Path, image: Preview | None) -> bool:
         raise ScanError(f"{mask} is no NIfTI file (.nii, .nii.gz); convert the mask to one")
     own = preview(mask)
     if image is not None and not image.holds(own):
-        plane = "" if image.plane is None else f" of {image.plane[0]} x {image.plane[1]}"
-        raise ScanError(
-            f"the mask has {own.slices} slices of {own.plane[0]} x {own.plane[1]}, but its image has {image.slices}"
-            f"{plane}: draw it on that image"
-        )
+        raise ScanError(f"the mask has {own} slices, but its image has {image}: draw it on that image")
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from biomark.scans.reader import read as read_scan
 from biomark.tasks import TASKS, Task
 
 _LISTED = 100
+_ENDED = "The system ended a process that read this scan or others, out of memory: call again with fewer workers."
 
 
 class ManifestError(ValueError):
@@ -80,7 +82,7 @@ def check(
             case = take(scan, task, None, index=None if row.slice is None else 0, mask=row.mask, crop=crop).case
             sums.append((row.value, rules.sums(case, task)))
         except Exception as error:  # as in reading
-            more.append((row.row, row.id, "image", _reason(error, row.image, row.mask)))
+            more.append((row.row, row.id, "image", anonymous(error, row.image, row.mask)))
             continue
         totals = {name: total for name, (total, _) in sums[-1][1].items()}
         if row.value > next(iter(totals.values())):
@@ -173,7 +175,7 @@ def read(
 
 
 class _Job(NamedTuple):
-    index: int
+    number: int
     target: Path
     image: Path
     slice: int | None
@@ -185,17 +187,18 @@ def _prepare_all(
 ) -> dict[int, str]:
     """Prepare what is not yet in the cache; why some scans could not be, by index."""
     jobs = [
-        _Job(index, target, row.image, row.slice, row.mask)
-        for index, (row, target) in enumerate(zip(rows.itertuples(index=False), paths, strict=True))
+        _Job(number, target, row.image, row.slice, row.mask)
+        for number, (row, target) in enumerate(zip(rows.itertuples(index=False), paths, strict=True))
         if case_cache.about(target) is None
     ]
     if jobs:
-        case_cache.check_writable(jobs[0].target.parent)
+        advice = "name another folder for scans as cache=, or in BIOMARK_CACHE"
+        case_cache.check_writable(jobs[0].target.parent, advice)
     reasons: dict[int, str] = {}
     bar = tqdm(total=len(rows), initial=len(rows) - len(jobs), desc="reading", unit="scan", disable=not progress)
-    for index, reason in _results(jobs, how, workers):
+    for number, reason in _results(jobs, how, workers):
         if reason is not None:
-            reasons[index] = reason
+            reasons[number] = reason
             bar.set_postfix({"set aside": len(reasons)})
         bar.update()
     bar.close()
@@ -205,36 +208,23 @@ def _prepare_all(
 def _results(jobs: list[_Job], how: tuple[Task, Grid, bool], workers: int) -> Iterator[tuple[int, str | None]]:
     """What came of each job, in any order, also where the system ends a process, as it does when memory runs out."""
     while jobs:
-        begun, done = {}, set()
+        begun: list[_Job] = []
 
-        def calls(jobs: list[_Job] = jobs, begun: dict[int, _Job] = begun) -> Iterator[tuple]:
+        def calls(jobs: list[_Job] = jobs, begun: list[_Job] = begun) -> Iterator[tuple]:
             for job in jobs:
-                begun[job.index] = job
+                begun.append(job)
                 yield joblib.delayed(_prepare)(job, *how)
 
+        done = set()
         try:
             for result in joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)(calls()):
                 done.add(result[0])
                 yield result
-            return
-        except BrokenProcessPool:
-            # Which one it was is not told: each that was begun is tried alone.
-            for job in (job for index, job in begun.items() if index not in done):
-                yield _alone(job, how)
-            jobs = [job for job in jobs if job.index not in begun]
-
-
-def _alone(job: _Job, how: tuple[Task, Grid, bool]) -> tuple[int, str | None]:
-    """As :func:`_prepare`, in a process that may end."""
-    if case_cache.about(job.target) is not None:
-        return job.index, None
-    try:
-        return joblib.Parallel(2)([joblib.delayed(_prepare)(job, *how)])[0]
-    except BrokenProcessPool:
-        return (
-            job.index,
-            "The system ended the process that read this scan: most likely it takes more memory than is free.",
-        )
+        except BrokenProcessPool:  # which scan it was is not told
+            for job in begun:
+                if job.number not in done and case_cache.about(job.target) is None:
+                    yield job.number, _ENDED
+        jobs = jobs[len(begun) :]
 
 
 def _prepare(job: _Job, task: Task, grid: Grid, crop: bool) -> tuple[int, str | None]:
@@ -243,14 +233,9 @@ def _prepare(job: _Job, task: Task, grid: Grid, crop: bool) -> tuple[int, str | 
         case = prepare(job.image, task, grid, index=job.slice, mask=job.mask, crop=crop)
     # One scan among thousands, whatever is wrong with it, must not stop the others.
     except Exception as error:
-        return job.index, _reason(error, job.image, job.mask)
+        return job.number, anonymous(error, job.image, job.mask)
     case_cache.save(job.target, case)
-    return job.index, None
-
-
-def _reason(error: Exception, image: Path, mask: Path | None) -> str:
-    reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-    return anonymous(reason, image, mask)
+    return job.number, None
 
 
 def _cohort(
@@ -264,7 +249,7 @@ def _cohort(
 ) -> Cohort:
     """The cases that could be read."""
     names = ["image", "weights", *(["truth"] if rows["mask"].notna().all() else [])]
-    arrays = [DiskArray(case_cache.CachedArrays(paths, name)) for name in names]
+    arrays: list[Any] = [DiskArray(case_cache.Cached(partial(case_cache.load_array, name), paths)) for name in names]
     if sum(array.nbytes for array in arrays) <= memory_gib * 2**30:
         arrays = [np.asarray(array) for array in arrays]
     findings = [
@@ -283,7 +268,7 @@ def _cohort(
         tuple(rows["id"]),
         pd.DataFrame(about),
         aside if len(aside) else None,
-        case_cache.CachedVoxels(paths, rows["image"].tolist(), native),
+        case_cache.Cached(partial(case_cache.load_voxels, native), list(zip(paths, rows["image"], strict=True))),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from biomark.cohort import Case, Voxels
+from biomark.cohort import Case
 from biomark.grids import Boxes
 from biomark.scans.arch import arch_slice
 from biomark.scans.grid import PADDING_HU, Grid
@@ -31,20 +31,6 @@ SHORT_MM = 50.0
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedCase:
-    """What a cohort keeps of a scan: boxes, and what its voxels add."""
-
-    image: NDArray[np.float32]  # mean Hounsfield units of each box
-    weights: NDArray[np.float32]  # what each box would add to the biomarker
-    truth: NDArray[np.float32] | None  # what of that lies in the mask
-    voxels: Voxels  # without the image
-    total: float  # the sum of all weights
-    slice: int | None  # None for a volume
-    where: list[list[int]] | None  # of a volume, from where to where along each axis
-    findings: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
 class Excerpt:
     """The part of a scan that a task looks at, on the scan's own voxels, and how boxes lie over it."""
 
@@ -55,19 +41,14 @@ class Excerpt:
     slice: int | None  # None for a volume
     findings: tuple[str, ...]
 
-    def in_boxes(self) -> PreparedCase:
-        """What the network sees of it; beyond the image there is air."""
+    def in_boxes(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
+        """What the network sees: of each box the mean HU, its weight, and the weight in the mask, if there is one.
+
+        Beyond the image there is air.
+        """
         case, boxes = self.case, self.boxes
-        return PreparedCase(
-            boxes.means(case.image, PADDING_HU),
-            boxes.sums(case.weights),
-            None if case.mask is None else boxes.sums(case.weights * case.mask),
-            Voxels.of(case, boxes),
-            float(case.weights.sum(dtype=float)),
-            self.slice,
-            [[part.start, part.stop] for part in self.where] if self.slice is None else None,
-            self.findings,
-        )
+        truth = None if case.mask is None else boxes.sums(case.weights * case.mask)
+        return boxes.means(case.image, PADDING_HU), boxes.sums(case.weights), truth
 
     def whole(self, part: NDArray) -> NDArray:
         """An array on the case's own voxels in its place in the scan: shape of ``scan.hu``, 0 elsewhere."""
@@ -78,13 +59,11 @@ class Excerpt:
 
 def prepare(
     image: Path, task: Task, grid: Grid, *, index: int | None = None, mask: Path | None = None, crop: bool = True
-) -> PreparedCase:
-    """Read a scan, take the slice or the heart box, weigh its own voxels and put them in boxes.
+) -> Excerpt:
+    """Read a scan, take the slice or the heart box, weigh its own voxels and lay boxes over them.
 
     Args:
-        image: As for :func:`biomark.scans.read`.
-        task: What is measured.
-        grid: The boxes.
+        image, task, grid: The path, what is measured, the boxes.
         index: Slice of a task in 2-D, from 0 at the feet; found by a rule if None, with a finding.
         mask: A NIfTI file on the image's own voxels.
         crop: Whether a task that looks for a part of the volume (``cac`` for the heart box) does so.
@@ -95,8 +74,7 @@ def prepare(
     scan = read(image, slice=index if task.ndim == 2 else None)
     # A given slice has been read alone.
     part = take(scan, task, grid, index=None if index is None else 0, mask=mask, crop=crop)
-    prepared = part.in_boxes()
-    return prepared if index is None else replace(prepared, slice=index)
+    return part if index is None else replace(part, slice=index)
 
 
 def read_again(
@@ -104,10 +82,7 @@ def read_again(
 ) -> NDArray[np.float32]:
     """The Hounsfield units of what :func:`prepare` took of a scan.
 
-    Args:
-        image: As for :func:`biomark.scans.read`.
-        index, where: ``slice`` and ``where`` of the prepared case.
-        native: Whether its grid made each voxel a box.
+    ``index`` and ``where`` are the prepared case's; ``native`` is whether its grid made each voxel a box.
     """
     hu = read(image, slice=index).hu
     return _raised(hu[0] if where is None else hu[tuple(slice(*ends) for ends in where)], native)
@@ -121,7 +96,8 @@ def take(
     Without a grid each voxel is a box.
     """
     drawn = None if mask is None else read_mask(mask, scan)
-    findings, where, part = list(scan.findings), tuple(map(_all, scan.hu.shape)), None
+    findings, part = list(scan.findings), None
+    where: tuple[int | slice, ...] = tuple(slice(0, n) for n in scan.hu.shape)
     if task.ndim == 2:
         if index is None:
             index, more = _find_slice(scan, task)
@@ -138,7 +114,7 @@ def take(
         case = Case("", scan.hu, task.weigh(scan.hu, scan.spacing_mm), None, None, scan.spacing_mm)
     shape = case.image.shape
     grid = grid or Grid(shape, None)
-    boxes = grid.place(shape, case.spacing_mm, part or tuple(map(_all, shape)))
+    boxes = grid.place(shape, case.spacing_mm, part or tuple(slice(0, n) for n in shape))
     if drawn is not None:
         seen = boxes.sums(drawn[where]).sum(dtype=float)
         if lost := int(np.count_nonzero(drawn[index] if task.ndim == 2 else drawn) - seen):
@@ -154,10 +130,8 @@ def _find_slice(scan: Scan, task: Task) -> tuple[int, list[str]]:
         return 0, []
     k, why, short = len(scan) // 2, "", len(scan) * scan.spacing_mm[0] <= SHORT_MM
     if task.key == "liver":
-        raise ScanError(
-            "No slice was given, and no rule finds the one with the tumour: name it, by --slice or in the sheet's "
-            "column slice, from 0 at the feet."
-        )
+        why = "No slice was given, and no rule finds the one with the tumour"
+        raise ScanError(f"{why}: name it, by --slice or in the sheet's column slice, from 0 at the feet.")
     if task.key in SLICES:
         try:
             found = SLICES[task.key](scan)
@@ -172,7 +146,3 @@ def _find_slice(scan: Scan, task: Task) -> tuple[int, list[str]]:
 def _raised(hu: NDArray[np.float32], native: bool) -> NDArray[np.float32]:
     """Without the padding of scanners, except where no value is to be changed."""
     return hu if native else np.maximum(hu, np.float32(PADDING_HU))
-
-
-def _all(n: int) -> slice:
-    return slice(0, n)

@@ -43,7 +43,7 @@ class Problem(NamedTuple):
 def read_sheet(
     path: Path, required: tuple[str, ...] = REQUIRED, known: tuple[str, ...] = COLUMNS
 ) -> tuple[pd.DataFrame, list[Problem]]:
-    """Read the rows of a CSV or Excel file that must have the ``required`` columns.
+    """Read the rows of a CSV file, or of the first tab of an Excel file, that must have the ``required`` columns.
 
     Returns:
         One row a case, without empty ones, with ``row``, the number of the row in the file, and those of the ``known``
@@ -52,15 +52,13 @@ def read_sheet(
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no table, Excel of before 2007, or has the columns in several tabs.
+        ValueError: It is no table, or Excel of before 2007.
         ImportError: It is Excel and openpyxl is not installed.
     """
     if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no file {path}: give the CSV or Excel file with the columns id, image, value."
-        )
+        raise FileNotFoundError(f"there is no file {path}: give a CSV or Excel file with the columns id, image, value.")
     excel = path.suffix.lower() in (".xlsx", ".xlsm", ".xls")
-    numbered, separator = (_excel(path, required), "") if excel else _csv(path)
+    numbered, separator = (_excel(path), "") if excel else _csv(path)
     lines = {number: [cell.strip() for cell in line] for number, line in numbered}
     header = lines.pop(1, [])
     if not any(header):
@@ -100,20 +98,11 @@ def identifier(text: str) -> str:
     """A cell's text as a name that files can have; a ScanError where it is none."""
     if not text:
         raise ScanError("no id is given")
-    # Ids become names of files; a control character could hide in a table.
-    device = text.split(".")[0].rstrip().upper() in _DEVICES
-    if not text.isprintable() or set(text) & set('/\\<>:"|?*') or text[0] == "." or text[-1] == "." or device:
-        raise ScanError(f"the id {text!r} cannot name a file: use letters, digits, - and _")
-    if text.casefold() in _TAKEN:
-        raise ScanError(f"the id {text!r} is the name of a file of the results: give another")
-    if len(text.encode()) > _LONGEST_BYTES:
-        raise ScanError(
-            f"the id {text[:20]!r}... is too long to name a file: give one of {_LONGEST_BYTES} letters at most"
-        )
-    if harmless(text) != text:
-        raise ScanError(
-            f"the id {text!r} begins as a formula does, which spreadsheets carry out: begin with a letter or digit"
-        )
+    device = text.split(".")[0].rstrip().upper() in _DEVICES or text.casefold() in _TAKEN
+    # A control character could hide in a table, and a formula is carried out by spreadsheets.
+    odd = harmless(text) != text or set(text) & set('/\\<>:"|?*') or text[0] == "." or text[-1] == "."
+    if odd or device or len(text.encode()) > _LONGEST_BYTES:
+        raise ScanError(f"the id {text[:40]!r} cannot name a file: use 1 to {_LONGEST_BYTES} letters, digits, - and _")
     return text
 
 
@@ -127,11 +116,9 @@ def number(text: str, what: str) -> float:
     """A cell's text as a finite number; a ScanError, which calls it ``what``, where it is none."""
     if not text:
         raise ScanError(f"no {what} is given")
-    if re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+", text):
+    if re.fullmatch(r"[+-]?[\d,]*,\d+", text):
         plain, point = text.replace(",", ""), text.replace(",", ".", 1)
-        raise ScanError(f"the {what} {text!r} has a comma: write {plain!r} or {point!r}, whichever it means")
-    if re.fullmatch(r"[+-]?\d*,\d+", text):
-        raise ScanError(f"the {what} {text!r} has a comma: write {text.replace(',', '.')!r} if it is a decimal one")
+        raise ScanError(f"the {what} {text!r} has a comma: write {point!r} or {plain!r}, whichever it means")
     try:
         value = float(text) if "_" not in text else math.nan
     except ValueError:
@@ -192,16 +179,14 @@ def _csv(path: Path) -> tuple[Iterable[tuple[int, list[str]]], str]:
     return enumerate(lines, start=1), separator
 
 
-def _excel(path: Path, required: tuple[str, ...]) -> list[tuple[int, list[str]]]:
-    """The number and the cells of each row that is not empty, of the tab that has the columns."""
+def _excel(path: Path) -> list[tuple[int, list[str]]]:
+    """The number and the cells of each row that is not empty, of the first tab."""
     if path.suffix.lower() == ".xls":
         raise ValueError(f"{path} is in the Excel format before 2007: save it as .xlsx or as CSV.")
     try:
         import openpyxl
     except ImportError as error:
-        raise ImportError(
-            'reading Excel needs openpyxl: run pip install "biomark[excel]", or save the sheet as CSV.'
-        ) from error
+        raise ImportError('reading Excel needs openpyxl: pip install "biomark[excel]", or save as CSV.') from error
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(part.file_size for part in archive.infolist()) > _LARGEST_BYTES:
@@ -209,18 +194,9 @@ def _excel(path: Path, required: tuple[str, ...]) -> list[tuple[int, list[str]]]
         # Not pandas': it fills all cells up to the last, so that one stray cell takes gigabytes.
         book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
         with contextlib.closing(book):
-            tables = {tab.title: _rows(tab) for tab in book.worksheets}
+            return _rows(book.worksheets[0])
     except Exception as error:  # a damaged archive can make the parser raise nearly anything
         raise ValueError(f"{path} cannot be read as Excel ({error}): save it again, as .xlsx or CSV.") from error
-    if not tables:
-        raise ValueError(f"{path} has no tab with cells: save it again, as .xlsx or CSV.")
-    # Only one is read, and nobody would miss the rows of another.
-    first = {name: rows[0][1] if rows and rows[0][0] == 1 else [] for name, rows in tables.items()}
-    whole = [name for name, cells in first.items() if set(required) <= {cell.strip().lower() for cell in cells}]
-    if len(whole) > 1:
-        listed = ", ".join(map(repr, whole))
-        raise ValueError(f"{path} has the columns {', '.join(required)} in the tabs {listed}: keep one of them.")
-    return next(iter(tables.values()))
 
 
 def _rows(tab: Any) -> list[tuple[int, list[str]]]:

@@ -74,16 +74,11 @@ def arch_slice(scan: Scan) -> ArchSlice:
         raise ScanError("The lungs' tops are not in this scan, so there is no rule for the slice: name it.")
     fork = _fork(pipes, top, tuple(pixel_mm), 1 + round(_GAP_MM / dz))
     if fork >= top:
-        raise ScanError(
-            "The windpipe forks above the lungs' tops, as if the scan lay upside down: check its header, or name the "
-            "slice."
-        )
+        raise ScanError("The windpipe forks above the lungs' tops (upside down?): check the header or name the slice.")
     way_mm = (top - fork) * dz
     findings = []
     if not _SURE_MM[0] <= way_mm <= _SURE_MM[1]:
-        findings.append(
-            f"From the windpipe's fork to the lungs' tops it is {way_mm:.0f} mm, which is unusual: look at the slice."
-        )
+        findings.append(f"From fork to lungs' tops it is {way_mm:.0f} mm, which is unusual: look at the slice.")
     index, fork, top = (min(round(k * step[0]), len(scan) - 1) for k in (fork + SHARE * (top - fork), fork, top))
     return ArchSlice(index, fork, top, tuple(findings))
 

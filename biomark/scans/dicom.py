@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from biomark.scans.header import Header, files_of, open_header
-from biomark.scans.orientation import orientation
+from biomark.scans.header import MODALITY, NUMBERS, UID, Header, check, files_of, known, open_header, read_pixels
+from biomark.scans.nifti import is_nifti
 from biomark.scans.scan import Scan, ScanError, assemble, check_slice
-from biomark.scans.slices import check, read_pixels
 from biomark.scans.stack import stack
-from biomark.scans.words import MODALITY, NUMBERS, UID, known
 
 # Padding that is darker lies below every window that a task measures in.
 _DARK_HU = -500
@@ -27,7 +26,7 @@ _PROJECTION = re.compile(r"(?<![A-Z])(M(AX|IN)?[ _]?IP|PROJECTION|VRT|VOLUME[ _]
 
 def read_file(path: Path) -> Scan:
     """Read one DICOM file as a scan of one slice; a ScanError where it is no CT image in HU, or is damaged."""
-    return _read(str(path), [_single(path, pixels=True)], [])
+    return _read(str(path), [single(path, pixels=True)], [])
 
 
 def read_folder(folder: Path, series: str | None = None, index: int | None = None) -> Scan:
@@ -43,13 +42,13 @@ def read_folder(folder: Path, series: str | None = None, index: int | None = Non
 
 def in_order(path: Path) -> list[Header]:
     """The headers of a file or of the one series in a folder, in the order in which a scan's array holds the slices."""
-    headers = _select(path, None)[0] if path.is_dir() else [_single(path)]
+    headers = _select(path, None)[0] if path.is_dir() else [single(path)]
     for header in headers:
         check(header)
     return stack(str(path), headers).headers
 
 
-def _single(path: Path, *, pixels: bool = False) -> Header:
+def single(path: Path, *, pixels: bool = False) -> Header:
     """The header of a file that must be a slice."""
     header = open_header(path, pixels=pixels)
     if header is None:
@@ -75,7 +74,7 @@ def _select(folder: Path, series: str | None) -> tuple[list[Header], list[str]]:
     if not slices:
         raise ScanError(f"{folder} holds only scout (localizer) images; pass the folder of the CT series.")
 
-    groups = defaultdict(list)
+    groups: dict[tuple[str, ...], list[Header]] = defaultdict(list)
     for header in slices:
         groups[header.series].append(header)
     if series is not None:
@@ -83,10 +82,7 @@ def _select(folder: Path, series: str | None) -> tuple[list[Header], list[str]]:
         if not groups:
             raise ScanError(f"{folder} holds no series {series}; it holds {listing}.")
     if len(groups) > 1:
-        raise ScanError(
-            f"{folder} holds {len(groups)} series: {_listing(groups)}. Pass a folder with one of them, or "
-            "read(path, series=UID)."
-        )
+        raise ScanError(f"{folder} holds {len(groups)} series: {_listing(groups)}. Pick one: read(path, series=UID).")
     notes = []
     if others := len(files) - len(images):
         notes.append(f"{others} file{'s' * (others > 1)} in the folder without a DICOM image: ignored.")
@@ -99,26 +95,19 @@ def _listing(groups: dict[tuple[str, ...], list[Header]]) -> str:
     """Every series with its modality and number of files."""
     parts = []
     for key, group in sorted(groups.items()):
-        name = (
-            known(key[0], UID)
-            if key[0]
-            else f"one without UID, series number {known(key[1], NUMBERS) if key[1] else 'unknown'}"
-        )
+        name = known(key[0], UID) if key[0] else f"one without UID, series number {known(key[1], NUMBERS)}"
         count = f"{len(group)} file{'s' * (len(group) > 1)}"
-        modality = group[0].text("Modality")
-        parts.append(f"{name} ({known(modality, MODALITY) if modality else 'no modality'}, {count})")
+        parts.append(f"{name} ({known(group[0].text('Modality'), MODALITY)}, {count})")
     return "; ".join(parts)
 
 
 def _nothing(folder: Path, files: list[Path]) -> str:
     """A sentence on what a folder without a DICOM image holds instead."""
-    if nifti := [p.name for p in files if p.name.lower().endswith((".nii", ".nii.gz"))]:
+    if nifti := [path.name for path in files if is_nifti(path)]:
         return f"{folder} holds no DICOM image but NIfTI; pass the file itself, such as {nifti[0]}."
-    if below := sorted(p.name for p in folder.iterdir() if p.is_dir()):
-        return f"{folder} holds no DICOM image but folders; pass one series' folder, such as {below[0]}."
-    if not files:
-        return f"{folder} is empty; pass the folder that holds the files of a CT series."
-    return f"{folder} holds no DICOM image among its {len(files)} files; pass the folder of a CT series."
+    below = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    such = f", such as {below[0]}" if below else ""
+    return f"{folder} holds no DICOM image among its {len(files)} files; pass the folder of a CT series{such}."
 
 
 def _read(name: str, headers: list[Header], notes: list[str], index: int | None = None) -> Scan:
@@ -126,7 +115,7 @@ def _read(name: str, headers: list[Header], notes: list[str], index: int | None 
     for header in headers:
         check(header)
     headers, affine, spacing_mm, more = stack(name, headers)
-    axis, sign = orientation(affine)[0]
+    axis, sign = io_orientation(affine)[0]
     if index is not None and axis == 2:  # slices are stacked from feet to head or down
         check_slice(index, len(headers))
         place = index if sign > 0 else len(headers) - 1 - index
@@ -134,7 +123,7 @@ def _read(name: str, headers: list[Header], notes: list[str], index: int | None 
         headers, index = [headers[place]], None
     first = headers[0]
     data = np.empty((len(headers), *first.plane), dtype=np.float32)
-    taken = np.zeros(2, int)
+    taken = 0
     for header, plane in zip(headers, data, strict=True):
         read_pixels(header, plane)
         taken += _take_out_padding(header, plane)
@@ -142,11 +131,10 @@ def _read(name: str, headers: list[Header], notes: list[str], index: int | None 
     padding = _padding_hu(first)[0]
     notes = notes + more + on_series
     if padding is not None and padding >= _DARK_HU:
-        if taken.any():
-            kept = f"; {taken[1]} voxels of that value within the image are kept" if taken[1] else ""
+        if taken:
             notes.append(
-                f"The header calls {padding:g} HU padding: {taken[0]} such voxels at the edge of the slices are set "
-                f"to {_FILL_HU} HU, since no task may measure them{kept}."
+                f"The header calls {padding:g} HU padding: {taken} such voxels at the edge of the slices are set to "
+                f"{_FILL_HU} HU, since no task may measure them; within the image they are kept."
             )
         padding = None
     scan = assemble(name, data, affine, spacing_mm, meta, notes, slice_axis=0, padding_hu=padding)
@@ -165,14 +153,14 @@ def _padding_hu(header: Header) -> tuple[float | None, float | None]:
     return low, high
 
 
-def _take_out_padding(header: Header, plane: NDArray[np.float32]) -> tuple[int, int]:
-    """Darken padding as bright as tissue, where it reaches the slice's edge; how many voxels, and how many others."""
+def _take_out_padding(header: Header, plane: NDArray[np.float32]) -> int:
+    """Darken padding as bright as tissue, where it reaches the slice's edge; in how many voxels."""
     low, high = _padding_hu(header)
     if low is None or low < _DARK_HU:
-        return 0, 0
+        return 0
     padding = (plane >= np.float32(low)) & (plane <= np.float32(high))
     if not padding.any():
-        return 0, 0
+        return 0
     labels, count = ndimage.label(padding)
     edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     outer = np.bincount(labels.ravel(), minlength=count + 1) >= _LEAST_SHARE * plane.size
@@ -180,13 +168,12 @@ def _take_out_padding(header: Header, plane: NDArray[np.float32]) -> tuple[int, 
     outer[0] = False
     outside = outer[labels]
     plane[outside] = _FILL_HU
-    return np.count_nonzero(outside), np.count_nonzero(padding & ~outside)
+    return int(outside.sum())
 
 
 def _describe(headers: list[Header]) -> tuple[dict[str, Any], list[str]]:
     """What the headers of a series say of the acquisition, and findings."""
     first, notes = headers[0], []
-    rescales = {header.rescale for header in headers}
     thicknesses = {t for header in headers if (t := header.number("SliceThickness"))}
     frames = {header.text("FrameOfReferenceUID") for header in headers}
     meta = {
@@ -198,10 +185,6 @@ def _describe(headers: list[Header]) -> tuple[dict[str, Any], list[str]]:
         "kVp": first.number("KVP"),
         "slice_thickness_mm": next(iter(thicknesses)) if len(thicknesses) == 1 else None,
         "contrast_agent": first.text("ContrastBolusAgent"),
-        "photometric": first.text("PhotometricInterpretation"),
-        "rescale": "slope {:g}, intercept {:g}".format(*first.rescale)
-        if len(rescales) == 1
-        else f"{len(rescales)} pairs of slope and intercept",
     }
     if len(thicknesses) > 1:
         notes.append(f"The slice thickness varies from {min(thicknesses):g} to {max(thicknesses):g} mm.")

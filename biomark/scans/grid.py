@@ -35,9 +35,7 @@ class Grid:
         spacing = self.spacing_mm or (1.0,) * len(self.shape)
         known = all(0 < s < np.inf for s in spacing)  # false for nan
         if min(self.shape, default=0) < 1 or len(spacing) != len(self.shape) or not known:
-            raise ValueError(
-                f"a grid needs a size and a spacing above 0 for each axis, but got {self.shape} and {self.spacing_mm}."
-            )
+            raise ValueError(f"a grid needs a size and a spacing above 0 for each axis, not {self.shape}, {spacing}.")
 
     @classmethod
     def usual(cls, ndim: int, spacing_mm: Sequence[float] | None = None) -> Grid:
@@ -47,11 +45,9 @@ class Grid:
         96 boxes of 3 x 2 x 2 mm: 132 x 192 x 192 mm, the largest box of :func:`biomark.scans.heart_box`. Another
         spacing, such as a model's ``trained_spacing_mm``, gives a grid of that extent.
         """
-        grid = cls((144, 168), (3.0, 3.0)) if ndim == 2 else cls((44, 96, 96), (3.0, 2.0, 2.0))
-        if spacing_mm is None:
-            return grid
-        voxels = tuple(round(float(s), 4) for s in spacing_mm)
-        extents = (n * s for n, s in zip(grid.shape, grid.spacing_mm, strict=True))
+        extents = (432.0, 504.0) if ndim == 2 else (132.0, 192.0, 192.0)
+        usual = (3.0, 3.0) if ndim == 2 else (3.0, 2.0, 2.0)
+        voxels = usual if spacing_mm is None else tuple(round(float(s), 4) for s in spacing_mm)
         return cls(tuple(math.ceil(mm / s - 1e-6) for mm, s in zip(extents, voxels, strict=True)), voxels)
 
     def place(self, shape: Sequence[int], spacing_mm: Sequence[float], part: Sequence[slice]) -> Boxes:
@@ -71,9 +67,7 @@ class Grid:
             if free < -1e-6:
                 need = " x ".join(f"{(p.stop - p.start) * s:.0f}" for p, s in zip(part, own, strict=True))
                 have = " x ".join(f"{n * v * s:.0f}" for n, v, s in zip(self.shape, voxels, own, strict=True))
-                raise ValueError(
-                    f"what is to be measured extends over {need} mm and the grid over {have} mm: give a larger grid."
-                )
+                raise ValueError(f"what is measured extends over {need} mm, the grid over {have}: give a larger grid.")
             over = size - n * voxel  # of the image beyond the grid
             start = inner.start - math.floor(free / 2)
             starts.append(min(max(start, math.ceil(min(over, 0))), math.ceil(max(over, 0))))

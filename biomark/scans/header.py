@@ -1,48 +1,43 @@
-"""The header of one DICOM file."""
+"""One DICOM file: its header, the checks before it is read, and its pixels in Hounsfield units."""
 
 from __future__ import annotations
 
-import io
 import math
-import os
-import zlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
+from numpy.typing import NDArray
+from pydicom import uid
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_dataset, read_preamble
-from pydicom.tag import BaseTag
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.pixels import get_decoder
 
 from biomark.scans.scan import ScanError
-from biomark.scans.words import NUMBERS, known, without_quotes
 
 _CT = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT = (f"{_CT}.1", f"{_CT}.2")  # Enhanced, and Legacy Converted Enhanced
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 # Photon-counting and high-resolution scanners write 2048 x 2048; more than twice that on a side is damage, or a trap.
 _LARGEST_PIXELS = 4096 * 4096
-# A slice of that size, twice over: what a deflated file may hold.
-_LARGEST_BYTES = 4 * _LARGEST_PIXELS
+# No CT comes near: 16 bits times the one, or 32 bits and the other.
+_STEEPEST, _FARTHEST = 1e5, 1e9
 # All that is read. The rest, such as who the patient is, never enters memory; and skipping it is faster than parsing.
-_OF_IMAGE = """
+TAGS = """
 SpecificCharacterSet SOPClassUID SOPInstanceUID ImageType Modality Manufacturer ManufacturerModelName KVP SliceThickness
 ConvolutionKernel ContrastBolusAgent RescaleType GantryDetectorTilt StudyInstanceUID SeriesInstanceUID SeriesNumber
 FrameOfReferenceUID PatientID ImagePositionPatient ImageOrientationPatient PixelSpacing PixelPaddingValue
 PixelPaddingRangeLimit ModalityLUTSequence RescaleSlope RescaleIntercept SamplesPerPixel PhotometricInterpretation
 PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation PixelData
-FloatPixelData
-DoubleFloatPixelData ExtendedOffsetTable ExtendedOffsetTableLengths
+FloatPixelData DoubleFloatPixelData ExtendedOffsetTable ExtendedOffsetTableLengths
 """.split()
-_TAG_OF = {keyword: BaseTag(tag_for_keyword(keyword)) for keyword in _OF_IMAGE}
-TAGS = list(_TAG_OF.values())
-_KIND_OF = {tag: dictionary_VR(tag) for tag in TAGS}
+MODALITY = re.compile("CR|CT|DX|ES|IO|KO|MG|MR|NM|OP|OT|PR|PT|PX|RF|SC|SM|SR|US|XA|DOC|ECG|REG|RWV|SEG|RT[A-Z]{4,9}")
+UID = re.compile(r"[\d.]{1,64}")
+NUMBERS = re.compile(r"[-+\d.,e\[\]()'\\ ]{1,40}|nan|[-+]?inf", re.IGNORECASE)
 # Start of a file without the 128 bytes and the letters DICM: group 2 or 8, and soon the UID of a kind of object.
 _GROUPS, _KINDS = (b"\x02\0", b"\x08\0"), b"1.2.840.10008."
 
@@ -57,11 +52,7 @@ class Header:
     def get(self, keyword: str) -> Any:
         """An entry, or None when it is missing, empty or not as the standard has it."""
         try:
-            tag = _TAG_OF.get(keyword) or tag_for_keyword(keyword)
-            element = self.data.get_item(tag)
-            value = _plain(element) if isinstance(element, RawDataElement) else None
-            if value is None and element is not None:
-                value = self.data[tag].value
+            value = self.data.get(keyword)
         # pydicom converts on access; a malformed entry that is not needed must not stop reading.
         except Exception:
             return None
@@ -137,7 +128,8 @@ class Header:
     @cached_property
     def rescale(self) -> tuple[float, float]:
         """The slice's own slope and intercept, from stored values to HU; a ScanError where one is missing."""
-        return (*self.numbers("RescaleSlope", 1), *self.numbers("RescaleIntercept", 1))
+        (slope,), (intercept,) = self.numbers("RescaleSlope", 1), self.numbers("RescaleIntercept", 1)
+        return slope, intercept
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -154,17 +146,14 @@ def open_header(path: Path, *, pixels: bool = False) -> Header | None:
     try:
         with open(path, "rb") as file:
             start = file.peek(1024)
-            _check_deflated_size(file)
-            # pydicom asks for the position at every element, which is faster in memory than in a file.
-            small = pixels and os.fstat(file.fileno()).st_size <= _LARGEST_BYTES
-            source = io.BytesIO(file.read()) if small else file
-            return Header(path, pydicom.dcmread(source, stop_before_pixels=not pixels, specific_tags=TAGS))
+            # pydicom inflates a file whole, whatever its size. The transfer syntax comes first.
+            if uid.DeflatedExplicitVRLittleEndian.encode() in start:
+                raise ValueError("it is deflated: write it again without, such as by dcmconv of DCMTK")
+            return Header(path, pydicom.dcmread(file, stop_before_pixels=not pixels, specific_tags=TAGS))
     except InvalidDicomError as error:
         if start[:2] in _GROUPS and _KINDS in start:
-            raise ScanError(
-                f"{path} lacks the 128 bytes and the letters DICM with which a DICOM file begins; write it again "
-                "with a DICOM tool, such as dcmconv of DCMTK."
-            ) from error
+            why = f"{path} lacks the 128 bytes and the letters DICM with which DICOM begins"
+            raise ScanError(f"{why}; write it again with a DICOM tool, such as dcmconv.") from error
         if path.suffix.lower() in _DICOM_SUFFIXES:
             raise ScanError(f"{path} is named as DICOM but is damaged or empty; copy it again.") from error
         return None
@@ -175,40 +164,82 @@ def open_header(path: Path, *, pixels: bool = False) -> Header | None:
         raise ScanError(f"{path} has a damaged DICOM header; copy it again ({short(error)}).") from error
 
 
-def _check_deflated_size(file: io.BufferedReader) -> None:
-    """Raise a ValueError for a small deflated file that would unpack to more than any slice; rewind the file.
+def check(header: Header) -> None:
+    """Raise a ScanError for another modality, several frames, colours, 8 bits, or no rescale to HU."""
+    path, modality = header.path, header.text("Modality")
+    if modality != "CT":
+        raise ScanError(f"{path} has the modality {known(modality, MODALITY)}, not CT; pass a CT series.")
+    if header.kind in ENHANCED_CT or (header.number("NumberOfFrames") or 1) > 1:
+        raise ScanError(f"{path} holds many slices in one file (enhanced CT); convert it to NIfTI, with dcm2niix.")
+    photometric = header.text("PhotometricInterpretation") or "MONOCHROME2"
+    if (header.number("SamplesPerPixel") or 1) != 1 or not photometric.startswith("MONOCHROME"):
+        raise ScanError(f"{path} is a colour image, not HU; pass the original CT series.")
+    if (bits := header.number("BitsStored") or header.numbers("BitsAllocated", 1)[0]) <= 8:
+        raise ScanError(f"{path} stores {bits:g} bits a pixel: grey values, not HU; pass the original CT series.")
+    if header.get("ModalityLUTSequence"):
+        raise ScanError(f"{path} maps its values by a table instead of slope and intercept; not supported.")
+    unit = header.text("RescaleType") or "HU"
+    if unit.upper() not in ("HU", "US") and not unit.upper().startswith("HOUNSFIELD"):
+        raise ScanError(f"{path} is rescaled to another unit than HU; pass the conventional CT series.")
+    slope, intercept = header.rescale
+    if slope == 0:
+        raise ScanError(f"{path} has the RescaleSlope 0, which leaves no image; export the CT series again.")
+    if abs(slope) > _STEEPEST or abs(intercept) > _FARTHEST:
+        raise ScanError(f"{path} has slope {slope:g} and intercept {intercept:g}, which lead to no HU; export again.")
 
-    pydicom inflates a file whole, whatever its size.
+
+def read_pixels(header: Header, out: NDArray[np.float32]) -> None:
+    """Write one slice's HU into `out`, (rows, columns): pydicom's `apply_modality_lut` as float32, to the last bit.
+
+    A ScanError where the pixels are cut, damaged, or compressed in a way that no installed decoder reads.
     """
-    # The transfer syntax is in the file meta information, which is not deflated and comes first.
-    if DeflatedExplicitVRLittleEndian.encode() not in file.peek(1024):
-        return
-    read_preamble(file, False)
-    read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflater.decompress(file.read(), _LARGEST_BYTES)
-    file.seek(0)
-    if inflater.unconsumed_tail:
-        raise ValueError(f"deflated, it unpacks to more than {_LARGEST_BYTES / 2**20:.0f} MiB")
+    path, bits, high_bit = header.path, header.number("BitsStored") or 0, header.number("HighBit")
+    misplaced = bits > 0 and high_bit not in (None, bits - 1)
+    syntax = uid.UID(header.preface.text("TransferSyntaxUID") or "")
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError as error:
+        raise ScanError(f"{path} has the transfer syntax {known(syntax, UID)}, which is not known.") from error
+    if not decoder.is_available:
+        raise ScanError(f'{path} is compressed ({syntax.name}); to read it: pip install "biomark[codecs]"')
+    try:
+        data = header.data if "PixelData" in header.data else pydicom.dcmread(path, specific_tags=TAGS)
+        # As `data.pixel_array`, without the copy that pydicom caches.
+        options: Any = {"raw": True, "view_only": True, "correct_unused_bits": not misplaced}
+        stored, _ = decoder.as_array(data, **options)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    # Damaged pixels make the decoders raise nearly anything; a panic in Rust is no Exception.
+    except BaseException as error:
+        raise ScanError(f"{path} has truncated or damaged pixels; copy it again ({short(error)}).") from error
+    if stored.shape != out.shape:
+        raise ScanError(f"{path} holds pixels of shape {stored.shape} instead of {out.shape}; copy it again.")
+    # Many headers name a wrong HighBit over right values; where values need the bits above, nobody knows which count.
+    if misplaced and not _within(stored, bits):
+        raise ScanError(
+            f"{path} stores {bits:g} bits below bit {high_bit:g}, with values beyond them, so their scale is unknown; "
+            "export the original CT series again."
+        )
+    slope, intercept = header.rescale
+    out[...] = stored.astype(np.float64) * slope + intercept
 
 
-def _plain(element: RawDataElement) -> Any:
-    """An entry's value as pydicom converts it, ten times as fast, where it is plain ASCII or a number; else None."""
-    value, kind = element.value, element.VR or _KIND_OF.get(element.tag)
-    if kind == "US" and len(value) == 2:
-        return int.from_bytes(value, "little" if element.is_little_endian else "big")
-    # An escape changes the character set.
-    if kind not in ("CS", "DS", "LO", "UI") or not value.isascii() or b"\x1b" in value:
-        return None
-    parts = value.decode("ascii").rstrip("\0 ").split("\\")
-    if kind == "DS":
-        try:
-            parts = [float(part) for part in parts]
-        except ValueError:
-            return None
-    return parts if len(parts) > 1 else parts[0]
+def _within(stored: NDArray, bits: float) -> bool:
+    """Whether all values need no more than some bits."""
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1)) if stored.dtype.kind == "i" else (0, 2**bits)
+    return bool(low <= stored.min() and stored.max() < high)
 
 
-def short(error: Exception) -> str:
-    """The first line of another library's message."""
-    return without_quotes((str(error).splitlines() or [type(error).__name__])[0].strip().rstrip("."))
+def known(text: str | None, words: re.Pattern) -> str:
+    """A text if all of it is known, else how long it is: some departments type names into any field of a header."""
+    return "(none)" if not text else text if words.fullmatch(text) else _length(text)
+
+
+def short(error: BaseException) -> str:
+    """The first line of another library's message, without what it quotes of a file."""
+    line = (str(error).splitlines() or [type(error).__name__])[0].strip().rstrip(".")
+    return re.sub(r"(['\"]).*\1", lambda found: _length(found[0][1:-1]), line)
+
+
+def _length(text: str) -> str:
+    return f"a text of {len(text)} character{'s' * (len(text) != 1)}"

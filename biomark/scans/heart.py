@@ -87,9 +87,7 @@ def heart_box(scan: Scan) -> HeartBox:
         raise ScanError("A heart box needs a volume, but this scan is one slice.")
     covered = len(scan) * scan.spacing_mm[0]
     if covered < _SHORTEST_MM:
-        raise ScanError(
-            f"This scan covers {covered:.0f} mm along the body, which cannot hold a heart: give the whole chest series."
-        )
+        raise ScanError(f"This scan covers {covered:.0f} mm, which cannot hold a heart: give the whole chest series.")
     hu, spacing = _coarse(scan)
     lungs = _lungs(hu, spacing)
     bottom = int(np.percentile(lungs.argmax(0)[lungs.any(0)], _BASE_PERCENT))
@@ -112,7 +110,7 @@ def heart_box(scan: Scan) -> HeartBox:
             findings.append(f"The box's {what} is {missing:.0f} mm short, for the scan ends there.")
     if bottom == 0:
         findings.append("The lungs reach the lowest slice, so the heart may be cut there.")
-    box = tuple(slices)
+    box = slices[0], slices[1], slices[2]
     return HeartBox(np.ascontiguousarray(scan.hu[box]), scan.spacing_mm, box, tuple(findings))
 
 

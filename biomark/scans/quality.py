@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-
-from biomark.scans import words
 
 # Outside the reconstruction circle GE writes -3024 HU (-2000 stored) and Canon -2048 HU; no tissue and no
 # noise in air comes near, so all values below this limit are padding.
@@ -41,8 +38,6 @@ _WITHOUT = re.compile(
     r"(given|used|applied|administered|applicable|available)?",
     re.IGNORECASE,
 )
-# The default of ndimage.label, made once: pixels that share a side.
-_NEIGHBOURS = ndimage.generate_binary_structure(2, 1)
 
 
 def examine(
@@ -54,13 +49,10 @@ def examine(
 ) -> list[str]:
     """Findings on the header and on the values, one sentence each; an empty list when all is usual.
 
-    Args:
-        hu, spacing_mm, meta: As of a :class:`~biomark.scans.Scan`.
-        extremes_hu: The lowest and the highest value of `hu`.
-        padding_hu: What the header calls padding, in HU, or None.
+    ``extremes_hu`` are the lowest and the highest value, ``padding_hu`` what the header calls padding.
     """
     notes = _header(spacing_mm, meta) if meta["source"] == "DICOM" else [_SILENT]
-    return notes + _values(hu, extremes_hu, padding_hu) + _body(hu, spacing_mm, padding_hu)
+    return notes + _values(hu, extremes_hu[1]) + _body(hu, spacing_mm, padding_hu)
 
 
 def not_hu(hu: NDArray[np.float32], extremes_hu: tuple[float, float]) -> str | None:
@@ -114,27 +106,24 @@ def _header(spacing_mm: tuple[float, ...], meta: dict[str, Any]) -> list[str]:
     notes = []
     agent = meta["contrast_agent"]
     if agent and not _WITHOUT.fullmatch(agent.strip()):
-        notes.append(f"The header names a contrast agent ({words.agent(agent)}), so do not score calcium on this scan.")
-    kernel, sharp = meta["kernel"], is_sharp(meta["kernel"])
-    if kernel and not words.KERNEL.fullmatch(kernel):
-        kernel = f"({words.known(kernel, words.KERNEL)})"
+        notes.append("The header names a contrast agent, so do not score calcium on this scan.")
+    # No name is repeated: some departments type a patient's into any field.
+    sharp = is_sharp(meta["kernel"])
     if sharp:
-        notes.append(f"The kernel {kernel} is a sharp one: more noise, and more noise specks above 130 HU.")
-    elif not kernel:
+        notes.append("The kernel is a sharp one: more noise, and more noise specks above 130 HU.")
+    elif not meta["kernel"]:
         notes.append("The header names no reconstruction kernel.")
     elif sharp is None:
-        notes.append(f"The kernel is {kernel}; whether it is a sharp one is not known here.")
+        notes.append("Whether the kernel is a sharp one is not known here: see meta['kernel'].")
     if meta["kVp"] is not None and meta["kVp"] != 120:
         notes.append(f"The tube voltage is {meta['kVp']:g} kV; published HU limits are for 120 kV.")
     thickness = meta["slice_thickness_mm"]
     # Between source slices, whichever axis of the turned volume that is now.
     step = spacing_mm[("axial", "coronal", "sagittal").index(meta["orientation"])]
-    if thickness and abs(thickness - step) > max(0.05, 0.01 * step):
+    gap = abs(thickness - step) if thickness else 0.0
+    if gap > max(0.05, 0.01 * step):
         relation = "overlap by" if thickness > step else "leave gaps of"
-        notes.append(
-            f"The slices are {thickness:g} mm thick but {step:g} mm apart, so they {relation} "
-            f"{abs(thickness - step):.3g} mm."
-        )
+        notes.append(f"The slices are {thickness:g} mm thick but {step:g} mm apart, so they {relation} {gap:.3g} mm.")
     if thickness and thickness > _THICK_MM:
         notes.append(f"The slices are {thickness:g} mm thick, which blurs small calcifications and thin layers.")
     return notes
@@ -143,9 +132,8 @@ def _header(spacing_mm: tuple[float, ...], meta: dict[str, Any]) -> list[str]:
 def is_sharp(kernel: str | None) -> bool | None:
     """Whether a reconstruction kernel is a sharp one by its vendor's naming; None if the name does not tell.
 
-    Siemens numbers its kernels by sharpness: B10 to B40 are soft to standard, B50 to B80 sharp (SOMATOM
-    Sensation, operating instructions, 'Body kernels'); Br, Bl, Bv, Qr and their like keep the scale. GE names
-    them by use. Canon's FC50 and above are for the lung and bone, FC01 to FC29 for the body and brain.
+    Siemens numbers its kernels by sharpness: B10 to B40 are soft to standard, B50 to B80 sharp (SOMATOM Sensation,
+    operating instructions, 'Body kernels'). GE names them by use. Canon's FC50 and above are for lung and bone.
     """
     name = (kernel or "").split("/")[0].strip().upper()
     if any(word in name for word in ("LUNG", "BONE", "EDGE")):
@@ -160,17 +148,8 @@ def is_sharp(kernel: str | None) -> bool | None:
     return None
 
 
-def _values(hu: NDArray[np.float32], extremes_hu: tuple[float, float], padding_hu: float | None) -> list[str]:
-    low, high = extremes_hu
+def _values(hu: NDArray[np.float32], high: float) -> list[str]:
     notes = []
-    if low < _PADDING_BELOW_HU or padding_hu is not None:
-        padding = _is_padding(hu, padding_hu)
-        if count := np.count_nonzero(padding):
-            usual = low if count == np.count_nonzero(hu == np.float32(low)) else _most_frequent(hu[padding])
-            notes.append(
-                f"{100 * count / hu.size:.2g} % of the voxels are padding ({usual:g} HU), kept as they are: they lie "
-                "below every window that a task measures in."
-            )
     if high > _METAL_HU:
         count = np.count_nonzero(hu > _METAL_HU)
         notes.append(f"{count} voxel{'s' if count > 1 else ''} above {_METAL_HU} HU: metal, which casts streaks.")
@@ -178,18 +157,6 @@ def _values(hu: NDArray[np.float32], extremes_hu: tuple[float, float], padding_h
     if high in _CLIPPED_AT_HU and (count := np.count_nonzero(hu == high)) >= 10:
         notes.append(f"The values are clipped at {high:g} HU ({count} voxels), so denser matter is not told apart.")
     return notes
-
-
-def _most_frequent(values: NDArray[np.float32]) -> float:
-    """The most frequent of about a thousand of the values; sorting all would take longer than reading."""
-    unique, counts = np.unique(values[:: max(1, len(values) // 1000)], return_counts=True)
-    return unique[counts.argmax()]
-
-
-def _is_padding(hu: NDArray[np.float32], padding_hu: float | None) -> NDArray[np.bool_]:
-    """Where the scanner wrote a filling value instead of a measurement; same shape as `hu`."""
-    padding = hu < _PADDING_BELOW_HU
-    return padding if padding_hu is None or padding_hu < _PADDING_BELOW_HU else padding | (hu == np.float32(padding_hu))
 
 
 def _body(hu: NDArray[np.float32], spacing_mm: tuple[float, ...], padding_hu: float | None) -> list[str]:
@@ -204,66 +171,38 @@ def _body(hu: NDArray[np.float32], spacing_mm: tuple[float, ...], padding_hu: fl
     cut, air = 0, []
     for plane in planes:
         coarse = hu[plane].take(rows, axis=0).take(columns, axis=1)
-        padding = _is_padding(coarse, padding_hu)
+        # Where the scanner wrote a filling value instead of a measurement.
+        padding = (coarse < _PADDING_BELOW_HU) | (coarse == np.float32(np.nan if padding_hu is None else padding_hu))
         inside = ~padding
-        rim = inside & ~_erode(inside, beyond=False) if padding.any() else _frame(*coarse.shape)
+        rim = inside & ~ndimage.binary_erosion(inside)
         # Two erosions remove the table's thin shell; beyond the edge counts as body, so that a body which reaches the
         # edge is not eroded there.
-        solid = _erode(_erode((coarse > -300) | padding, beyond=True), beyond=True) & inside
+        solid = ndimage.binary_erosion((coarse > -300) | padding, iterations=2, border_value=1) & inside
         if not solid.any():
             continue
         # The largest part is the body; labelled only where some part reaches the rim, over 12 mm of it.
         if np.count_nonzero(solid & rim) >= 3 and np.count_nonzero(_largest(solid) & rim) >= 3:
             cut += 1
             continue  # lung may be open to the edge: the air would not be outside air
-        labels, n = ndimage.label((coarse < -700) & inside, _NEIGHBOURS)
-        outer = np.zeros(n + 1, bool)
-        outer[labels[rim]] = True
-        outer[0] = False
-        air.append(coarse[outer[labels]])
+        labels, _ = ndimage.label((coarse < -700) & inside)
+        air.append(coarse[np.isin(labels, np.setdiff1d(labels[rim], 0))])
     notes = []
     if cut:
         of = f" in {cut} of {len(planes)} slices looked at" if len(planes) > 1 else ""
         notes.append(f"The body reaches the edge of the field of view{of}, so areas may be too small.")
     outside = np.concatenate(air) if air else np.empty(0)
-    if outside.size >= 100 and _median_is_off(outside):
-        notes.append(f"The air outside the body has a median of {np.median(outside):.0f} HU instead of -1000 HU.")
+    median = float(np.median(outside)) if outside.size >= 100 else _AIR_HU
+    if abs(median - _AIR_HU) > _AIR_TOLERANCE_HU:
+        notes.append(f"The air outside the body has a median of {median:.0f} HU instead of -1000 HU.")
     return notes
 
 
-@lru_cache(64)
 def _spread(n: int, count: int) -> NDArray[np.intp]:
     """``count`` indices below n, evenly spread, with both ends."""
     return np.linspace(0, n - 1, count).round().astype(int)
 
 
-@lru_cache(64)
-def _frame(height: int, width: int) -> NDArray[np.bool_]:
-    """The outermost pixels."""
-    frame = np.ones((height, width), bool)
-    frame[1:-1, 1:-1] = False
-    return frame
-
-
 def _largest(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The largest of a region's connected parts."""
-    labels, _ = ndimage.label(region, _NEIGHBOURS)
+    labels, _ = ndimage.label(region)
     return labels == 1 + np.bincount(labels.ravel())[1:].argmax()
-
-
-def _median_is_off(outside: NDArray[np.float32]) -> bool:
-    """Whether the median of values is not that of air; counting spares the median of nearly every scan."""
-    low, high = _AIR_HU - _AIR_TOLERANCE_HU, _AIR_HU + _AIR_TOLERANCE_HU
-    beyond = max(np.count_nonzero(outside < low), np.count_nonzero(outside > high))
-    # Where fewer than half lie beyond each end, the median lies between the ends.
-    return 2 * beyond >= len(outside) and abs(float(np.median(outside)) - _AIR_HU) > _AIR_TOLERANCE_HU
-
-
-def _erode(region: NDArray[np.bool_], beyond: bool) -> NDArray[np.bool_]:
-    """A region (H, W) without pixels that have a neighbour outside it; ``beyond`` the edge is inside or not.
-
-    As `ndimage.binary_erosion`, in a tenth of the time.
-    """
-    wide = np.full((region.shape[0] + 2, region.shape[1] + 2), beyond)
-    wide[1:-1, 1:-1] = region
-    return region & wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]

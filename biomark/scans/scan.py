@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from nibabel import orientations as turns
 from numpy.typing import NDArray
 
 from biomark.cohort import Case
-from biomark.scans.orientation import reorient, restore
 from biomark.scans.quality import examine, not_hu
 from biomark.tasks import Task
 
@@ -17,6 +18,7 @@ from biomark.tasks import Task
 _SPACING_MM = (0.01, 100.0)
 # Far beyond metal, but what 32 bits may hold.
 _FARTHEST_HU = 1e9
+_SPL = turns.axcodes2ornt(("S", "P", "L"))
 _PLANES = {"S": "axial", "I": "axial", "P": "coronal", "A": "coronal", "L": "sagittal", "R": "sagittal"}
 
 
@@ -51,7 +53,7 @@ class Scan:
     affine: NDArray[np.float64]
     meta: dict[str, Any]
     findings: tuple[str, ...]
-    axes: tuple[str, str, str] = ("S", "P", "L")
+    axes: tuple[str, ...] = ("S", "P", "L")
     place: Any = None
 
     @property
@@ -67,15 +69,12 @@ class Scan:
         """Slice ``slice`` (0 at the feet) as a case for a task in 2-D, with the task's weights, no value and no mask.
 
         Raises:
-            IndexError: There is no such slice; the sentence names the valid range.
+            ScanError: There is no such slice; the sentence names the valid range.
             ValueError: The task needs a volume, or the pixel size in the slice is unknown.
         """
         if task.ndim != 2:
-            raise ValueError(
-                f"The task '{task.key}' measures a volume, not one slice: cut it out, as scans.heart_box(scan) does."
-            )
-        if not 0 <= slice < len(self):
-            raise IndexError(_no_slice(slice, len(self)))
+            raise ValueError(f"The task '{task.key}' measures volumes, not slices: cut one out, as heart_box does.")
+        check_slice(slice, len(self))
         pixel_mm = self.spacing_mm[1:]
         if not np.isfinite(pixel_mm).all():
             raise ValueError("The pixel size in the axial plane is unknown, for the source is one slice.")
@@ -94,9 +93,7 @@ class Scan:
     def as_stored(self, volume: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """An array of the shape of ``hu``, turned to the order of the file's own array, and its affine."""
         if np.shape(volume) != self.hu.shape:
-            raise ValueError(
-                f"the array has shape {np.shape(volume)}, but the scan {self.hu.shape}: give one value a voxel."
-            )
+            raise ValueError(f"the array has shape {np.shape(volume)}, the scan {self.hu.shape}: they must be alike.")
         data, affine = restore(volume, self.affine, self.axes)
         return data, affine + 0.0  # -0.0 becomes 0.0
 
@@ -116,18 +113,14 @@ class Scan:
 def check_slice(index: int, count: int) -> None:
     """Raise a ScanError where a scan of ``count`` slices has no slice ``index``."""
     if not 0 <= index < count:
-        raise ScanError(_no_slice(index, count))
-
-
-def _no_slice(index: int, count: int) -> str:
-    return f"There is no slice {index}: this scan has the slices 0 (feet) to {count - 1} (head)."
+        raise ScanError(f"There is no slice {index}: this scan has the slices 0 (feet) to {count - 1} (head).")
 
 
 def assemble(
     name: str,
     data: NDArray[Any],
     affine: NDArray[np.float64],
-    spacing_mm: tuple[float, float, float],
+    spacing_mm: Sequence[float],
     meta: dict[str, Any],
     notes: list[str],
     *,
@@ -136,14 +129,8 @@ def assemble(
 ) -> Scan:
     """Check a volume in the order of its file and turn it into a `Scan`; a ScanError where it is no CT in HU.
 
-    Args:
-        name: Path to name in an error.
-        data: Hounsfield units, 3-D.
-        affine: From its index to RAS mm, (4, 4); finite, orthogonal, with a step of 1 mm where the spacing is unknown.
-        spacing_mm: Spacing along the axes of `data`; nan where unknown.
-        meta, notes: What the header says, and the findings so far.
-        slice_axis: The axis along which the source's slices are stacked.
-        padding_hu: What the header calls padding, in HU, or None.
+    ``name`` is the path in an error, ``affine`` orthogonal with a step of 1 mm where the spacing is unknown (nan),
+    ``slice_axis`` that along which the source's slices are stacked, ``padding_hu`` what the header calls padding.
     """
     known = [s for s in spacing_mm if not np.isnan(s)]
     if min(known) < _SPACING_MM[0] or max(known) > _SPACING_MM[1]:
@@ -156,10 +143,7 @@ def assemble(
         raise ScanError(f"{name}: every pixel has the same value ({low:g}), so there is no image in it.")
     # A CT slice always holds fat or air, both far below water (0 HU).
     if low >= 0 or high - low <= 10:
-        raise ScanError(
-            f"{name}: the values run from {low:g} to {high:g}; these are grey values or labels, not HU "
-            "(air is -1000 HU). Use the original CT."
-        )
+        raise ScanError(f"{name}: the values run from {low:g} to {high:g}: grey values or labels, not HU. Use the CT.")
     if max(-low, high) > _FARTHEST_HU:
         raise ScanError(f"{name}: the values run from {low:g} to {high:g}, which no CT has; export it again.")
     turned, affine, axes = reorient(data, affine)
@@ -167,7 +151,8 @@ def assemble(
     if why := not_hu(hu, (low, high)):
         raise ScanError(f"{name}: {why}; these are not HU (air is -1000 HU). Use the original CT.")
     planes = [_PLANES[axis] for axis in axes]
-    spacing = tuple(float(spacing_mm[planes.index(plane)]) for plane in ("axial", "coronal", "sagittal"))
+    dz, dy, dx = (float(spacing_mm[planes.index(plane)]) for plane in ("axial", "coronal", "sagittal"))
+    spacing = dz, dy, dx
     meta = {**meta, "orientation": planes[slice_axis], "n_slices": data.shape[slice_axis]}
     notes = notes + _geometry(affine, spacing, meta)
     notes += examine(hu, spacing, meta, (low, high), padding_hu)
@@ -190,3 +175,24 @@ def _geometry(affine: NDArray[np.float64], spacing: tuple[float, ...], meta: dic
     if angle > 0.1:
         notes.append(f"The volume is rotated by {angle:.1f} degrees against the scanner's axes; it keeps its own grid.")
     return notes
+
+
+def reorient(
+    data: NDArray[Any], affine: NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[np.float64], tuple[str, ...]]:
+    """Permute and flip the axes of a 3-D volume from the order of its file to (S, P, L); nothing is copied.
+
+    Returns:
+        The volume (D, H, W), its affine from the index to RAS mm, and the file's axes, such as ``("R", "A", "S")``.
+    """
+    source = turns.io_orientation(affine)
+    turn, axes = turns.ornt_transform(source, _SPL), turns.ornt2axcodes(source)
+    return turns.apply_orientation(data, turn), affine @ turns.inv_ornt_aff(turn, data.shape), axes
+
+
+def restore(
+    volume: NDArray[Any], affine: NDArray[np.float64], axes: tuple[str, ...]
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Undo :func:`reorient`: the volume in the order of the file whose axes point to ``axes``, and its affine."""
+    turn = turns.ornt_transform(_SPL, turns.axcodes2ornt(axes))
+    return turns.apply_orientation(volume, turn), affine @ turns.inv_ornt_aff(turn, volume.shape)

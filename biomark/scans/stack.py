@@ -38,11 +38,11 @@ def stack(name: str, headers: list[Header]) -> Stack:
     cosines = [h.numbers("ImageOrientationPatient", 6) for h in headers]
     both = _same("ImageOrientationPatient", headers, cosines, 1e-3)
     along_row, along_column = both[:3], both[3:]
-    pairs = (along_row, along_row, 1), (along_column, along_column, 1), (along_row, along_column, 0)
-    if any(abs(a[0] * b[0] + a[1] * b[1] + a[2] * b[2] - expected) > 1e-3 for a, b, expected in pairs):
+    axes = np.array([along_row, along_column])
+    if np.abs(axes @ axes.T - np.eye(2)).max() > 1e-3:
         raise ScanError(f"{headers[0].path} has an ImageOrientationPatient that is no pair of unit directions.")
 
-    normal = np.array(_cross(along_row, along_column))
+    normal = np.cross(along_row, along_column)
     corners = np.array([h.numbers("ImagePositionPatient", 3) for h in headers])
     step_mm = float("nan")
     if len(headers) > 1:
@@ -67,22 +67,13 @@ def stack(name: str, headers: list[Header]) -> Stack:
     return Stack(headers, affine, (step_mm, *pixel_mm), notes)
 
 
-def _cross(a: tuple[float, ...], b: tuple[float, ...]) -> tuple[float, float, float]:
-    """Cross product; numpy's is slow for three numbers."""
-    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
-
-
 def _same(what: str, headers: list[Header], values: list[tuple], tolerance: float) -> tuple:
     """The value that all slices share."""
-    if values.count(values[0]) == len(values):
-        return values[0]
     off = np.abs(np.subtract(values, values[0])).max(axis=1) > tolerance
     if off.any():
         i = int(off.argmax())
-        raise ScanError(
-            f"{headers[i].path} and {headers[0].path.name} differ in {what} ({values[i]} and {values[0]}); "
-            "keep the files of one volume in the folder."
-        )
+        both = f"{headers[i].path} and {headers[0].path.name}"
+        raise ScanError(f"{both} differ in {what} ({values[i]} and {values[0]}); keep one volume in the folder.")
     return values[0]
 
 
@@ -92,10 +83,8 @@ def _step(name: str, headers: list[Header], places: NDArray[np.float64]) -> floa
     doubled = np.flatnonzero(steps < _SAME_PLACE_MM)
     if len(doubled):
         i = int(doubled[0])
-        raise ScanError(
-            f"{headers[i].path} and {headers[i + 1].path.name} lie at the same position ({places[i]:g} mm); "
-            f"{len(doubled)} positions repeat. Keep one file for each position."
-        )
+        both = f"{headers[i].path} and {headers[i + 1].path.name} lie at the same position ({places[i]:g} mm)"
+        raise ScanError(f"{both}; {len(doubled)} positions repeat. Keep one file for each position.")
 
     # The usual step is the one that most steps agree with, the smallest of them in a tie.
     candidates = np.unique(steps)
@@ -107,17 +96,13 @@ def _step(name: str, headers: list[Header], places: NDArray[np.float64]) -> floa
         return round(float((places[-1] - places[0]) / len(steps)), 6)
 
     absent = np.rint(steps[off] / usual).astype(int) - 1
-    listing = "; ".join(
-        (f"{n} between" if n > 0 else "uneven between")
-        + f" {places[i]:g} mm ({headers[i].path.name}) and {places[i + 1]:g} mm ({headers[i + 1].path.name})"
-        for i, n in list(zip(off, absent, strict=True))[:5]
-    )
-    more = f"; and {len(off) - 5} gaps more" if len(off) > 5 else ""
+    i = int(off[0])
+    where = f"between {places[i]:g} mm ({headers[i].path.name}) and {places[i + 1]:g} mm ({headers[i + 1].path.name})"
     gaps = np.abs(steps[off] - (absent + 1) * usual) <= np.maximum(_tolerance(usual), 0.1 * usual)
     if gaps.all() and (absent > 0).all():
         many = f"{absent.sum()} slice{'s are' if absent.sum() > 1 else ' is'} missing"
-        raise ScanError(f"{name}: {many} at a spacing of {usual:g} mm: {listing}{more}. Fetch the whole series.")
-    raise ScanError(f"{name}: the slices are unevenly spaced around {usual:g} mm: {listing}{more}.")
+        raise ScanError(f"{name}: {many} at a spacing of {usual:g} mm, first {where}. Fetch the whole series.")
+    raise ScanError(f"{name}: the slices are unevenly spaced around {usual:g} mm, first {where}.")
 
 
 def _tolerance(step_mm: float) -> float:
