@@ -38,9 +38,8 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """
     target = expand(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_name(target)
     try:
-        yield partial
+        yield (partial := partial_name(target))
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)

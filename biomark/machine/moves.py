@@ -1,8 +1,4 @@
-"""Position taken away: cases mirrored, shifted and turned on the device, each with the same number as before.
-
-A map that depends on where something lies in the picture, such as one that leaves out the same side of everybody, does
-not survive this.
-"""
+"""Position taken away: cases mirrored, shifted and turned on the device, each with the same number as before."""
 
 from __future__ import annotations
 
@@ -51,9 +47,8 @@ class Moves:
 def moved(moves: Tensor, images: Tensor, weights: Tensor, truth: Tensor | None = None) -> list[Tensor]:
     """Cases after their moves; a case of which too much would leave the picture is mirrored at most.
 
-    A shift goes no further than that. Around a slice there is air; a volume is cut out of a body, so that there its
-    edge is repeated. Pixels are taken to be square. Weights are multiplied so that each case keeps their sum, and the
-    truth likewise.
+    Around a slice there is air; a volume is cut out of a body, so that there its edge is repeated. Pixels are taken to
+    be square. Weights are multiplied so that each case keeps their sum, and the truth likewise.
 
     Args:
         moves: From :meth:`Moves.draw`, ``(N, 5)``.

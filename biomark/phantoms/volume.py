@@ -1,22 +1,18 @@
 """A box of voxels in body coordinates on which anatomy is painted in millimetres, and the scanner that images it.
 
 Coordinates are millimetres with the origin in the middle of the box: x grows to the patient's left (the image's
-right), y to the back (the image's bottom), z to the head. The array's axes are (slice, row, column), slices from feet
-to head, as in :class:`biomark.scans.Scan`.
+right), y to the back (the image's bottom), z to the head. The array's axes are (slice, row, column), from feet to head.
 
-Two ways of painting. Large organs are given by their signed distance, which covers a voxel at the rim in part. Small
-things (calcium, vessels, metal) are clouds of points far closer together than voxels, each with a volume of its own:
-counting them is super-sampling where it is needed and nowhere else.
-
-Organs are smooth and may be painted on large pixels, which :meth:`Volume.onto` brings to the scanner's; small things
-are painted there. What acts along one axis, interpolation, blur and the grain of noise, is a product with a small
-matrix: several times faster than filters, and as exact.
+Large organs are given by their signed distance, which covers a voxel at the rim in part, and may be painted on large
+pixels (:meth:`Volume.onto`). Small things (calcium, vessels, metal) are clouds of points, far closer together than
+voxels. What acts along one axis is a product with a small matrix: several times faster than filters, and as exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +33,8 @@ class Volume:
     """
 
     def __init__(self, shape: Sequence[int], spacing_mm: Sequence[float], rotation_deg: float = 0.0) -> None:
-        self.shape, self.spacing_mm = tuple(shape), tuple(float(s) for s in spacing_mm)
+        dz, dy, dx = map(float, spacing_mm)
+        self.shape, self.spacing_mm = tuple(shape), (dz, dy, dx)
         self.rotation_deg = rotation_deg
         angle = np.deg2rad(rotation_deg)
         self._turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
@@ -48,7 +45,7 @@ class Volume:
         self.z = centres[0].astype(np.float32)[:, None, None]
         self.hu = np.full(self.shape, -1000, np.float32)
 
-    def paint(self, distance_mm: NDArray, hu: float, window: tuple[slice, ...] = (...,)) -> None:
+    def paint(self, distance_mm: NDArray, hu: float, window: tuple[Any, ...] = (...,)) -> None:
         """Fill a shape with a Hounsfield value; a voxel at its rim is covered in part.
 
         ``distance_mm`` is the signed distance of each voxel's centre from the shape, negative inside; it broadcasts to
@@ -66,9 +63,10 @@ class Volume:
 
     def onto(self, pixels: int) -> Volume:
         """The same box with ``pixels`` on a side; HU are interpolated by cubic polynomials in the slice."""
-        dz, *sides = (s * n for s, n in zip(self.spacing_mm, (1, *self.shape[1:]), strict=True))
-        finer = Volume((self.shape[0], pixels, pixels), (dz, *(s / pixels for s in sides)), self.rotation_deg)
-        finer.hu = _in_slices(self.hu, *(cubic(n, pixels) for n in self.shape[1:]))
+        (depth, height, width), (dz, dy, dx) = self.shape, self.spacing_mm
+        spacing_mm = dz, dy * height / pixels, dx * width / pixels
+        finer = Volume((depth, pixels, pixels), spacing_mm, self.rotation_deg)
+        finer.hu = _in_slices(self.hu, cubic(height, pixels), cubic(width, pixels))
         return finer
 
     def fill(self, shape: Ellipsoid | Bar | Tube, hu: float, *, grow_mm: float = 0.0) -> None:
@@ -82,14 +80,13 @@ class Volume:
     def near(self, centre: NDArray, reach: NDArray, grow_mm: float = 0.0) -> tuple[slice, slice, slice]:
         """The window that holds every voxel within ``reach`` (3,) in mm of a place in body coordinates (x, y, z)."""
         middle, half = self._turn.T @ centre[:2], np.abs(self._turn.T) @ reach[:2]
-        places = zip(
-            (centre[2], middle[1], middle[0]), (reach[2], half[1], half[0]), self.spacing_mm, self.shape, strict=True
-        )
-        window = []
-        for place, far, step, count in places:
-            ends = (place + np.array([-1, 1]) * (far + grow_mm)) / step + (count - 1) / 2
-            window.append(slice(int(np.clip(ends[0] - 1, 0, count)), int(np.clip(ends[1] + 3, 0, count))))
-        return tuple(window)
+
+        def side(axis: int, place: float, far: float) -> slice:
+            count = self.shape[axis]
+            ends = (place + np.array([-1, 1]) * (far + grow_mm)) / self.spacing_mm[axis] + (count - 1) / 2
+            return slice(int(np.clip(ends[0] - 1, 0, count)), int(np.clip(ends[1] + 3, 0, count)))
+
+        return side(0, centre[2], reach[2]), side(1, middle[1], half[1]), side(2, middle[0], half[0])
 
     def sprinkle(self, clouds: Sequence[Cloud]) -> NDArray[np.float32]:
         """Paint clouds of points, those outside the box left out, and return what they changed, in HU, (D, H, W)."""
@@ -100,19 +97,13 @@ class Volume:
         volume = np.concatenate([np.broadcast_to(c.volume_mm3, len(c.points)) for c in clouds])
         hu = np.repeat([float(c.hu) for c in clouds], [len(c.points) for c in clouds])
         turned = points[:, :2] @ self._turn  # the inverse of a rotation is its transpose
-        inside, flat = True, 0
-        for axis, values in enumerate((points[:, 2], turned[:, 1], turned[:, 0])):
-            index = np.floor(values / self.spacing_mm[axis] + self.shape[axis] / 2).astype(np.int64)
-            inside = inside & (index >= 0) & (index < self.shape[axis])
-            flat = flat * self.shape[axis] + index
-        voxel, flat = np.prod(self.spacing_mm), flat[inside]
+        index = np.stack([points[:, 2], turned[:, 1], turned[:, 0]])
+        index = np.floor(index / np.array(self.spacing_mm)[:, None] + np.array(self.shape)[:, None] / 2)
+        inside = ((index >= 0) & (index < np.array(self.shape)[:, None])).all(0)
+        flat = np.ravel_multi_index(tuple(index[:, inside].astype(np.int64)), self.shape)
+        voxel = np.prod(self.spacing_mm)
         # Of millions of voxels, clouds lie in a few thousand: these alone are counted, by their place among them.
-        inside_any = np.zeros(self.hu.size, bool)
-        inside_any[flat] = True
-        at = np.flatnonzero(inside_any)
-        place = np.empty(self.hu.size, np.int32)
-        place[at] = np.arange(len(at))
-        place = place[flat]
+        at, place = np.unique(flat, return_inverse=True)
         share = np.bincount(place, volume[inside] / voxel, len(at))
         sum_hu = np.bincount(place, (volume * hu)[inside] / voxel, len(at))
         # Where clouds overlap, a voxel is full, and each has the part of it that it would have had alone.
@@ -219,7 +210,7 @@ class Tube:
 
 def union(distances: Sequence[NDArray], blend_mm: float) -> NDArray[np.float32]:
     """Distance from the union of shapes, whose creases are filled as by a skin of stiffness ``blend_mm``."""
-    total = np.float32(0)
+    total: Any = np.float32(0)
     for distance in distances:
         part = np.maximum(distance, np.float32(-60))
         part *= np.float32(-1 / blend_mm)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from biomark.machine.devices import available
 from biomark.machine.files import expand
 from biomark.tasks import TASKS
 
-CHOICES = {"task": TASKS, "task_key": TASKS, "backbone": BACKBONES}
+CHOICES: dict[str, Collection[str]] = {"task": TASKS, "task_key": TASKS, "backbone": BACKBONES}
 COUNTS = ("width", "epochs", "batch_size", "n_train", "n_test")
 SCANS = ("scan", "chest")
 SLICES = ("slice_index", "scan_slice")

@@ -28,8 +28,7 @@ def parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
     """Name and value of the notebook's parameters, checked: call it right after the parameters cell with ``globals()``.
 
     papermill ignores a misspelt parameter. Here the annotations of the parameters cell (``epochs: int = 8``) are the
-    list of what may be set, and of which type. What they name is looked at too: a scan
-    or a folder that would be missed after minutes of training is missed now.
+    list of what may be set, and of which type. A scan or a folder that training would miss later is missed now.
 
     Raises:
         ValueError: A name that is not declared, with the nearest declared one, a value of another type, a number, name
@@ -51,9 +50,9 @@ def parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
         fits = isinstance(value, get_origin(kind) or kind) and (kind is bool or not isinstance(value, bool))
         if not fits and not (kind is float and type(value) is int):
             raise ValueError(f"parameter {name!r} must be of type {getattr(kind, '__name__', kind)}, but is {value!r}.")
-    if "out" in declared and namespace["out"]:
-        _refuse_second_run(expand(namespace["out"]))
     values = {name: namespace[name] for name in declared}
+    if values.get("out"):
+        _refuse_second_run(expand(values["out"]))
     inputs.check(values)
     return values
 

@@ -42,12 +42,11 @@ class Inspection:
     """What an :class:`Inspector` says of one case; ``print`` it.
 
     Attributes:
-        id: Name of the case.
+        id: Of the case.
         name: The biomarker in words.
-        unit: Its unit.
+        unit: Of the value.
         value: The biomarker.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
+        low, high: The ends of the interval.
         coverage: Share of like cases whose true value lies within such intervals.
         map: Membership in [0, 1], of the case's shape.
         mask: The mask of the value (:meth:`biomark.Task.outline`), of the case's shape.
@@ -93,8 +92,7 @@ class Inspector:
 
     The intervals are split conformal (:class:`~biomark.uncertainty.conformal.Conformal`), scaled by the square root of
     the value and calibrated apart for small, middling and large ones. A case is unlike the training data when one of
-    its :func:`~biomark.uncertainty.ranges.traits` is outside the range that all but 5 % of like cases keep in all
-    traits together (:class:`~biomark.uncertainty.ranges.RangeDetector`).
+    its traits is outside its range (:class:`~biomark.uncertainty.ranges.RangeDetector`).
 
     Args:
         model: A trained localizer, a rival with a map, or an :class:`~biomark.Ensemble`.
@@ -107,6 +105,8 @@ class Inspector:
         ValueError: The cohort is of another task or too small, or the model has no map.
     """
 
+    model: Any
+
     def __init__(self, model: nn.Module, cohort: Cohort, *, coverage: float = 0.9, alarm: float = 0.05) -> None:
         if not hasattr(model, "locate"):
             raise ValueError(
@@ -114,9 +114,9 @@ class Inspector:
             )
         refuse_other_task(model, cohort)
         # Case by case, as new cases will be: in a batch the last digits differ.
-        found = [model.locate(case) for case in cohort]
-        predicted = np.array([f.value for f in found])
         self.model = model
+        found = [self.model.locate(case) for case in cohort]
+        predicted = np.array([f.value for f in found])
         self.softening = SOFTENING * max(float(np.mean(cohort.values)), 1e-6)
         self.intervals = conformal.Conformal.calibrate(
             predicted, cohort.values, difficulty=self._difficulty(predicted), coverage=coverage, strata=STRATA
@@ -192,12 +192,7 @@ class Inspector:
     def load(
         cls, folder: str | os.PathLike, *, task: Task | None = None, backbone: nn.Module | None = None
     ) -> Inspector:
-        """Read what :meth:`save` wrote. Nothing in the files is executed.
-
-        Args:
-            folder: The folder.
-            task: The task, where it is not one of ``TASKS``.
-            backbone: A module of the saved shapes, where the backbone was not one of ``BACKBONES``.
+        """Read what :meth:`save` wrote; ``task`` and ``backbone`` as for :func:`biomark.load`.
 
         Raises:
             FileNotFoundError: There is no inspector.
@@ -246,9 +241,9 @@ class Inspector:
     def _traits(self, case: Case, found: Localization, boxes: Boxes | None) -> dict[str, float]:
         """The traits of what the network saw, so that cases in boxes and scans can be compared."""
         boxes = boxes or usual_boxes(self.model, case)
-        seen, weights = boxes.means(case.image, AIR_HU), boxes.sums(case.weights)
-        seen = Case(case.id, seen, weights, None, None, boxes.spacing_mm(case.spacing_mm))
-        return ranges.traits(seen, Localization(found.value, boxes.means(found.map, 0)))
+        image, weights = boxes.means(case.image, AIR_HU), boxes.sums(case.weights)
+        seen = Case(case.id, image, weights, None, None, boxes.spacing_mm(case.spacing_mm))
+        return ranges.traits(seen, Localization(found.value, boxes.means(np.asarray(found.map), 0)))
 
     def _difficulty(self, value: NDArray | float) -> NDArray[np.float64]:
         return conformal.by_size(value, self.softening)
