@@ -25,11 +25,10 @@ part is noise as a rule, and 0.1 % of all coronary calcium is lost with it."""
 def calcium(image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.bool_]:
     """Voxels of at least :data:`CALCIUM_HU` in parts that are neither as large as bones nor as small as noise.
 
-    What hangs together by faces and is larger than :data:`LARGEST_CALCIUM_MM3` drops out: bones do so along all their
-    length, while a plaque is not joined to a bone by a corner. With the bones, a hundred times the weight of the
-    calcium, a network could write any score in tiny map values. Of what is left, parts smaller than
-    :data:`SMALLEST_CALCIUM_MM3` drop out, corners and slices above and below counted: noise stands alone in its slice.
-    The price: very heavy calcium in one piece, or touching a bone, and the least specks cannot be found.
+    What hangs together by faces and is larger than :data:`LARGEST_CALCIUM_MM3` drops out: with the bones, a hundred
+    times the weight of the calcium, a network could write any score in tiny map values. Of what is left, parts smaller
+    than :data:`SMALLEST_CALCIUM_MM3` drop out, neighbours by corners counted: noise stands alone in its slice. The
+    price: very heavy calcium in one piece, or touching a bone, and the least specks cannot be found.
 
     Args:
         image_hu: Hounsfield units, (D, H, W).

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -211,5 +211,5 @@ def _voxel_value(spacing_mm: Sequence[float], rules: Rules) -> float:
     return float(_round(value, rules.voxel_decimals))
 
 
-def _round(values: NDArray | float, decimals: int | None) -> NDArray | float:
+def _round(values: Any, decimals: int | None) -> Any:
     return values if decimals is None else np.round(values, decimals)

@@ -60,8 +60,7 @@ def weights(
 
     The score is linear in the mask as long as lesions are taken or left whole (in the slice, or in the volume where the
     rules form components there): ``sum(weights * mask) == score(volume, mask)``, up to the rounding of float32 (a
-    relative 1e-7; sum in float64). A part of a lesion has another area than the whole and perhaps another peak. Rounded
-    lesion scores are spread evenly over their voxels.
+    relative 1e-7; sum in float64). Rounded lesion scores are spread evenly over their voxels.
 
     Args:
         volume_hu, spacing_mm, rules: As for :func:`score`.
@@ -115,8 +114,7 @@ def mass_score(
         )
     check_order(spacing_mm)
     found = measure(volume_hu, mask, spacing_mm, resolve_rules(rules))
-    volume_cm3 = np.prod(check_spacing(spacing_mm)) / 1000
-    return float(calibration * found.sum_hu.sum() * volume_cm3)
+    return float(calibration * found.sum_hu.sum() * (np.prod(spacing_mm) / 1000))
 
 
 def lesions(

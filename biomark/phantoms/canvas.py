@@ -110,7 +110,7 @@ def _hats(count: int, knots: int | np.integer) -> NDArray[np.float32]:
     return np.asarray(np.maximum(0, 1 - np.abs(across)), np.float32)
 
 
-def _smooth(image: NDArray, y_px: float, x_px: float) -> NDArray[np.float32]:
+def _smooth(image: Any, y_px: float, x_px: float) -> NDArray[np.float32]:
     """A Gaussian of other SD along rows and columns, cut off after three of them."""
     return ndimage.gaussian_filter(image, (y_px, x_px), mode="nearest", truncate=3)
 

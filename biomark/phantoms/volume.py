@@ -55,7 +55,7 @@ class Volume:
         cover += np.float32(0.5)
         np.clip(cover, 0, 1, out=cover)
         if window == (...,) and len(cover) == 1:  # the same in every slice: where it is in the plane is soon known
-            window = (slice(None), *(_stretch(cover[0].any(axis=axis)) for axis in (1, 0)))
+            window = (slice(None), *(stretch(cover[0].any(axis=axis)) for axis in (1, 0)))
             cover = cover[window]
         change = np.float32(hu) - self.hu[window]
         change *= cover
@@ -103,7 +103,11 @@ class Volume:
         flat = np.ravel_multi_index(tuple(index[:, inside].astype(np.int64)), self.shape)
         voxel = np.prod(self.spacing_mm)
         # Of millions of voxels, clouds lie in a few thousand: these alone are counted, by their place among them.
-        at, place = np.unique(flat, return_inverse=True)
+        some, place = np.zeros(self.hu.size, bool), np.empty(self.hu.size, np.int32)
+        some[flat] = True
+        at = np.flatnonzero(some)
+        place[at] = np.arange(len(at))
+        place = place[flat]
         share = np.bincount(place, volume[inside] / voxel, len(at))
         sum_hu = np.bincount(place, (volume * hu)[inside] / voxel, len(at))
         # Where clouds overlap, a voxel is full, and each has the part of it that it would have had alone.
@@ -232,7 +236,7 @@ class Scanner:
 
     def resolve(self, array: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.float32]:
         """Blur and sharpen, (D, H, W). It is linear: the image of a sum is the sum of the images."""
-        matrices = []
+        matrices: list[NDArray] = []
         for axis, (n, blur, side) in enumerate(zip(array.shape, self.blur_mm, spacing_mm, strict=True)):
             matrix = gaussian(n, blur / side)
             if axis and self.sharpen:
@@ -290,7 +294,7 @@ def cubic(n: int, m: int) -> NDArray[np.float32]:
     return _matrix(np.clip(at, 0, n - 1).astype(int), np.where(away <= 1, near, np.where(away < 2, far, 0)), n)
 
 
-def _stretch(inside: NDArray[np.bool_]) -> slice:
+def stretch(inside: Any) -> slice:
     """From the first true to the last."""
     at = np.flatnonzero(inside)
     return slice(at[0], at[-1] + 1) if len(at) else slice(0, 0)
@@ -311,9 +315,9 @@ def _along_all(array: NDArray, matrices: Sequence[NDArray]) -> NDArray[np.float3
     """A matrix for each axis of (D, H, W)."""
     along, down, across = matrices
     # Coronary calcium lies in few slices and rows: nothing is computed of what is empty.
-    slices = _stretch(array.any(axis=(1, 2)))
+    slices = stretch(array.any(axis=(1, 2)))
     if slices.start == slices.stop:
         return np.zeros((len(along), len(down), len(across)), np.float32)
-    rows = _stretch(array[slices].any(axis=(0, 2)))
+    rows = stretch(array[slices].any(axis=(0, 2)))
     part = _in_slices(array[slices, rows], down[:, rows], across)
     return (along[:, slices] @ part.reshape(len(part), -1)).reshape(len(along), *part.shape[1:])

@@ -17,8 +17,8 @@ from biomark.viz.style import COLOURS, METHODS, pretty
 
 def confusion(ax: Axes, known: NDArray, predicted: NDArray, names: Sequence[str]) -> Axes:
     """How many cases of each known group were predicted in which: numbers of groups, ``(N,)`` each, and their names."""
-    counts = np.zeros((len(names), len(names)), int)
-    np.add.at(counts, (known, predicted), 1)
+    n = len(names)
+    counts = np.bincount(n * np.asarray(known) + predicted, minlength=n * n).reshape(n, n)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
@@ -54,9 +54,9 @@ def agreement(axes: Sequence[Axes], report: Report, *, log: bool = False) -> Seq
     title = f"bias {bias},\nlimits {low} to {high} {unit}"
     axes[1].set(xlabel=f"mean of both [{unit}]", ylabel=f"predicted - known [{unit}]", title=title)
     if log:
-        scale = {"value": "symlog", "linthresh": 10, "linscale": 0.5}
-        for set_scale in (axes[0].set_xscale, axes[0].set_yscale, axes[1].set_xscale, axes[1].set_yscale):
-            set_scale(**scale)
+        for ax in axes:
+            ax.set_xscale("symlog", linthresh=10, linscale=0.5)
+            ax.set_yscale("symlog", linthresh=10, linscale=0.5)
         axes[1].set_xlim(left=0)
     else:
         margin = 0.03 * (span[1] - span[0])

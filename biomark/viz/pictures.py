@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
@@ -27,21 +28,14 @@ def show_slice(
     title: str = "",
     bar_cm: float = 5.0,
 ) -> Axes:
-    """One axial slice, patient's right on the left, with a scale bar.
+    """One axial slice ``(H, W)`` of pixels ``(dy, dx)``, patient's right on the left.
 
-    Args:
-        ax: Where to draw.
-        image_hu: ``(H, W)``.
-        spacing_mm: ``(dy, dx)``.
-        window_hu: Values shown black and white.
-        title: Written above.
-        bar_cm: Length of the scale bar; 0 for none.
+    ``window_hu`` are the values shown black and white, ``bar_cm`` is the length of the scale bar, 0 for none.
     """
-    height, width = image_hu.shape
-    dy, dx = spacing_mm
-    ax.imshow(image_hu, cmap="gray", vmin=window_hu[0], vmax=window_hu[1], extent=(0, width * dx, height * dy, 0))
+    y, x = np.multiply(image_hu.shape, spacing_mm)
+    ax.imshow(image_hu, cmap="gray", vmin=window_hu[0], vmax=window_hu[1], extent=(0, x, y, 0))
     if bar_cm:
-        _scale_bar(ax, bar_cm, 0.04 * width * dx, 0.95 * height * dy, 0.02 * height * dy)
+        _scale_bar(ax, bar_cm, 0.04 * x, 0.95 * y, 0.02 * y)
     ax.set_title(title)
     ax.axis("off")
     return ax
@@ -106,11 +100,10 @@ def outline(ax: Axes, mask: NDArray, spacing_mm: Sequence[float], kind: str = "t
 
 def shade(ax: Axes, amount: NDArray, spacing_mm: Sequence[float], kind: str = "found") -> Axes:
     """Colour over a slice, as strong as ``amount`` in [0, 1]."""
-    rgba = np.zeros((*amount.shape, 4))
-    rgba[..., :3] = tuple(int(COLOURS[kind][i : i + 2], 16) / 255 for i in (1, 3, 5))
+    rgba = np.full((*amount.shape, 4), to_rgba(COLOURS[kind]))
     rgba[..., 3] = 0.75 * np.clip(amount, 0, 1)
-    (height, width), (dy, dx) = amount.shape, spacing_mm
-    ax.imshow(rgba, extent=(0, width * dx, height * dy, 0))
+    y, x = np.multiply(amount.shape, spacing_mm)
+    ax.imshow(rgba, extent=(0, x, y, 0))
     return ax
 
 
