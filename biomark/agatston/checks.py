@@ -110,8 +110,7 @@ def findings(
 
     Args:
         spacing_mm: (dz, dy, dx) in mm; dz is the distance between slices.
-        slice_thickness_mm: Thickness of a slice in mm; None: not known, so that overlap and thickness are not checked.
-        kvp: Tube voltage in kV; None: not known, so that it is not checked.
+        slice_thickness_mm, kvp: Thickness of a slice in mm and tube voltage in kV; None, not known, is not checked.
         rules: A name in :data:`PRESETS`, or :class:`Rules`.
 
     Raises:

@@ -91,8 +91,7 @@ def mass_score(
     """The calcium mass of the lesions that count, in mg of hydroxyapatite: calibration x mean HU x volume.
 
     The calibration belongs to one scanner, tube voltage and patient size: a rod of known density in the scan gives it
-    as density / (HU of the rod - HU of water), 200 mg/cm3 in the QRM phantom. The formula is that of McCollough et al.,
-    Radiology 2007;243:527-38 [abstract read].
+    as density / (HU of the rod - HU of water). McCollough et al., Radiology 2007;243:527-38 [abstract read].
 
     Args:
         volume_hu, mask, spacing_mm, rules: As for :func:`score`.

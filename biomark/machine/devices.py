@@ -20,11 +20,8 @@ PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-m
 
 def available(device: str) -> str:
     """The device to use, of those that are here: ``"auto"`` takes CUDA, then Apple's MPS, then the CPU."""
-    here = ["cpu"]
-    if torch.backends.mps.is_available():
-        here.append("mps")
-    if torch.cuda.is_available():
-        here.append("cuda")
+    backends = {"cpu": torch.cpu, "mps": torch.backends.mps, "cuda": torch.cuda}
+    here = [name for name, backend in backends.items() if backend.is_available()]
     if device == "auto":
         return here[-1]
     if device not in here:

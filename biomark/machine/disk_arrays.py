@@ -41,8 +41,7 @@ class Rows(Sequence):
 class DiskArray(NDArrayOperatorsMixin, Rows):
     """Rows of an array on disk, in any order, each read when it is asked for.
 
-    Indexing reads what is asked for and gives an ordinary array. Arithmetic (``rows > 0``) and numpy's functions work
-    too, and read everything into memory first.
+    Indexing gives an ordinary array. Arithmetic (``rows > 0``) and numpy's functions read everything into memory first.
 
     Args:
         source: What the rows are taken from: ``source[i]`` is a row. A memory-mapped array, or other ``DiskArray``.

@@ -96,7 +96,7 @@ class Canvas:
     def random_field(self, rng: np.random.Generator, cells: int | np.integer) -> NDArray[np.float32]:
         """A random field of mean 0 and SD about 1 whose grain is ``1 / cells`` of the picture's side."""
         coarse = rng.standard_normal((cells + 1, cells + 1), dtype=np.float32)
-        hats = _hats(len(self.hu), cells + 1)
+        hats: Any = _hats(len(self.hu), cells + 1)
         return np.float32(1.5) * (hats @ coarse @ hats.T)
 
     def block_mean(self, fine: NDArray) -> NDArray:
@@ -128,8 +128,7 @@ def acquire(
     """Turn the painted anatomy into a CT image.
 
     Args:
-        canvas: The painted anatomy.
-        rng: Source of the noise.
+        canvas, rng: The painted anatomy, and the source of the noise.
         noise_hu: SD of the noise that is alike in all directions, in the pixels of this image.
         streak_hu: SD of the noise along the longest X-ray paths (left to right, strongest at the shoulders' height).
         blur_mm: SD of the point spread function (a Gaussian).

@@ -19,15 +19,11 @@ from biomark.phantoms.surroundings import paint_surroundings, paint_vertebra
 def draw_slice(
     rng: np.random.Generator, pixels: int = 384, **given: Any
 ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.bool_]], float]:
-    """Draw one chest slice; ``given`` is what :func:`draw_body` takes.
-
-    Args:
-        rng: Source of every random choice.
-        pixels: Pixels on a side of the measuring grid; 384 make them about 1 mm wide.
+    """Draw one slice; ``pixels`` on a side of the measuring grid, of about 1 mm; ``given`` as :func:`draw_body` takes.
 
     Returns:
-        The image in HU ``(pixels, pixels)``; which of its pixels each counted part covers, by task key, whose number
-        times a pixel's area is the part's area; the pixel's side in mm.
+        The image in HU ``(pixels, pixels)``; which of its pixels each counted part covers, by task key; the pixel's
+        side in mm.
     """
     body = draw_body(rng, **given)
     width = 2 * max(np.abs(body.skin * np.sin(np.arange(STEPS) * 2 * np.pi / STEPS)))
@@ -128,9 +124,8 @@ def paint_muscles(canvas: Canvas, rng: np.random.Generator, body: Body, at: Dire
             i = step_at(degrees)
             r = body.cage[i] + depth * (body.deep[i] - body.cage[i])
             value = body.blood_hu if rng.random() < 0.5 else rng.uniform(10, 50)
-            canvas.ellipse(
-                *point_at(r, degrees), rng.uniform(1, 4.5), rng.uniform(1, 4.5), value, turn_deg=rng.uniform(0, 180)
-            )
+            (x, y), (rx, ry) = point_at(r, degrees), rng.uniform(1, 4.5, 2)
+            canvas.ellipse(x, y, rx, ry, value, turn_deg=rng.uniform(0, 180))
 
 
 def _hump(u: NDArray, rise: float, fall: float) -> NDArray:

@@ -26,11 +26,7 @@ SHARE_OF_LESIONS = {"LAD": 0.42, "RCA": 0.26, "LCX": 0.20, "LM": 0.12}
 
 @dataclass(frozen=True)
 class Motion:
-    """How an artery moves in the axial plane while a slice is acquired.
-
-    A scan without ECG gating takes each slice in another phase of the heartbeat: one shows an artery sharp, the next
-    one smeared or twice.
-    """
+    """How an artery moves in the axial plane while a slice is acquired, without ECG gating: each in another phase."""
 
     way_mm: NDArray  # (x, y) between the two ends of the movement
     beat_mm: float  # distance along z over which the table moves in one heartbeat
@@ -72,12 +68,8 @@ class Artery:
     ) -> NDArray:
         """Points (P, 3) in a tube along the artery, ``step_mm`` apart: each stands for ``step_mm**3``.
 
-        Args:
-            first_mm: Where it begins, along the artery.
-            last_mm: Where it ends.
-            step_mm: Distance of the points.
-            radius_mm: One radius, or radii at equally spaced places from first to last.
-            beside_mm: How far its middle lies beside the artery's, in two directions across.
+        ``radius_mm`` is one radius, or radii at equally spaced places from first to last; ``beside_mm`` how far the
+        tube's middle lies beside the artery's, in two directions across.
         """
         count = max(int(np.ceil((last_mm - first_mm) / step_mm)), 1)
         at = (first_mm + (np.arange(count) + 0.5) * (last_mm - first_mm) / count) / STEP_MM

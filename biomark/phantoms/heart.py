@@ -39,8 +39,7 @@ def draw_volume(
 
     Args:
         rng: Source of every random choice.
-        pixels: The scanner's pixels on a side, the measuring grid: 160 make them 0.84 to 1.08 mm. Calcium, metal,
-            blur and noise have this grid; organs are painted on larger pixels (:data:`ORGANS`).
+        pixels: The scanner's pixels on a side, the measuring grid: 160 make them 0.84 to 1.08 mm.
         slices: How many the box's height is divided by.
         slice_mm: Distance between slices, in place of their number. A generator in the same state draws the same heart
             at every distance: thin slices show it sharper along the body and noisier, for they share the dose.

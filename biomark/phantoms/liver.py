@@ -21,11 +21,7 @@ _TUMOUR = PARTS["liver"]
 def draw_slice(
     rng: np.random.Generator, pixels: int = 384
 ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.bool_]], float]:
-    """Draw one slice.
-
-    Args:
-        rng: Source of every random choice.
-        pixels: Pixels on a side of the measuring grid; 384 make them about 1 mm wide.
+    """Draw one slice; ``pixels`` on a side of the measuring grid, of about 1 mm.
 
     Returns:
         The image in HU ``(pixels, pixels)``; which of its pixels are tumour, under the task's key ``liver``, and which
@@ -133,9 +129,8 @@ def _paint_organs_before(canvas: Canvas, rng: np.random.Generator, trunk: Trunk)
         x, y = uniform(0.3, 0.55) * width, uniform(-0.5, -0.1) * depth
         _paint_gut(canvas, rng, x, y, uniform(24, 52), uniform(20, 42))
     for _ in range(rng.integers(0, 8)):  # vessels and nodes in the fat
-        canvas.ellipse(
-            uniform(-0.2, 0.6) * width, uniform(-0.5, 0.4) * depth, uniform(2, 6), uniform(2, 6), uniform(40, 170)
-        )
+        x, y = uniform(-0.2, 0.6) * width, uniform(-0.5, 0.4) * depth
+        canvas.ellipse(x, y, uniform(2, 6), uniform(2, 6), uniform(40, 170))
 
 
 def _paint_gut(canvas: Canvas, rng: np.random.Generator, x: float, y: float, rx: float, ry: float) -> None:

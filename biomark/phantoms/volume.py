@@ -24,12 +24,8 @@ HU_RANGE = (-1024.0, 3071.0)
 class Volume:
     """Hounsfield values on a box of voxels: ``hu`` (D, H, W), float32, -1000 HU at first.
 
-    ``x``, ``y`` and ``z`` are body coordinates in mm, of shapes (1, H, W), (1, H, W) and (D, 1, 1).
-
-    Args:
-        shape: Slices, rows and columns (D, H, W).
-        spacing_mm: (dz, dy, dx) in mm.
-        rotation_deg: Rotation of the patient about the long axis of the scanner.
+    ``x``, ``y`` and ``z`` are body coordinates in mm, of shapes (1, H, W), (1, H, W) and (D, 1, 1); ``spacing_mm`` is
+    (dz, dy, dx); ``rotation_deg`` turns the patient about the long axis of the scanner.
     """
 
     def __init__(self, shape: Sequence[int], spacing_mm: Sequence[float], rotation_deg: float = 0.0) -> None:
@@ -238,7 +234,7 @@ class Scanner:
         """Blur and sharpen, (D, H, W). It is linear: the image of a sum is the sum of the images."""
         matrices: list[NDArray] = []
         for axis, (n, blur, side) in enumerate(zip(array.shape, self.blur_mm, spacing_mm, strict=True)):
-            matrix = gaussian(n, blur / side)
+            matrix: NDArray = gaussian(n, blur / side)
             if axis and self.sharpen:
                 wide = gaussian(n, SHARPEN_MM / side)
                 matrix = matrix + np.float32(self.sharpen) * (matrix - wide @ matrix)

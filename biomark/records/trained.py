@@ -148,16 +148,13 @@ _DEFAULTS = {name: p.default for name, p in signature(fit).parameters.items() if
 def fit_once(model: Model, cohort: Cohort, *, folder: str | os.PathLike | None = None, **settings: Any) -> History:
     """:func:`fit`, unless the same has been trained before: then its weights are taken from the folder.
 
-    "The same" is judged by fingerprints of the library's code, the initial weights, the data and the settings.
+    "The same" is judged by fingerprints of the library's code, the initial weights, the data and the settings. A
+    training that was interrupted goes on where it was.
 
     Args:
-        model: The model, trained in place. If its training was interrupted before, it goes on there.
-        cohort: Training cases.
+        model, cohort: As for :func:`fit`.
         folder: Where trained models are kept; ``runs_folder()`` of :mod:`biomark.records` by default.
         **settings: As for :func:`fit`, without ``checkpoint``.
-
-    Returns:
-        Its history, now or then.
     """
     if not (hasattr(model, "save") and hasattr(model, "restore")):
         raise ValueError(f"a {type(model).__name__} has no save and restore, as a biomark model has: train it by fit.")

@@ -33,8 +33,8 @@ class Consensus(Localization):
 class Ensemble(nn.Module):
     """Models that were trained alike from different seeds, asked together (Lakshminarayanan et al., NeurIPS 2017).
 
-    Its map is the mean of theirs, and its value is measured on that map as each member does on its own. The spread says
-    how much depends on the seed, not how far off the value is (on chest phantoms r with the error was 0.1 to 0.2).
+    Its map is the mean of theirs, and its value is measured on that map. The spread says how much depends on the seed,
+    not how far off the value is (on chest phantoms r with the error was 0.1 to 0.2).
 
     Args:
         models: Two or more trained localizers, or rivals with a map, of one kind and task.

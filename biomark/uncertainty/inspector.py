@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,10 @@ class Inspector:
         found = self.model.locate(case, boxes=boxes, window=window)
         low, high = self.intervals.interval(found.value, difficulty=self._difficulty(found.value))
         traits = self._traits(case, found, boxes)
+        unusual = []
+        for name, value in self.detector.outliers(traits).items():
+            least, most = self.detector.ranges[name]
+            unusual.append(f"{name} {value:.4g}: usual is {least:.4g} to {most:.4g}")
         return Inspection(
             id=case.id,
             name=self.model.task.name,
@@ -157,7 +162,7 @@ class Inspector:
             spread=getattr(found, "value_spread", None),
             findings=tuple(findings),
             traits=traits,
-            unusual=tuple(self._sentence(name, value) for name, value in self.detector.outliers(traits).items()),
+            unusual=tuple(unusual),
         )
 
     def save(self, folder: str | os.PathLike) -> None:
@@ -167,7 +172,10 @@ class Inspector:
         """
         folder = expand(folder)
         members = list(self.model.models) if isinstance(self.model, Ensemble) else [self.model]
-        before = _models(folder)
+        before: set[str] = set()
+        with suppress(OSError, KeyError, TypeError, ValueError):
+            before = set(read_object(folder / _FILE, "")["models"])
+        # Under names that what was saved there before does not need.
         both = [(f"model-{i}.safetensors", f"model-{i}-new.safetensors") for i in range(len(members))]
         files = {b if a in before else a: model for (a, b), model in zip(both, members, strict=True)}
         for name, model in files.items():
@@ -247,18 +255,6 @@ class Inspector:
 
     def _difficulty(self, value: NDArray | float) -> NDArray[np.float64]:
         return conformal.by_size(value, self.softening)
-
-    def _sentence(self, name: str, value: float) -> str:
-        low, high = self.detector.ranges[name]
-        return f"{name} {value:.4g}: usual is {low:.4g} to {high:.4g}"
-
-
-def _models(folder: Path) -> set[str]:
-    """The files that an inspector in a folder needs; none where there is none that can be read."""
-    try:
-        return set(read_object(folder / _FILE, "")["models"])
-    except (OSError, KeyError, TypeError, ValueError):
-        return set()
 
 
 def _digest(path: Path) -> str:
