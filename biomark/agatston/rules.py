@@ -50,18 +50,21 @@ class Rules:
 
     Attributes:
         name: Printed with results.
-        threshold_hu, maximum_hu: Lowest and highest (included) value of a candidate voxel; None for no limit.
+        threshold_hu: Lowest value of a candidate voxel.
         threshold_included: Whether a voxel of exactly ``threshold_hu`` is one.
+        maximum_hu: Highest value of a candidate voxel, included; None for no limit.
         connectivity: Neighbours of a voxel: 4 or 8 for components within a slice, 6, 18 or 26 within the volume.
         minimum_area_mm2: Area of the smallest component; 0 for components within the volume.
         area_comparison: ``"at least"`` that area; ``"more than"`` it; or ``"rounded"``: at least that area divided by a
             pixel's, rounded to whole pixels, and where that is no more than one, every pixel is its own component.
-        minimum_voxels, minimum_volume_mm3, maximum_volume_mm3: Of a component; None for no limit.
+        minimum_voxels: Voxels of the smallest component.
+        minimum_volume_mm3: Volume of the smallest component.
+        maximum_volume_mm3: Volume of the largest component; None for no limit.
         density_cuts_hu: Lowest peak of factor 1, 2, 3 and 4. A component whose peak is below the first adds nothing.
         peak: Highest value of the whole ``"component"``, or of its part in each ``"slice"``.
         reference_spacing_mm: The score is multiplied by slice spacing over this; None: it is not.
-        voxel_decimals, lesion_decimals: Decimals that the value of a voxel (mm2, times the factor above) and the score
-            of a component are rounded to, halves to the even side; None: they are not.
+        voxel_decimals: Decimals that the value of a voxel (mm2, times the factor above) is rounded to, or None.
+        lesion_decimals: Decimals that the score of a component is rounded to, or None. Halves go to the even side.
         kvp: Tube voltage that the HU limits hold for.
         source: Where the convention is written down.
     """

@@ -54,9 +54,10 @@ class DiskArray(NDArrayOperatorsMixin, Rows):
         nbytes: Bytes that all rows would take in memory.
     """
 
-    def __init__(self, source: Sequence[NDArray] | NDArray | DiskArray, rows: NDArray | None = None) -> None:
+    def __init__(self, source: Any, rows: NDArray | None = None) -> None:
         super().__init__(source, rows)
-        row, self.dtype = self._source[0].shape, np.dtype(self._source[0].dtype)
+        nested = isinstance(source, DiskArray)  # of which nothing need be read
+        row, self.dtype = (source.shape[1:], source.dtype) if nested else (source[0].shape, source[0].dtype)
         self.shape, self.ndim = (len(self), *row), 1 + len(row)
         self.nbytes = int(np.prod(self.shape)) * self.dtype.itemsize
 

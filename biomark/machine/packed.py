@@ -50,7 +50,8 @@ class Voxels:
     Attributes:
         boxes: How the boxes lie over them, a :class:`biomark.grids.Boxes`.
         spacing_mm: Of the voxels.
-        weights, mask: What each adds to the biomarker; the true region, or None.
+        weights: What each adds to the biomarker.
+        mask: The true region, or None.
         image: Gives the Hounsfield units, by drawing or reading them again; None where they cannot be had any more.
     """
 

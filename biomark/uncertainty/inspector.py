@@ -47,7 +47,8 @@ class Inspection:
         name: The biomarker in words.
         unit: Of the value.
         value: The biomarker.
-        low, high: The ends of the interval.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
         coverage: Share of like cases whose true value lies within such intervals.
         map: Membership in [0, 1], of the case's shape.
         mask: The mask of the value (:meth:`biomark.Task.outline`), of the case's shape.
