@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from biomark.machine.batch_norm import NORM
-from biomark.machine.blocks import fold_blocks, pad_to_multiple, unfold_blocks
+from biomark.machine.layers import NORM, fold_blocks, pad_to_multiple, unfold_blocks
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 POOL = {2: F.max_pool2d, 3: F.max_pool3d}

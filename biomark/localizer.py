@@ -17,7 +17,7 @@ from biomark.cohort import Case, Cohort
 from biomark.grids import Boxes
 from biomark.losses import aggregate, prior_logit
 from biomark.machine import devices, fingerprints, tensor_files
-from biomark.machine.layout import channels_last
+from biomark.machine.layers import channels_last
 from biomark.machine.moves import AIR_HU
 from biomark.machine.rows import refuse_broken
 from biomark.machine.windows import blend

@@ -22,7 +22,6 @@ from biomark.machine import checkpoints, devices, fingerprints, optimizers
 from biomark.machine.batches import epoch_batches
 from biomark.machine.disk_arrays import DiskArray, on_device
 from biomark.machine.moves import Moves
-from biomark.machine.objective import Objective
 from biomark.machine.rows import refuse_broken
 
 
@@ -103,7 +102,7 @@ def fit(
         model.prepare(cohort)
     rules = tuple(map(fingerprints.of_rule, (loss, optimizer, cohort.task, cohort.task.moves)))
     n_steps, last = math.ceil(len(cohort) / batch_size), epochs * math.ceil(len(cohort) / batch_size)
-    objective, optimizer, schedule = optimizers.set_up(fabric, Objective(model, loss), optimizer, last)
+    objective, optimizer, schedule = optimizers.set_up(fabric, optimizers.Objective(model, loss), optimizer, last)
     history = History(device=devices.name(fabric.device), precision=precision)
     state = {"model": objective, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
     mark = partial(fingerprints.of_arrays, arrays, epochs, batch_size, seed, augment, precision, began[0], *rules)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from biomark.records.inputs import PLACES, SCANS, check
+from biomark.records.run import PLACES, SCANS, check_inputs
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
@@ -255,8 +255,8 @@ def test_what_a_chapter_is_given_is_looked_at_before_it_trains(path):
     """A path that the library does not know by its name would be missed after minutes."""
     own = declared(path)
     unknown = {name for name, value in own.items() if value == ""} - {*KNOWN_PLACES, "learner"}
-    assert not unknown, f"{path.name}: {unknown} are not among what biomark.records.inputs looks at"
-    check({name: value for name, value in own.items() if name not in ("run",)})
+    assert not unknown, f"{path.name}: {unknown} are not among what biomark.records.run looks at"
+    check_inputs({name: value for name, value in own.items() if name not in ("run",)})
 
 
 @each_chapter

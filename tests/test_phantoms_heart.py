@@ -12,7 +12,7 @@ from scipy.spatial import KDTree
 
 import biomark as bm
 from biomark import agatston
-from biomark.phantoms import calcifications, coronaries, heart
+from biomark.phantoms import coronaries, heart
 from biomark.phantoms.heart_anatomy import draw_heart
 from biomark.phantoms.volume import Scanner, Volume, cubic, gaussian
 
@@ -188,8 +188,8 @@ def test_every_confounder_occurs():
     for i in range(300):
         rng = np.random.default_rng([5, i])
         drawn = draw_heart(rng, 1.0)
-        clouds = calcifications.draw_other_calcium(rng, drawn, rng.normal())
-        clouds += calcifications.draw_devices(rng, drawn, coronaries.draw_arteries(rng, drawn), rng.normal())
+        clouds = coronaries.draw_other_calcium(rng, drawn, rng.normal())
+        clouds += coronaries.draw_devices(rng, drawn, coronaries.draw_arteries(rng, drawn), rng.normal())
         with_it.update({cloud.name for cloud in clouds})
     kinds = {"aortic wall", "aortic valve", "mitral annulus", "lymph node", "pericardium", "stent", "clip", "lead"}
     assert set(with_it) == kinds
@@ -204,7 +204,7 @@ def test_stents_go_with_disease():
         for i in range(60):
             rng = np.random.default_rng([7, i])
             drawn = draw_heart(rng, 1.0)
-            clouds = calcifications.draw_devices(rng, drawn, coronaries.draw_arteries(rng, drawn), burden)
+            clouds = coronaries.draw_devices(rng, drawn, coronaries.draw_arteries(rng, drawn), burden)
             found += any(cloud.name == "stent" for cloud in clouds)
         return found
 

@@ -103,4 +103,4 @@ def test_a_blob_without_roughness_is_a_disc():
     canvas = Canvas(300, 200.0)
     window, depth = _draw_blob(canvas, np.random.default_rng(0), 10.0, -20.0, 30.0, 0.0)
     canvas.paint(depth > 0, 50.0, 1, window)
-    assert canvas.coverage(1).sum() * canvas.step_mm**2 == pytest.approx(np.pi * 30**2, rel=5e-3)
+    assert (canvas.part == 1).sum() * canvas.step_mm**2 == pytest.approx(np.pi * 30**2, rel=5e-3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +26,10 @@ part is noise as a rule, and 0.1 % of all coronary calcium is lost with it."""
 def calcium(image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.bool_]:
     """Voxels of at least :data:`CALCIUM_HU` in parts that are neither as large as bones nor as small as noise.
 
-    What hangs together by faces and is larger than :data:`LARGEST_CALCIUM_MM3` drops out: bones do so along all their
-    length, while a plaque is not joined to a bone by a corner. With the bones, a hundred times the weight of the
-    calcium, a network could write any score in tiny map values. Of what is left, parts smaller than
-    :data:`SMALLEST_CALCIUM_MM3` drop out, corners and slices above and below counted: noise stands alone in its slice.
-    The price: very heavy calcium in one piece, or touching a bone, and the least specks cannot be found.
+    What hangs together by faces and is larger than :data:`LARGEST_CALCIUM_MM3` drops out: with the bones, a hundred
+    times the weight of the calcium, a network could write any score in tiny map values. Of what is left, parts smaller
+    than :data:`SMALLEST_CALCIUM_MM3` drop out, neighbours by corners counted: noise stands alone in its slice. The
+    price: very heavy calcium in one piece, or touching a bone, and the least specks cannot be found.
 
     Args:
         image_hu: Hounsfield units, (D, H, W).
@@ -37,14 +37,14 @@ def calcium(image_hu: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.bool_]
     """
     image_hu = np.asarray(image_hu)
     # As runs of voxels, of which there are few: labels of all voxels, twice, would take as long as drawing.
-    limits = {"threshold_hu": CALCIUM_HU, "minimum_area_mm2": 0.0}
-    bones = Rules(connectivity=6, maximum_volume_mm3=LARGEST_CALCIUM_MM3, **limits)
-    specks = Rules(connectivity=26, minimum_volume_mm3=SMALLEST_CALCIUM_MM3, **limits)
-    runs = find_runs(image_hu, None, spacing_mm, bones)
-    for rules in (bones, specks):
+    part = Rules(threshold_hu=CALCIUM_HU, minimum_area_mm2=0.0, connectivity=6)
+    no_bone = replace(part, maximum_volume_mm3=LARGEST_CALCIUM_MM3)
+    no_speck = replace(part, connectivity=26, minimum_volume_mm3=SMALLEST_CALCIUM_MM3)
+    runs = find_runs(image_hu, None, spacing_mm, part)
+    for rules in (no_bone, no_speck):
         if len(runs.start):
             counts = join(runs, image_hu.shape, spacing_mm, rules) >= 0
-            runs = Runs(*(values[counts] for values in runs))
+            runs = Runs._make(values[counts] for values in runs)
     found = np.zeros(image_hu.shape, bool)
     found.reshape(-1)[ranges(runs.start, runs.length)] = True
     return found

@@ -24,11 +24,7 @@ _TOLERANCE_MM = 0.05
 
 
 def check_volume(volume_hu: ArrayLike) -> NDArray:
-    """The volume as an array, (D, H, W), whose values can be Hounsfield units.
-
-    Raises:
-        ValueError: It has another number of axes, no voxels, or values that cannot be Hounsfield units.
-    """
+    """The volume as an array, (D, H, W) with voxels; a ValueError where its values cannot be Hounsfield units."""
     volume = np.asarray(volume_hu)
     if volume.ndim != 3:
         hint = ": give one slice as volume_hu[None]" if volume.ndim == 2 else ""
@@ -57,11 +53,7 @@ def has_negative(volume_hu: NDArray) -> bool:
 
 
 def check_mask(mask: ArrayLike | None, volume_hu: NDArray) -> NDArray | None:
-    """The mask as an array of the volume's shape, or None.
-
-    Raises:
-        ValueError: It has another shape, or values other than True and False or whole numbers from 0.
-    """
+    """The mask as an array of the volume's shape, or None; a ValueError where it is not true, false or a label."""
     if mask is None:
         return None
     mask = np.asarray(mask)
@@ -72,8 +64,7 @@ def check_mask(mask: ArrayLike | None, volume_hu: NDArray) -> NDArray | None:
     if mask.dtype.kind not in "if":
         raise ValueError(f"mask is of type {mask.dtype}: give True and False, or whole numbers that name arteries.")
     for k, image in enumerate(mask):
-        whole = image == np.rint(image) if mask.dtype.kind == "f" else True
-        if not np.all((image >= 0) & whole):
+        if not np.all((image >= 0) & (image == np.rint(image))):
             raise ValueError(
                 f"slice {k} of mask holds values other than whole numbers from 0: cut probabilities first, for "
                 "example mask > 0.5."
@@ -82,11 +73,7 @@ def check_mask(mask: ArrayLike | None, volume_hu: NDArray) -> NDArray | None:
 
 
 def check_spacing(spacing_mm: Sequence[float]) -> tuple[float, float, float]:
-    """The spacing as three numbers (dz, dy, dx) in mm.
-
-    Raises:
-        ValueError: There are not three numbers, or one cannot be a distance in mm in CT.
-    """
+    """The spacing as three numbers (dz, dy, dx) in mm; a ValueError where CT has no such distances."""
     spacing = tuple(float(s) for s in spacing_mm)
     if len(spacing) != 3:
         raise ValueError(f"spacing_mm is {spacing}, but three distances (dz, dy, dx) in mm are needed.")
@@ -96,7 +83,7 @@ def check_spacing(spacing_mm: Sequence[float]) -> tuple[float, float, float]:
                 f"spacing_mm is {spacing}, but {name} should lie between {low:g} and {high:g} mm: give (dz, dy, dx) "
                 "in mm."
             )
-    return spacing
+    return spacing[0], spacing[1], spacing[2]
 
 
 def check_order(spacing_mm: Sequence[float]) -> None:
@@ -123,8 +110,7 @@ def findings(
 
     Args:
         spacing_mm: (dz, dy, dx) in mm; dz is the distance between slices.
-        slice_thickness_mm: Thickness of a slice in mm; None: not known, so that overlap and thickness are not checked.
-        kvp: Tube voltage in kV; None: not known, so that it is not checked.
+        slice_thickness_mm, kvp: Thickness of a slice in mm and tube voltage in kV; None, not known, is not checked.
         rules: A name in :data:`PRESETS`, or :class:`Rules`.
 
     Raises:
@@ -135,18 +121,15 @@ def findings(
     notes = []
     if max(dy, dx) > 1.5 * min(dy, dx):
         notes.append(f"The pixels are {dy:g} mm by {dx:g} mm, but in CT they are square: spacing_mm is (dz, dy, dx).")
-    reference = rules.reference_spacing_mm
     if abs(dz - _ORIGINAL_MM) > _TOLERANCE_MM:
-        notes.append(
-            f"The slices are {dz:g} mm apart instead of {_ORIGINAL_MM:g}; "
-            + (
-                f"{rules.name} scales the score by {dz:g}/{reference:g}, which gives an equivalent of the Agatston "
-                "score and not the original."
-                if reference
-                else f"{rules.name} does not correct for it, so the score is about {_ORIGINAL_MM / dz:.2g} times that "
-                f"of slices {_ORIGINAL_MM:g} mm apart (the rules dz3 correct)."
-            )
+        effect = (
+            f"scales the score by {dz:g}/{rules.reference_spacing_mm:g}, which gives an equivalent of the Agatston "
+            "score and not the original."
+            if rules.reference_spacing_mm
+            else f"does not correct for it, so the score is about {_ORIGINAL_MM / dz:.2g} times that of slices "
+            f"{_ORIGINAL_MM:g} mm apart (the rules dz3 correct)."
         )
+        notes.append(f"The slices are {dz:g} mm apart instead of {_ORIGINAL_MM:g}; {rules.name} {effect}")
     if slice_thickness_mm is not None:
         notes += _thickness_findings(dz, slice_thickness_mm, rules)
     if kvp is not None:
@@ -164,18 +147,14 @@ def _thickness_findings(dz: float, thickness: float, rules: Rules) -> list[str]:
     if not 0.1 <= thickness <= 50:
         raise ValueError(f"slice_thickness_mm is {thickness}: give the thickness of a slice in mm.")
     notes = []
-    if thickness - dz > _TOLERANCE_MM:
-        effect = (
-            "the overlap is not counted twice, because the score is scaled by the spacing"
-            if rules.reference_spacing_mm
-            else "what lies in the overlap is counted more than once"
-        )
-        notes.append(f"The slices are {thickness:g} mm thick but {dz:g} mm apart, so they overlap: {effect}.")
-    elif dz - thickness > _TOLERANCE_MM:
-        notes.append(
-            f"The slices are {thickness:g} mm thick but {dz:g} mm apart, so calcium in the gaps of "
-            f"{dz - thickness:.3g} mm is not seen."
-        )
+    if abs(thickness - dz) > _TOLERANCE_MM:
+        if thickness < dz:
+            effect = f"calcium in the gaps of {dz - thickness:.3g} mm is not seen"
+        elif rules.reference_spacing_mm:
+            effect = "they overlap: the overlap is not counted twice, because the score is scaled by the spacing"
+        else:
+            effect = "they overlap: what lies in the overlap is counted more than once"
+        notes.append(f"The slices are {thickness:g} mm thick but {dz:g} mm apart, so {effect}.")
     if abs(thickness - _ORIGINAL_MM) > _TOLERANCE_MM:
         effect = (
             "thinner slices blur calcium less and hold more noise, which raises scores"

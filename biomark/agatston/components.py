@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,8 +27,7 @@ _TOUCHES = {
 }
 # Areas are products of rounded spacings: 9 pixels of a third of a mm must count as 1 mm2.
 _TOLERANCE = 1e-9
-# Voxels that are read at once: a slice of 512 x 512. Smaller slices are read several at a time, because each reading
-# costs some calls of NumPy, which for a heart box would take longer than the work.
+# Voxels that are read at once, a slice of 512 x 512: for smaller ones, NumPy's calls would take longer than the work.
 SLAB = 2**18
 
 
@@ -128,15 +127,13 @@ def find_runs(volume_hu: NDArray, mask: NDArray | None, spacing_mm: Sequence[flo
         length = np.diff(begin, append=len(index)).astype(np.int32)
         peak_hu, sum_hu = np.maximum.reduceat(values, begin), np.add.reduceat(values, begin, dtype=float)
         found.append(Runs(index[begin] + plane * height * width, length, peak_hu, sum_hu))
-    return Runs(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    return Runs._make(np.concatenate(parts) for parts in zip(*found, strict=True))
 
 
 def join(runs: Runs, shape: Sequence[int], spacing_mm: Sequence[float], rules: Rules) -> NDArray[np.int64]:
     """The component of each run, (R,), numbered from 0 in the order of the volume (D, H, W); -1: it does not count."""
-    if _pixels_stand_alone(spacing_mm, rules):
-        component = np.arange(len(runs.length))
-    else:
-        component = _connect(runs, shape, _TOUCHES[rules.connectivity])
+    alone = _pixels_stand_alone(spacing_mm, rules)
+    component = np.arange(len(runs.length)) if alone else _connect(runs, shape, _TOUCHES[rules.connectivity])
     counts = _counts(np.bincount(component, runs.length), spacing_mm, rules)
     number = np.where(counts, np.cumsum(counts) - 1, -1)
     return number[component]
@@ -211,5 +208,5 @@ def _voxel_value(spacing_mm: Sequence[float], rules: Rules) -> float:
     return float(_round(value, rules.voxel_decimals))
 
 
-def _round(values: NDArray | float, decimals: int | None) -> NDArray | float:
+def _round(values: Any, decimals: int | None) -> Any:
     return values if decimals is None else np.round(values, decimals)

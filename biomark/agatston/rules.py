@@ -7,7 +7,9 @@ correct for slices other than 3 mm. The scorer has no convention of its own: the
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, replace
+from typing import Any
 
 _CHOICES = {
     "connectivity": (4, 8, 6, 18, 26),
@@ -16,7 +18,7 @@ _CHOICES = {
 }
 # Lowest peak, HU, of the factors 1, 2, 3 and 4 by tube voltage, as CalciumScoring.jl lists them (src/agatston.jl,
 # 2024-03-18). It names Graeni et al., Eur Heart J Cardiovasc Imaging 2018;19:1362-71; not checked against the paper.
-_DENSITY_CUTS_HU = {
+_DENSITY_CUTS_HU: dict[float, tuple[float, ...]] = {
     70: (207.0, 318.0, 477.0, 636.0),
     80: (177.0, 271.0, 408.0, 544.0),
     100: (145.0, 222.0, 334.0, 446.0),
@@ -120,7 +122,7 @@ class Rules:
             raise ValueError(f"no HU limits are listed for {kvp} kV, only for {known}: write your own as Rules(...).")
         if kvp == self.kvp:
             return self
-        limits = {"threshold_hu": threshold_hu(kvp), "density_cuts_hu": _DENSITY_CUTS_HU[kvp]}
+        limits: dict[str, Any] = {"threshold_hu": threshold_hu(kvp), "density_cuts_hu": _DENSITY_CUTS_HU[kvp]}
         return replace(self, name=f"{self.name} at {kvp:g} kV", kvp=float(kvp), threshold_included=False, **limits)
 
 
@@ -215,14 +217,12 @@ class RiskScheme:
 
     Attributes:
         groups: Names, as the source prints them for whole scores.
-        upper: Upper limit of each group but the last.
-        upper_included: Whether a score of exactly that limit belongs to the group below it.
+        upper: Highest score of each group but the last.
         source: Where the groups are defined.
     """
 
     groups: tuple[str, ...]
     upper: tuple[float, ...]
-    upper_included: tuple[bool, ...]
     source: str
 
 
@@ -230,25 +230,21 @@ RISK_SCHEMES: dict[str, RiskScheme] = {
     "standard": RiskScheme(
         ("0", "1-10", "11-100", "101-400", ">400"),
         (0.0, 10.0, 100.0, 400.0),
-        (True, True, True, True),
         "Rumberger et al., Mayo Clin Proc 1999;74:243-52 [from memory]; the commonest grouping.",
     ),
     "deepcac": RiskScheme(
         ("0", "1-100", "101-300", ">300"),
         (0.0, 100.0, 300.0),
-        (True, True, True),
         "AIM-Harvard/DeepCAC, src/run_step4_cac_scoring.py, which also includes the limits.",
     ),
     "qurai": RiskScheme(
         ("0-10", "11-100", "101-1000", ">1000"),
         (10.0, 100.0, 1000.0),
-        (True, True, True),
         "qurAI-amsterdam/calcium-scoring [from our notes on it].",
     ),
     "cac-drs": RiskScheme(
         ("0", "1-99", "100-299", ">=300"),
-        (0.0, 100.0, 300.0),
-        (True, False, False),
+        (0.0, math.nextafter(100, 0), math.nextafter(300, 0)),  # 100 and 300 are in the group above
         "CAC-DRS, Hecht et al., J Cardiovasc Comput Tomogr 2018;12:185-91 [limits from memory].",
     ),
 }
@@ -276,8 +272,4 @@ def risk_group(score: float, scheme: str = "standard") -> str:
         raise ValueError(f"unknown risk scheme {scheme!r}: choose one of {', '.join(RISK_SCHEMES)}.")
     if not score >= 0:
         raise ValueError(f"a score of {score} has no risk group: scores are 0 or more.")
-    groups = RISK_SCHEMES[scheme]
-    for group, upper, included in zip(groups.groups, groups.upper, groups.upper_included, strict=False):
-        if score < upper or (included and score == upper):
-            return group
-    return groups.groups[-1]
+    return RISK_SCHEMES[scheme].groups[bisect_left(RISK_SCHEMES[scheme].upper, score)]

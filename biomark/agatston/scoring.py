@@ -60,8 +60,7 @@ def weights(
 
     The score is linear in the mask as long as lesions are taken or left whole (in the slice, or in the volume where the
     rules form components there): ``sum(weights * mask) == score(volume, mask)``, up to the rounding of float32 (a
-    relative 1e-7; sum in float64). A part of a lesion has another area than the whole and perhaps another peak. Rounded
-    lesion scores are spread evenly over their voxels.
+    relative 1e-7; sum in float64). Rounded lesion scores are spread evenly over their voxels.
 
     Args:
         volume_hu, spacing_mm, rules: As for :func:`score`.
@@ -92,8 +91,7 @@ def mass_score(
     """The calcium mass of the lesions that count, in mg of hydroxyapatite: calibration x mean HU x volume.
 
     The calibration belongs to one scanner, tube voltage and patient size: a rod of known density in the scan gives it
-    as density / (HU of the rod - HU of water), 200 mg/cm3 in the QRM phantom. The formula is that of McCollough et al.,
-    Radiology 2007;243:527-38 [abstract read].
+    as density / (HU of the rod - HU of water). McCollough et al., Radiology 2007;243:527-38 [abstract read].
 
     Args:
         volume_hu, mask, spacing_mm, rules: As for :func:`score`.
@@ -115,8 +113,7 @@ def mass_score(
         )
     check_order(spacing_mm)
     found = measure(volume_hu, mask, spacing_mm, resolve_rules(rules))
-    volume_cm3 = np.prod(check_spacing(spacing_mm)) / 1000
-    return float(calibration * found.sum_hu.sum() * volume_cm3)
+    return float(calibration * found.sum_hu.sum() * (np.prod(spacing_mm) / 1000))
 
 
 def lesions(

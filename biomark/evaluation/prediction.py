@@ -12,7 +12,7 @@ from torch import nn
 from biomark.cohort import Cohort
 from biomark.localizer import refuse_other_task, tensor
 from biomark.machine import tensor_files
-from biomark.machine.objective import call
+from biomark.machine.optimizers import call
 from biomark.machine.rows import refuse_broken
 
 

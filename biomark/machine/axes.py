@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +20,15 @@ def sums(array: NDArray, edges: Sequence[NDArray[np.int64]]) -> NDArray[np.float
         As many along each axis as there are runs.
     """
     for axis, along in enumerate(edges):
-        before, full = (slice(None),) * axis, np.diff(along) > 0
-        inside = array[(*before, slice(along[0], along[-1]))]
+        before: tuple[Any, ...] = (slice(None),) * axis
+        full = np.diff(along) > 0
+        inside = array[*before, along[0] : along[-1]]
         if full.all() and inside.shape[axis] == len(full):  # one element each
             array = inside
             continue
         array = np.zeros((*array.shape[:axis], len(full), *array.shape[axis + 1 :]))
         if full.any():  # of an empty run `reduceat` would give the next element
-            array[(*before, full)] = np.add.reduceat(inside, along[:-1][full] - along[0], axis, dtype=float)
+            array[*before, full] = np.add.reduceat(inside, along[:-1][full] - along[0], axis, dtype=float)
     return np.asarray(array, float)
 
 

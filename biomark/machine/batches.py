@@ -27,14 +27,13 @@ class MicroBatch:
     moves: Tensor | None
     share: float
 
-    def of(self, images: Tensor | Batches, weights: Tensor | Batches, *others: Tensor | Batches) -> list[Tensor]:
-        """The cases' rows, moved: images and weights, numbers as they are, and last, where there is one, the truth."""
-        images, weights, *others = (array[self.rows] for array in (images, weights, *others))
+    def of(self, *arrays: Tensor | Batches) -> list[Tensor]:
+        """The cases' rows of images, weights, numbers and, where there is one, the truth; all but numbers moved."""
+        rows = [array[self.rows] for array in arrays]
         if self.moves is None:
-            return [images, weights, *others]
-        maps = [other for other in others if other.ndim > 1]
-        images, weights, *maps = moved(self.moves, images, weights, *maps)
-        return [images, weights, *(other if other.ndim == 1 else maps.pop(0) for other in others)]
+            return rows
+        maps = iter(moved(self.moves, *(row for row in rows if row.ndim > 1)))
+        return [next(maps) if row.ndim > 1 else row for row in rows]
 
 
 def epoch_batches(
@@ -51,8 +50,6 @@ def epoch_batches(
 ) -> Iterator[list[MicroBatch]]:
     """One epoch: every case once, in an order drawn from ``(seed, epoch)``; of each step, what this process takes.
 
-    Which cases make a step depends neither on the parts nor on the processes among which they are divided.
-
     Args:
         cases: How many there are.
         batch_size: Cases a step, over all parts and processes; the last step takes what is left.
@@ -60,7 +57,7 @@ def epoch_batches(
         epoch: Number of the epoch.
         moves: How far cases are moved, each anew in every epoch.
         device: Where the numbers of the cases are needed.
-        parts: Into how many parts, taken one after the other, each process divides its cases of a step.
+        parts: Into how many parts each process divides its cases of a step; which cases make a step is the same.
         rank: Number of this process.
         processes: How many there are.
     """

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from biomark.machine import tensor_files
 from biomark.machine.files import DAMAGE, expand
 
@@ -48,32 +50,28 @@ class Checkpoint:
     def resume(self) -> bool:
         """Take the state from the file, if there is one; whether the training there began from other weights."""
         there = expand(self.path).exists()
-        seen_by = int(self.fabric.all_reduce(float(there), reduce_op="sum"))
+        seen_by: Any = self.fabric.all_reduce(torch.tensor(float(there)), reduce_op="sum")
         if seen_by not in (0, self.fabric.world_size):
             raise ValueError(
-                f"only {seen_by} of {self.fabric.world_size} processes find the checkpoint {self.path}: give a file on "
-                "a disk that all of them share."
+                f"only {seen_by:.0f} of {self.fabric.world_size} processes find the checkpoint {self.path}: give a "
+                "file on a disk that all of them share."
             )
         if not there:
             return False
         try:
             header, tensors = tensor_files.read(self.path, "checkpoint", "biomark checkpoint")
-        except ValueError as error:
-            raise ValueError(
-                f"the checkpoint {self.path} cannot be read ({error}): remove it to train from the start."
-            ) from error
-        if header.get("call") != self.call:
+            same = header.get("call") == self.call
+            states = tensor_files.rebuild(header["state"], tensors) if same else {}
+            history = {name: [float(v) for v in header["history"][name]] for name in ("loss", "seconds")}
+            for name in _STATE if same else ():
+                self.state[name].load_state_dict(states[name])
+        except DAMAGE as error:
+            raise ValueError(f"the checkpoint {self.path} is damaged: remove it to train from the start.") from error
+        if not same:
             raise ValueError(
                 f"the checkpoint {self.path} belongs to another model, other data or settings: remove it, or give "
                 "another file."
             )
-        try:
-            states = tensor_files.rebuild(header["state"], tensors)
-            history = {name: [float(v) for v in header["history"][name]] for name in ("loss", "seconds")}
-            for name in _STATE:
-                self.state[name].load_state_dict(states[name])
-        except DAMAGE as error:
-            raise ValueError(f"the checkpoint {self.path} is damaged: remove it to train from the start.") from error
         self.state["history"].update(history)
         return header.get("start") != self.start
 

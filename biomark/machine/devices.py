@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ import torch.distributed as dist
 if TYPE_CHECKING:
     import lightning_fabric as lf
 
-PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 """Short names of what lightning-fabric calls a precision."""
 
 _WITHOUT_BF16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"}
@@ -23,11 +23,8 @@ _WITHOUT_BF16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_COR
 
 def available(device: str) -> str:
     """The device to use, of those that are here: ``"auto"`` takes CUDA, then Apple's MPS, then the CPU."""
-    here = ["cpu"]
-    if torch.backends.mps.is_available():
-        here.append("mps")
-    if torch.cuda.is_available():
-        here.append("cuda")
+    backends = {"cpu": torch.cpu, "mps": torch.backends.mps, "cuda": torch.cuda}
+    here = [name for name, backend in backends.items() if backend.is_available()]
     if device == "auto":
         return here[-1]
     if device not in here:
@@ -54,7 +51,7 @@ def name(device: torch.device) -> str:
     return f"{device.type}, {threads} thread{'s' * (threads > 1)}"
 
 
-def start(device: str, precision: str) -> lf.Fabric:
+def start(device: str, precision: Any) -> lf.Fabric:
     """A launched Fabric on this process's device; of a process that ``torchrun`` started, joined with the others."""
     # Loaded here, for it takes a second and only training needs it.
     import lightning_fabric as lf
@@ -62,7 +59,7 @@ def start(device: str, precision: str) -> lf.Fabric:
     from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
     # A precision given as a plugin is used without a line on stderr.
-    plugins = [] if precision == "32-true" else [MixedPrecision(precision, device)]
+    plugins: list[Any] = [] if precision == "32-true" else [MixedPrecision(precision, device)]
     several = TorchElasticEnvironment.detect()
     # Only torchrun says that a process is one of several: a batch system's variables, which Fabric would heed, do not.
     plugins.append(TorchElasticEnvironment() if several else LightningEnvironment())
@@ -82,17 +79,13 @@ def seeded(device: torch.device, *seed: int) -> Iterator[None]:
 
 def is_main_process() -> bool:
     """Whether this is the only process, or the one that writes files for all."""
-    return not _several() or dist.get_rank() == 0
+    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
 
 
 def wait() -> None:
     """Until every process has come this far."""
-    if _several():
+    if dist.is_available() and dist.is_initialized():
         dist.barrier()
-
-
-def _several() -> bool:
-    return dist.is_available() and dist.is_initialized()
 
 
 def _multiplies_bf16(device: str) -> bool:
@@ -101,5 +94,5 @@ def _multiplies_bf16(device: str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _WITHOUT_BF16:
         return False
-    known = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch 2.9 does not tell yet
+    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch 2.9 does not tell yet
     return device == "cpu" and bool(known.get("avx512_bf16") or known.get("amx_bf16"))

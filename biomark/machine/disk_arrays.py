@@ -16,51 +16,52 @@ from biomark.machine import masks
 _AT_A_TIME = 64
 
 
-class DiskArray(NDArrayOperatorsMixin):
-    """Rows of an array on disk, in any order, each read when it is asked for.
-
-    Indexing reads what is asked for and gives an ordinary array. Arithmetic (``rows > 0``) and numpy's functions work
-    too, and read everything into memory first.
+class Rows(Sequence):
+    """Some rows of a sequence, each taken when it is asked for.
 
     Args:
-        source: What the rows are taken from: ``source[i]`` is a row. A memory-mapped array, or other ``DiskArray``.
+        source: ``source[i]`` is a row.
         rows: Number of each row in ``source``; all of them by default.
     """
 
-    def __init__(self, source: Sequence[NDArray] | NDArray | DiskArray, rows: NDArray | None = None) -> None:
+    def __init__(self, source: Any, rows: NDArray | None = None) -> None:
         rows = np.arange(len(source)) if rows is None else np.asarray(rows)
-        if isinstance(source, DiskArray):
-            self._source, self._rows, self._row = source._source, source._rows[rows], source._row
-        else:
-            self._source, self._rows, self._row = source, rows, (source[0].shape, source[0].dtype)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """``(N, *S)``."""
-        return (len(self), *self._row[0])
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Type of the elements."""
-        return self._row[1]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that all rows would take in memory."""
-        return int(np.prod(self.shape)) * self.dtype.itemsize
+        if isinstance(source, Rows):
+            source, rows = source._source, source._rows[rows]
+        self._source: Any = source
+        self._rows: NDArray = rows
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __iter__(self) -> Iterator[NDArray]:
-        return (self[i] for i in range(len(self)))
+    def __getitem__(self, index: Any) -> Any:
+        return self._source[int(self._rows[index])]
 
-    def __getitem__(self, index: Any) -> NDArray:
+
+class DiskArray(NDArrayOperatorsMixin, Rows):
+    """Rows of an array on disk, in any order, each read when it is asked for.
+
+    Indexing gives an ordinary array. Arithmetic (``rows > 0``) and numpy's functions read everything into memory first.
+
+    Args:
+        source: What the rows are taken from: ``source[i]`` is a row. A memory-mapped array, or other ``DiskArray``.
+        rows: Number of each row in ``source``; all of them by default.
+
+    Attributes:
+        shape: ``(N, *S)``.
+        ndim: Number of axes.
+        dtype: Type of the elements.
+        nbytes: Bytes that all rows would take in memory.
+    """
+
+    def __init__(self, source: Any, rows: NDArray | None = None) -> None:
+        super().__init__(source, rows)
+        nested = isinstance(source, DiskArray)  # of which nothing need be read
+        row, self.dtype = (source.shape[1:], source.dtype) if nested else (source[0].shape, source[0].dtype)
+        self.shape, self.ndim = (len(self), *row), 1 + len(row)
+        self.nbytes = int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def __getitem__(self, index: Any) -> NDArray:  # type: ignore[override]  # an array is more than a Sequence
         first, *rest = index if isinstance(index, tuple) else (index,)
         if first is Ellipsis:
             first, *rest = (slice(None), first, *rest) if len(rest) < self.ndim else rest
@@ -68,7 +69,7 @@ class DiskArray(NDArrayOperatorsMixin):
             row = np.asarray(self._source[self._rows[first]])
             return row[tuple(rest)] if rest else row
         picked = self._rows[first]
-        out = np.empty((len(picked), *self._row[0]), self.dtype)
+        out = np.empty((len(picked), *self.shape[1:]), self.dtype)
         for place, i in zip(out, picked, strict=True):
             place[...] = self._source[i]
         # Rows by number go in pairs with what is picked by number on other axes, as numpy has it.
@@ -87,21 +88,6 @@ class DiskArray(NDArrayOperatorsMixin):
 
     def __repr__(self) -> str:
         return f"DiskArray({' x '.join(map(str, self.shape))} {self.dtype} on disk, {self.nbytes / 2**20:.0f} MiB)"
-
-
-class Rows(Sequence):
-    """Some rows of a sequence, each taken when it is asked for."""
-
-    def __init__(self, source: Sequence, rows: NDArray) -> None:
-        if isinstance(source, Rows):
-            source, rows = source._source, source._rows[rows]
-        self._source, self._rows = source, np.asarray(rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> Any:
-        return self._source[int(self._rows[index])]
 
 
 class Batches:
@@ -134,17 +120,17 @@ def numbers(array: NDArray | DiskArray) -> NDArray[np.float32] | DiskArray:
 
 def on_device(array: NDArray | DiskArray, device: torch.device) -> Tensor | Batches:
     """An array for training: as a tensor on the device, or batch by batch where it is too large for that."""
-    on_gpu = device.type == "cuda"
+    on_gpu, kind = device.type == "cuda", torch.bool if array.dtype == bool else torch.float32
     if on_gpu and array.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
         return Batches(array, device)
     if not on_disk(array):
-        return torch.as_tensor(array, dtype=_kind(array), device=device)
+        return torch.as_tensor(array, dtype=kind, device=device)
     # A batch from disk costs a CPU little beside what it computes, and its memory stays free.
     if not on_gpu:
         return Batches(array, device)
-    tensor = torch.empty(array.shape, dtype=_kind(array), device=device)
-    for start, part in zip(range(0, len(array), _AT_A_TIME), parts(array), strict=True):
-        tensor[start : start + _AT_A_TIME] = torch.as_tensor(_plain(np.array(part)))
+    tensor = torch.empty(array.shape, dtype=kind, device=device)
+    for place, part in zip(tensor.split(_AT_A_TIME), parts(array), strict=True):
+        place.copy_(torch.as_tensor(_plain(np.array(part))))
     return tensor
 
 
@@ -156,7 +142,3 @@ def parts(array: NDArray | DiskArray) -> Iterator[NDArray]:
 def _plain(part: NDArray) -> NDArray:
     """As torch reads it: numbers as float32 in this machine's order of bytes, whatever a file holds."""
     return np.asarray(part, bool if part.dtype == bool else np.float32)
-
-
-def _kind(array: NDArray | DiskArray) -> torch.dtype:
-    return torch.bool if array.dtype == bool else torch.float32

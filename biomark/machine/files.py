@@ -31,16 +31,11 @@ def expand(path: str | os.PathLike) -> Path:
 
 @contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """Give a place to write to, beside ``path``; it gets that name when all has been written, and is gone otherwise.
-
-    Args:
-        path: The file; its folder is made if missing. What was there before is replaced.
-    """
+    """Give a place to write to beside ``path``, whose folder is made if missing; it replaces ``path`` on success."""
     target = expand(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_name(target)
     try:
-        yield partial
+        yield (partial := partial_name(target))
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
@@ -91,8 +86,7 @@ def read_object(path: Path, advice: str) -> dict[str, Any]:
 
 def json_from_table(table: pd.DataFrame) -> dict[str, Any]:
     """A table of numbers, texts, dates, categories or lists as JSON holds it, with types; its index is not kept."""
-    columns = table.items()
-    return {str(name): {"type": str(c.dtype), "values": [_plain(value) for value in c]} for name, c in columns}
+    return {str(name): {"type": str(c.dtype), "values": [_plain(v) for v in c]} for name, c in table.items()}
 
 
 def table_from_json(columns: dict[str, Any]) -> pd.DataFrame:

@@ -26,13 +26,17 @@ PACKAGE = Path(__file__).parents[1]
 VERSION = "3"
 """Of what :func:`of_rule` looks at. It leads every such fingerprint, so that one of an older kind is known as such."""
 
-METHOD = ("agatston", "machine", "backbones.py", "baselines.py", "candidates.py", "cohort.py", "grids.py")
-METHOD += ("localizer.py", "losses.py", "tasks.py", "training.py")
+METHOD = (
+    *("agatston", "machine", "backbones.py", "baselines.py", "candidates.py", "cohort.py", "grids.py"),
+    *("localizer.py", "losses.py", "tasks.py", "training.py"),
+)
 """What decides, beside data and settings, what a training gives."""
 
 _LIBRARIES = (str(PACKAGE), *{sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib")})
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), np.generic, np.dtype, Path)
-_PLAIN += (torch.dtype, torch.device, torch.layout, torch.memory_format)
+_PLAIN = (
+    *(type(None), bool, int, float, complex, str, bytes, type(...), np.generic, np.dtype, Path),
+    *(torch.dtype, torch.device, torch.layout, torch.memory_format),
+)
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))  # all alike
 # Of a class: documentation and Python's bookkeeping.
 _DULL = {"__doc__", "__module__", "__dict__", "__weakref__", "__annotations__", "__annotate_func__", "_abc_impl"}
@@ -53,11 +57,11 @@ def of_code(*places: str) -> str:
     for place in places or (".",):
         root = PACKAGE / place
         for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
-            tree = ast.parse(path.read_text(encoding="utf-8"))
+            tree: Any = ast.parse(path.read_text(encoding="utf-8"))
             for node in ast.walk(tree):
                 body = getattr(node, "body", None)
                 if isinstance(body, list):  # a text that stands alone is a docstring
-                    node.body = [part for part in body if not _is_text(part)] or [ast.Pass()]
+                    body[:] = [part for part in body if not _is_text(part)] or [ast.Pass()]
             digest.update((path.relative_to(PACKAGE).as_posix() + ast.unparse(tree)).encode())
     return digest.hexdigest()[:16]
 
@@ -67,7 +71,7 @@ def of_arrays(arrays: Iterable[NDArray | DiskArray], *settings: object) -> str:
     digest = hashlib.sha256(repr(settings).encode())
     for array in arrays:
         for part in parts(array):
-            digest.update(np.ascontiguousarray(part))
+            digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()
 
 
@@ -103,11 +107,9 @@ def plain_attributes(parts: Iterable[tuple[str, object]], skipped: Iterable[str]
 def of_rule(value: Any) -> str:
     """A text that is the same for values that do the same, in every process and wherever their code stands.
 
-    Of a function it holds the code without names of files and numbers of lines, the defaults, what it closes over and
-    the globals that it names, also those of modules of yours; of an object its class and attributes; of a class its
-    methods. What comes with Python, with an installed package or with this library goes by its name.
-
-    A value that cannot be looked into, such as an open file, gets another text every time: never taken for the same.
+    Of a function it holds the code, the defaults, what it closes over and the globals that it names, also those of
+    modules of yours; of an object its class and attributes; of a class its methods. What is installed, and this
+    library, goes by its name. What cannot be looked into, such as an open file, gets another text every time.
     """
     return VERSION + ":" + hashlib.sha256(repr(_described(value, {})).encode()).hexdigest()
 
@@ -124,7 +126,7 @@ def _described(value: Any, seen: dict[int, tuple[int, Any]]) -> Any:
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().float().numpy()
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        return "array", value.shape, value.dtype.str, hashlib.sha256(np.ascontiguousarray(value)).hexdigest()
+        return "array", value.shape, value.dtype.str, hashlib.sha256(np.ascontiguousarray(value).data).hexdigest()
     if isinstance(value, Mapping):
         return "mapping", sorted(repr((_described(k, dict(seen)), _described(v, dict(seen)))) for k, v in value.items())
     if isinstance(value, (set, frozenset)):
@@ -163,30 +165,24 @@ def _of_function(function: types.FunctionType, seen: dict[int, tuple[int, Any]])
 
 def _reached(names: set[str], globals_: Mapping[str, Any]) -> dict[str, Any]:
     """What code reaches by its names: globals, and what stands in modules that are not installed."""
-    found, places, known = {}, [("", globals_)], set()
+    found: dict[str, Any] = {}
+    places, known = [("", globals_)], set()
     while places:
         prefix, place = places.pop()
         for name in names & place.keys():
             found[prefix + name] = value = place[name]
-            own = isinstance(value, types.ModuleType) and not _is_installed(
-                getattr(value, "__file__", None) or "<frozen"
-            )
-            if own and value.__name__ not in known:
-                known.add(value.__name__)
+            if not isinstance(value, types.ModuleType) or value.__name__ in known:
+                continue
+            known.add(value.__name__)
+            if not _is_installed(getattr(value, "__file__", None) or "<frozen"):
                 places.append((f"{prefix}{name}.", vars(value)))
     return found
 
 
 def _of_code(code: types.CodeType) -> tuple[Any, set[str]]:
     """Its instructions without places in files, and the names that they may look up among globals."""
-    parts: list[Any] = [
-        code.co_code,
-        code.co_names,
-        code.co_varnames,
-        code.co_freevars,
-        code.co_argcount,
-        code.co_flags,
-    ]
+    kinds = ("code", "names", "varnames", "freevars", "argcount", "flags")
+    parts: list[Any] = [getattr(code, f"co_{kind}") for kind in kinds]
     names = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, frozenset):  # of `name in {"a", "b"}`; its order is another in every process

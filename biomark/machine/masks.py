@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def unmasked(array: Any, what: str) -> Any:
-    """An array as it is, unless numpy has hidden some of its elements: computing with those would be silently wrong."""
+    """An array as it is, unless numpy hides some of its elements: computing with those would be silently wrong."""
     if np.ma.is_masked(array):
         raise ValueError(
             f"{what} are an array of which numpy masks {np.ma.count_masked(array)} elements: leave those out, or fill "
@@ -45,8 +45,8 @@ def inside(regions: NDArray, what: str = "a mask") -> NDArray[np.bool_]:
 def memberships(maps: NDArray, candidates: NDArray[np.bool_]) -> NDArray:
     """Map values within 0 and 1 at the candidates, and 0 elsewhere, where they do not matter; both ``(N, *S)``."""
     at = np.asarray(unmasked(maps, "the maps"))[candidates]
-    if at.size and not (at.min() >= 0 and at.max() <= 1):
-        low, high = at.min(), at.max()
+    low, high = at.min(initial=0), at.max(initial=0)
+    if not (low >= 0 and high <= 1):
         raise ValueError(f"map values run from {low:g} to {high:g}, not within 0 and 1: give maps, not logits.")
     return np.where(candidates, maps, 0)
 

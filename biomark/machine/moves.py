@@ -1,8 +1,4 @@
-"""Position taken away: cases mirrored, shifted and turned on the device, each with the same number as before.
-
-A map that depends on where something lies in the picture, such as one that leaves out the same side of everybody, does
-not survive this.
-"""
+"""Position taken away: cases mirrored, shifted and turned on the device, each with the same number as before."""
 
 from __future__ import annotations
 
@@ -51,9 +47,8 @@ class Moves:
 def moved(moves: Tensor, images: Tensor, weights: Tensor, truth: Tensor | None = None) -> list[Tensor]:
     """Cases after their moves; a case of which too much would leave the picture is mirrored at most.
 
-    A shift goes no further than that. Around a slice there is air; a volume is cut out of a body, so that there its
-    edge is repeated. Pixels are taken to be square. Weights are multiplied so that each case keeps their sum, and the
-    truth likewise.
+    Around a slice there is air; a volume is cut out of a body, so that there its edge is repeated. Pixels are taken to
+    be square. Weights are multiplied so that each case keeps their sum, and the truth likewise.
 
     Args:
         moves: From :meth:`Moves.draw`, ``(N, 5)``.
@@ -72,14 +67,14 @@ def moved(moves: Tensor, images: Tensor, weights: Tensor, truth: Tensor | None =
         return plain
     grid = _places(_limited(moves, weights), images.shape[1:])
     inside = (grid.abs() <= 1).all(-1)
-    sampled = [F.grid_sample(a[:, None], grid, padding_mode="border", align_corners=False)[:, 0] for a in arrays]
-    image = torch.where(inside, sampled[0], AIR_HU) if images.ndim == 3 else sampled[0]
-    sampled = [image, *(a * inside for a in sampled[1:])]
-    before, after = weights.flatten(1).sum(1), sampled[1].flatten(1).sum(1)
+    image, *maps = (F.grid_sample(a[:, None], grid, padding_mode="border", align_corners=False)[:, 0] for a in arrays)
+    image = torch.where(inside, image, AIR_HU) if images.ndim == 3 else image
+    maps = [a * inside for a in maps]
+    before, after = weights.flatten(1).sum(1), maps[0].flatten(1).sum(1)
     keep = ((after >= KEPT * before) & (before > 0)).view(each)
     factor = (before / after.clamp_min(1e-9)).view(each)
-    sampled = [sampled[0], *(a * factor for a in sampled[1:])]
-    return [torch.where(keep, new, old) for new, old in zip(sampled, plain, strict=True)]
+    new = [image, *(a * factor for a in maps)]
+    return [torch.where(keep, *pair) for pair in zip(new, plain, strict=True)]
 
 
 def _limited(moves: Tensor, weights: Tensor) -> Tensor:

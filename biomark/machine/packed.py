@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,19 +14,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Packed:
-    """Where an array is not 0, as compressed bits, and its numbers there, one where all are alike.
-
-    Attributes:
-        shape: Of the array.
-        dtype: Of its numbers, as numpy writes it.
-        bits: Where it is not 0, compressed.
-        numbers: Its numbers there, compressed.
-    """
+    """Where an array is not 0, as compressed bits, and its numbers there, one where all are alike."""
 
     shape: tuple[int, ...]
-    dtype: str
-    bits: bytes
-    numbers: bytes
+    dtype: str  # of the numbers, as numpy writes it
+    bits: bytes  # where it is not 0, compressed
+    numbers: bytes  # what it is there, compressed
 
     @classmethod
     def of(cls, array: NDArray) -> Packed:
@@ -38,11 +32,7 @@ class Packed:
         return cls(array.shape, array.dtype.str, *(zlib.compress(a.tobytes(), 1) for a in (bits, numbers)))
 
     def unpack(self) -> NDArray:
-        """The array.
-
-        Raises:
-            ValueError: The bytes are damaged.
-        """
+        """The array; a ValueError where the bytes are damaged."""
         try:
             bits, numbers = (zlib.decompress(a) for a in (self.bits, self.numbers))
         except zlib.error as error:
@@ -85,16 +75,10 @@ def join(arrays: Sequence[Packed]) -> tuple[NDArray[np.uint8], list]:
 
 
 def part(data: NDArray[np.uint8], index: Sequence) -> list[Packed]:
-    """The inverse of :func:`join`.
-
-    Raises:
-        ValueError: The bytes are fewer or more than the index says.
-    """
-    data, found, start = data.tobytes(), [], 0
-    for shape, dtype, bits, numbers in index:
-        middle, end = start + bits, start + bits + numbers
-        found.append(Packed(tuple(shape), dtype, data[start:middle], data[middle:end]))
-        start = end
-    if start != len(data):
-        raise ValueError(f"packed arrays hold {len(data)} bytes, other bytes than their index says ({start})")
+    """The inverse of :func:`join`; a ValueError where the bytes are fewer or more than the index says."""
+    content, found = io.BytesIO(data.tobytes()), []
+    for shape, dtype, *sizes in index:
+        found.append(Packed(tuple(shape), dtype, *map(content.read, sizes)))
+    if content.tell() != len(data) or sum(sum(sizes) for _, _, *sizes in index) != len(data):
+        raise ValueError(f"packed arrays hold {len(data)} bytes, other bytes than their index says")
     return found

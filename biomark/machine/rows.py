@@ -25,7 +25,7 @@ def truth_of_boxes(truth: Any, weights: NDArray | DiskArray) -> NDArray[np.float
     if truth.dtype.kind in "uib":
         return weights * booleans(truth[:], "the truth")
     if not on_disk(truth):
-        refuse_excess(truth, weights)
+        refuse_excess(truth, np.asarray(weights))
     return numbers(truth)
 
 
@@ -72,8 +72,8 @@ def divide(groups: NDArray, ids: Sequence[str], fraction: float, seed: int) -> t
     """Rows of two parts, at random; rows of one group stay together. As :meth:`biomark.Cohort.split`."""
     wanted = round(fraction * len(groups))
     if (groups < 0).any() and (groups >= 0).any():
-        first = ids[int(np.argmax(groups < 0))]
-        raise ValueError(f"case {first!r} has no group, such as whose scan it is: give it one of its own.")
+        alone = ids[int(np.argmax(groups < 0))]
+        raise ValueError(f"case {alone!r} has no group, such as whose scan it is: give it one of its own.")
     groups = np.unique(groups, return_inverse=True)[1]
     order = np.random.default_rng(seed).permutation(len(np.unique(groups)))
     sizes = np.cumsum(np.bincount(groups)[order])

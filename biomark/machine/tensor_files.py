@@ -13,18 +13,15 @@ from biomark.machine.files import DAMAGE, atomic_write, expand
 
 
 def write(path: str | os.PathLike, arrays: Mapping[str, Any], header: Mapping[str, Any], kind: str = "biomark") -> None:
-    """Write arrays, all of numpy or all of torch.
+    """Write arrays, all of numpy or all of torch, without gaps in memory, by name.
 
-    Args:
-        path: File to write.
-        arrays: By name; each without gaps in memory.
-        header: What JSON can hold.
-        kind: The header's name in the file, by which :func:`read` knows what the file is.
+    ``header`` is what JSON can hold; ``kind`` its name in the file, by which :func:`read` knows what the file is.
     """
-    if all(type(array).__module__ == "torch" for array in arrays.values()):
-        from safetensors.torch import save
-    else:
-        from safetensors.numpy import save
+    import safetensors.numpy
+    import safetensors.torch
+
+    of_torch = all(isinstance(array, torch.Tensor) for array in arrays.values())
+    save: Any = safetensors.torch.save if of_torch else safetensors.numpy.save
     with atomic_write(path) as partial:
         # Not `save_file`: its files may be read by their owner alone, and these are there to be handed on.
         partial.write_bytes(save(dict(arrays), {kind: json.dumps(header)}))
@@ -37,7 +34,7 @@ def read(
 
     Args:
         path: The file.
-        what: What it should hold, in words, for the message when it does not.
+        what: What it should hold, in words, for errors.
         kind: As given to :func:`write`.
         framework: ``"pt"`` for tensors, ``"np"`` for arrays.
 
@@ -77,7 +74,7 @@ def flatten(value: Any) -> tuple[Any, dict[str, Any]]:
             return {"mapping": [[key, part(v)] for key, v in value.items()]}
         if isinstance(value, (list, tuple)):
             return {"sequence": [part(v) for v in value]}
-        if type(value).__module__ == "torch":
+        if isinstance(value, torch.Tensor):
             name, value = str(len(tensors)), value.detach().cpu().clone()
             # The format knows neither the order of axes in memory, by which an optimizer reads, nor shared values.
             tensors[name] = value.contiguous()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from math import ceil
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,8 +30,7 @@ def check(window: Sequence[int], ndim: int) -> None:
 def blend(network: Callable[[Tensor], Tensor], image: Tensor, window: Sequence[int] | None) -> Tensor:
     """The map of an image, from overlapping windows whose maps fade into one another.
 
-    In every voxel the shares of the windows add up to 1, and a voxel that only one window holds has that window's map.
-    Near a seam the map may differ from that of the whole image, most at the rim of a window, which counts least.
+    Near a seam it may differ from that of the whole image, most at the rim of a window, which counts least.
 
     Args:
         network: ``(1, 1, *W) -> (1, *W)``, a map in [0, 1] of a window of that size or smaller.
@@ -50,11 +50,11 @@ def blend(network: Callable[[Tensor], Tensor], image: Tensor, window: Sequence[i
     shares = [_shares(n, along) for n, along in zip(sides, spans, strict=True)]
     membership = torch.zeros(1, *sides)
     for chosen in itertools.product(*(zip(*pair, strict=True) for pair in zip(spans, shares, strict=True))):
-        where = [slice(*span) for span, _ in chosen]
-        part = network(image[(..., *where)]).cpu()
+        where: tuple[Any, ...] = (..., *(slice(*span) for span, _ in chosen))
+        part = network(image[where]).cpu()
         for axis, (_, share) in enumerate(chosen):
             part = part * share.view(-1, *[1] * (len(sides) - 1 - axis))
-        membership[(..., *where)] += part
+        membership[where] += part
     # Shares add up to 1 but for the last bit.
     return membership.clamp_(max=1)
 

@@ -1,6 +1,7 @@
 """Phantoms: images drawn from numbers, so that the truth is known exactly. None of them is a patient."""
 
 from functools import partial
+from typing import Any
 
 import joblib
 import numpy as np
@@ -52,7 +53,7 @@ def draw(
     size: int | None = None,
     slices: int | None = None,
     workers: int | None = None,
-    **given: float,
+    **given: Any,
 ) -> Cohort:
     """Draw a cohort of phantoms.
 
@@ -63,8 +64,7 @@ def draw(
         key: A task's key: ``"pma"``, ``"sfa"``, ``"liver"`` or ``"cac"``.
         n: Number of cases, at least 1.
         seed: Same arguments, same bits on one machine.
-        size: Boxes on a side; :data:`biomark.phantoms.SIZE` by default. Each holds :data:`biomark.phantoms.VOXELS` on a
-            side.
+        size: Boxes of :data:`biomark.phantoms.VOXELS` on a side; :data:`biomark.phantoms.SIZE` by default.
         slices: Of a heart box, ``heart.SLICES`` by default (``heart.draw_volume`` takes their distance instead).
         workers: Processes that draw; their number changes no bit. One for every hundred cases by default, at most as
             many as there are processors, because each takes some seconds to start.
@@ -81,7 +81,8 @@ def draw(
     """
     size = _checked_size(key, n, seed, size, given)
     workers = max(1, min(joblib.cpu_count(), n // 100)) if workers is None else workers
-    _check_whole(slices=heart.SLICES if slices is None else slices, workers=workers)
+    depth = heart.SLICES if slices is None else slices
+    _check_whole(slices=depth, workers=workers)
     if workers < 1:
         raise ValueError(f"at least one process must draw, not {workers}: give workers=1 or more.")
     task = TASKS[key]
@@ -89,10 +90,8 @@ def draw(
         raise ValueError(
             f"a heart box has 8 slices or more, and {key!r} with slices={slices} is none: leave slices out."
         )
-    if task.ndim == 3:
-        given = given | {"slices": slices or heart.SLICES}
-    shape = (size, size) if task.ndim == 2 else (given["slices"], size, size)
-    images = np.empty((n, *shape), np.float32)
+    given = given if task.ndim == 2 else given | {"slices": depth}
+    images = np.empty((n, *(depth, size, size)[-task.ndim :]), np.float32)
     weights, truth = np.empty_like(images), np.empty_like(images)
     values, spacing, fine, areas = np.empty(n), np.empty((n, task.ndim)), [], []
     jobs = (joblib.delayed(_draw_boxes)(key, seed, i, size, given) for i in range(n))
@@ -110,11 +109,8 @@ def draw(
 def liver_masks(n: int, seed: int, *, size: int | None = None) -> list[NDArray[np.bool_]]:
     """The livers, tumours included, of the phantoms that ``draw("liver", n, seed, size=size)`` gives.
 
-    They stand for the organ masks that a segmentation tool would give: :meth:`biomark.Cohort.within` narrows the
-    candidates to them.
-
-    Returns:
-        For each case a boolean array on the measuring grid.
+    They stand for the organ masks that a segmentation tool would give, boolean on the measuring grid:
+    :meth:`biomark.Cohort.within` narrows the candidates to them.
     """
     size = _checked_size("liver", n, seed, size, {})
     return [_draw_slice("liver", seed, i, size, {})[1]["organ"] for i in range(n)]
@@ -126,7 +122,7 @@ def _check_whole(**numbers: object) -> None:
             raise ValueError(f"{name} must be a whole number, not {number!r}.")
 
 
-def _checked_size(key: str, n: int, seed: int, size: int | None, given: dict[str, float]) -> int:
+def _checked_size(key: str, n: int, seed: int, size: int | None, given: dict[str, Any]) -> int:
     """Raise ValueError for what cannot be drawn; the size in pixels."""
     if key not in SIZE:
         raise ValueError(f"no phantom is drawn for {key!r}: choose one of {', '.join(sorted(SIZE))}.")
@@ -144,39 +140,36 @@ def _checked_size(key: str, n: int, seed: int, size: int | None, given: dict[str
     return size
 
 
-def _draw_slice(key: str, seed: int, i: int, size: int, given: dict[str, float]) -> tuple[NDArray, dict, float]:
+def _draw_slice(key: str, seed: int, i: int, size: int, given: dict[str, Any]) -> tuple[NDArray, dict, float]:
     """Image, outlines by name and pixel side in mm of the i-th slice of a seed, on the measuring grid."""
-    draw_slice = liver.draw_slice if key == "liver" else chest.draw_slice
-    image, outlines, pixel = draw_slice(np.random.default_rng([seed, i]), size * VOXELS[key], **given)
-    return image, {name: np.asarray(outline) > 0.5 for name, outline in outlines.items()}, pixel
+    draw_slice: Any = liver.draw_slice if key == "liver" else chest.draw_slice
+    return draw_slice(np.random.default_rng([seed, i]), size * VOXELS[key], **given)
 
 
-def _draw_case(key: str, seed: int, i: int, size: int, given: dict[str, float]) -> Case:
-    """One case on the measuring grid."""
+def _draw_case(key: str, seed: int, i: int, size: int, given: dict[str, Any]) -> tuple[Case, NDArray[np.bool_]]:
+    """One case on the measuring grid, and its mask."""
+    spacing: tuple[float, ...]
     if key == "cac":
         rng = np.random.default_rng([seed, i])
         image, mask, _, spacing = heart.draw_volume(rng, size * VOXELS[key], **given)
     else:
         image, outlines, pixel = _draw_slice(key, seed, i, size, given)
         mask, spacing = outlines[key], (pixel, pixel)
-    image = image.astype(np.float32, copy=False)
     weights = TASKS[key].weigh(image, spacing)
     value = float(np.sum(weights, where=mask, dtype=float))
-    return Case(f"{key}-{seed}-{i}", image, weights, value, mask, spacing)
+    return Case(f"{key}-{seed}-{i}", image, weights, value, mask, spacing), mask
 
 
-def _draw_image(*case: object) -> NDArray[np.float32]:
-    return _draw_case(*case).image
+def _draw_image(*case: Any) -> NDArray[np.float32]:
+    return _draw_case(*case)[0].image
 
 
-def _draw_boxes(
-    key: str, seed: int, i: int, size: int, given: dict[str, float]
-) -> tuple[NDArray, NDArray, NDArray, float, float, Voxels]:
+def _draw_boxes(key: str, seed: int, i: int, size: int, given: dict[str, Any]) -> tuple[Any, ...]:
     """Image, weights and truth of the boxes of one case, its value, the outline's area in cm2, and its voxels."""
-    case, k = _draw_case(key, seed, i, size, given), VOXELS[key]
+    (case, mask), k = _draw_case(key, seed, i, size, given), VOXELS[key]
     sides = case.image.shape
-    voxels = (k, k) if len(sides) == 2 else (1, k, k)
+    voxels = (1, k, k)[-len(sides) :]
     boxes = Boxes(tuple(n // v for n, v in zip(sides, voxels, strict=True)), voxels, sides)
-    area = np.count_nonzero(case.mask) * np.prod(case.spacing_mm[-2:]) / 100
-    arrays = boxes.means(case.image, 0), boxes.sums(case.weights), boxes.sums(case.weights * case.mask)
+    area = np.count_nonzero(mask) * np.prod(case.spacing_mm[-2:]) / 100
+    arrays = boxes.means(case.image, 0), boxes.sums(case.weights), boxes.sums(case.weights * mask)
     return *arrays, case.value, area, Voxels.of(case, boxes, partial(_draw_image, key, seed, i, size, given))

@@ -1,13 +1,10 @@
 """Bodies drawn from numbers: of the chest phantom at the aortic arch, and of the liver phantom in the upper abdomen.
 
-A body is layers around its middle, whose distance depends on the direction. In the chest, from the middle outwards:
-lungs (``pleura``), rib cage, muscles (``lean``), the compartment that holds them (``deep``), fascia, subcutaneous fat,
-skin. Where subcutaneous fat ends is a rule, the same here and on real slices: it is the fat outside the union of lean
-tissue and lungs, closed by disks of 35 mm (:func:`bridge`). So the axilla, a pocket of fat that opens to the side
-between the folds of pectoralis and latissimus, is not subcutaneous; nor is fat between muscles or in the mediastinum.
-
-The ranges are ours, set so that outline, thickness of fat, areas, Hounsfield values and noise lie around those of real
-slices (the book compares them and says where they differ).
+A body is layers around its middle. In the chest, from the middle outwards: lungs (``pleura``), rib cage, muscles
+(``lean``), the compartment that holds them (``deep``), fascia, subcutaneous fat, skin. Where subcutaneous fat ends is a
+rule, the same here and on real slices: it is the fat outside the union of lean tissue and lungs, closed by disks of
+35 mm (:func:`bridge`). So the axilla, a pocket of fat between the folds of pectoralis and latissimus, is not
+subcutaneous; nor is fat between muscles or in the mediastinum. The ranges are ours, set by real slices.
 
 Degrees count from the front: 0 is the front, 90 the side, 180 the spine; negative on the patient's right. A layer is a
 table of ``STEPS`` distances in mm, from -180 degrees on.
@@ -15,7 +12,9 @@ table of ``STEPS`` distances in mm, from -180 degrees on.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,10 +57,9 @@ def point_at(r_mm: float, degrees: float) -> tuple[float, float]:
     return r_mm * np.sin(angle), -r_mm * np.cos(angle)
 
 
-def ring(controls: dict[float, float], smooth_deg: float = 6.0) -> NDArray:
+def ring(controls: Mapping[Any, float], smooth_deg: float = 6.0) -> NDArray:
     """A closed smooth layer through ``{degrees: mm}``."""
-    degrees = np.array(sorted(controls))
-    curve = np.interp(DEGREES, degrees, np.array([controls[d] for d in degrees]), period=360)
+    curve = np.interp(DEGREES, list(controls), list(controls.values()), period=360)
     return gaussian_filter1d(curve, smooth_deg * STEPS / 360, mode="wrap")
 
 
@@ -144,8 +142,8 @@ def draw_body(
         adipose_mm: Thickness of the subcutaneous fat at the side; drawn from 5 to 45.
     """
     uniform = rng.uniform
-    drawn = bool(rng.random() < 0.5)
-    female = drawn if female is None else female
+    sex = bool(rng.random() < 0.5)
+    female = sex if female is None else female
     drawn = uniform(82, 107) if female else uniform(92, 118)
     half_width = drawn if half_width_mm is None else half_width_mm
     half_depth = half_width * uniform(0.58, 0.76)
@@ -244,12 +242,11 @@ def _draw_fat(rng: np.random.Generator, female: bool, adipose_mm: float | None) 
     adipose = drawn if adipose_mm is None else adipose_mm
     shared = {d: uniform(0.6, 1.5) for d in (0, 30, 60, 90, 120, 150, 180)}
     usual = {0: 0.5, 30: 0.85, 60: 1.0, 90: 1.15, 120: 1.1, 150: 0.95, 180: 0.75}
-    fat = {}
-    for side in (-1, 1):
-        fat |= {
-            side * max(d, 1): adipose * share * shared[d] * uniform(0.8, 1.2) * rng.normal(1, 0.05)
-            for d, share in usual.items()
-        }
+    fat = {
+        side * max(d, 1): adipose * share * shared[d] * uniform(0.8, 1.2) * rng.normal(1, 0.05)
+        for side in (-1, 1)
+        for d, share in usual.items()
+    }
     return ring(fat, 9)
 
 
@@ -295,7 +292,8 @@ def draw_trunk(rng: np.random.Generator) -> Trunk:
     adipose = float(np.clip(np.exp(rng.normal(np.log(17), 0.5)), 4, 55))
     thick = {1: (4, 8), 20: (7, 13), 50: (7, 14), 90: (9, 18), 130: (14, 26), 155: (28, 46), 179: (24, 38)}
     deep = {1: 0.8, 40: 0.9, 90: 0.8, 130: 1.0, 179: 0.7}
-    muscle, fat = {}, {}
+    muscle: dict[int, float] = {}
+    fat: dict[int, float] = {}
     for side in (-1, 1):
         muscle |= {side * d: muscularity * uniform(*mm) for d, mm in thick.items()}
         fat |= {side * d: adipose * share * uniform(0.7, 1.3) for d, share in deep.items()}

@@ -1,13 +1,13 @@
 """A grid in body coordinates on which slices are painted, one shape over another, and the scanner that images it.
 
 Coordinates are millimetres with the origin in the middle of the body: x grows to the patient's left (the image's
-right), y grows to the back (the image's bottom). Every pixel carries a Hounsfield value and a part
-number; painting a shape replaces both, so a vessel painted over fat is no longer counted as fat, and the truth follows
-from the picture by construction. Slices are painted at once on the measuring grid, whose pixels are about 1 mm wide and
-which the scanner blurs; sub-pixels are for pictures that ask what partial volume does.
+right), y to the back (the image's bottom). Every pixel carries a Hounsfield value and a part number; painting a shape
+replaces both, so that a vessel painted over fat is not counted as fat: the truth follows from the picture.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,27 +22,21 @@ seven patients. Ours."""
 
 
 class Canvas:
-    """A square picture: float32 arrays ``x`` and ``y`` in mm, ``hu`` and ``part`` of its sub-pixels.
+    """A square picture: float32 arrays ``x`` and ``y`` in mm, ``hu`` and ``part`` of its pixels.
 
     Args:
-        size: Pixels on a side of the finished image.
+        size: Pixels on a side.
         fov_mm: Side of the field of view.
         centre_mm: Body coordinates (x, y) of the middle of the field of view.
         rotation_deg: Rotation of the patient in the scanner.
-        supersample: Sub-pixels on a side of each pixel.
     """
 
     def __init__(
-        self,
-        size: int,
-        fov_mm: float,
-        centre_mm: tuple[float, float] = (0.0, 0.0),
-        rotation_deg: float = 0.0,
-        supersample: int = 1,
+        self, size: int, fov_mm: float, centre_mm: tuple[float, float] = (0.0, 0.0), rotation_deg: float = 0.0
     ) -> None:
-        self.size, self.fov_mm, self.supersample = size, fov_mm, supersample
-        self.step_mm = fov_mm / (size * supersample)
-        ticks = (np.arange(size * supersample) + 0.5) * self.step_mm - fov_mm / 2
+        self.size, self.fov_mm = size, fov_mm
+        self.step_mm = fov_mm / size
+        ticks = (np.arange(size) + 0.5) * self.step_mm - fov_mm / 2
         angle = np.deg2rad(rotation_deg)
         self._turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         self._centre = np.asarray(centre_mm, float)
@@ -53,33 +47,26 @@ class Canvas:
         self.part = np.zeros(self.x.shape, np.int8)
 
     def near(self, x_mm: float, y_mm: float, reach_mm: float) -> tuple[slice, slice]:
-        """The window that holds every sub-pixel within ``reach_mm`` of a place: shapes are evaluated only there."""
+        """The window that holds every pixel within ``reach_mm`` of a place: shapes are evaluated only there."""
         across, down = self._turn.T @ (np.array([x_mm, y_mm]) - self._centre)
-        middle = [(t + self.fov_mm / 2) / self.step_mm for t in (down, across)]
-        reach = reach_mm / self.step_mm + 1
-        top = self.size * self.supersample
-        return tuple(slice(int(np.clip(m - reach, 0, top)), int(np.clip(m + reach + 1, 0, top))) for m in middle)
+        reach, top = reach_mm / self.step_mm + 1, self.size
 
-    def paint(self, where: NDArray, hu: float | NDArray, part: int = 0, window: tuple | None = None) -> None:
-        """Give sub-pixels a Hounsfield value, or one each, and a part number: 0 for "not counted".
+        def side(t: float) -> slice:
+            middle = (t + self.fov_mm / 2) / self.step_mm
+            return slice(int(np.clip(middle - reach, 0, top)), int(np.clip(middle + reach + 1, 0, top)))
+
+        return side(down), side(across)
+
+    def paint(self, where: NDArray, hu: float | NDArray, part: int = 0, window: tuple = (...,)) -> None:
+        """Give pixels a Hounsfield value, or one each, and a part number: 0 for "not counted".
 
         ``where`` is boolean, of the shape of the ``window`` that :meth:`near` gave; of the whole grid without one.
         """
-        window = window or (slice(None), slice(None))
         self.hu[window][where] = hu
         self.part[window][where] = part
 
     def ellipse(
-        self,
-        x: float,
-        y: float,
-        rx: float,
-        ry: float,
-        hu: float,
-        *,
-        turn_deg: float = 0,
-        part: int = 0,
-        rim: tuple = (),
+        self, x: float, y: float, rx: float, ry: float, hu: float, turn_deg: float = 0, part: int = 0, rim: tuple = ()
     ) -> None:
         """Paint an ellipse; ``rim = (thickness_mm, hu)`` gives it an outer shell inside its outline."""
         window = self.near(x, y, max(rx, ry))
@@ -92,7 +79,7 @@ class Canvas:
             rx, ry = max(rx - thickness, 1e-3), max(ry - thickness, 1e-3)
         self.paint((u / rx) ** 2 + (v / ry) ** 2 < 1, hu, part, window)
 
-    def bar(self, start: tuple, end: tuple, half_mm: float, hu: float, *, part: int = 0, rim: tuple = ()) -> None:
+    def bar(self, start: Any, end: Any, half_mm: float, hu: float, part: int = 0, rim: tuple = ()) -> None:
         """Paint a rounded bar between two points, with the same ``rim`` as :meth:`ellipse`."""
         (x0, y0), (x1, y1) = start, end
         length2 = max((x1 - x0) ** 2 + (y1 - y0) ** 2, 1e-9)
@@ -106,31 +93,24 @@ class Canvas:
             half_mm = max(half_mm - thickness, 0)
         self.paint(away2 < half_mm**2, hu, part, window)
 
-    def random_field(self, rng: np.random.Generator, cells: int) -> NDArray[np.float32]:
+    def random_field(self, rng: np.random.Generator, cells: int | np.integer) -> NDArray[np.float32]:
         """A random field of mean 0 and SD about 1 whose grain is ``1 / cells`` of the picture's side."""
         coarse = rng.standard_normal((cells + 1, cells + 1), dtype=np.float32)
-        hats = _hats(len(self.hu), cells + 1)
+        hats: Any = _hats(len(self.hu), cells + 1)
         return np.float32(1.5) * (hats @ coarse @ hats.T)
 
     def block_mean(self, fine: NDArray) -> NDArray:
-        """Average sub-pixels into pixels: partial volume, exactly."""
-        s = self.supersample
-        if s == 1:
-            return fine.copy()
-        return fine.reshape(self.size, s, self.size, s).mean(axis=(1, 3))
-
-    def coverage(self, part: int) -> NDArray:
-        """Share of each pixel that a part covers, ``(size, size)``: its sum times the pixel area is the true area."""
-        return self.block_mean((self.part == part).astype(float))
+        """A copy of what is painted, pixel by pixel."""
+        return fine.copy()
 
 
-def _hats(count: int, knots: int) -> NDArray[np.float32]:
+def _hats(count: int, knots: int | np.integer) -> NDArray[np.float32]:
     """Linear interpolation from ``knots`` values to ``count`` as a matrix: far faster than resampling."""
     across = np.linspace(0, knots - 1, count)[:, None] - np.arange(knots)
-    return np.maximum(0, 1 - np.abs(across)).astype(np.float32)
+    return np.asarray(np.maximum(0, 1 - np.abs(across)), np.float32)
 
 
-def _smooth(image: NDArray, y_px: float, x_px: float) -> NDArray[np.float32]:
+def _smooth(image: Any, y_px: float, x_px: float) -> NDArray[np.float32]:
     """A Gaussian of other SD along rows and columns, cut off after three of them."""
     return ndimage.gaussian_filter(image, (y_px, x_px), mode="nearest", truncate=3)
 
@@ -148,8 +128,7 @@ def acquire(
     """Turn the painted anatomy into a CT image.
 
     Args:
-        canvas: The painted anatomy.
-        rng: Source of the noise.
+        canvas, rng: The painted anatomy, and the source of the noise.
         noise_hu: SD of the noise that is alike in all directions, in the pixels of this image.
         streak_hu: SD of the noise along the longest X-ray paths (left to right, strongest at the shoulders' height).
         blur_mm: SD of the point spread function (a Gaussian).
@@ -159,8 +138,8 @@ def acquire(
     Returns:
         Hounsfield units ``(size, size)``, float32, and the pixels that were reconstructed; padding must not be counted.
     """
-    pixel = canvas.fov_mm / canvas.size
-    blurred = _smooth(canvas.block_mean(canvas.hu).astype(np.float32), blur_mm / pixel, blur_mm / pixel)
+    pixel = canvas.step_mm
+    blurred = _smooth(canvas.hu, blur_mm / pixel, blur_mm / pixel)
     image = blurred + np.float32(sharpen) * (blurred - _smooth(blurred, 1.5 / pixel, 1.5 / pixel))
 
     # Reconstruction leaves noise alike over about a millimetre, longer along rows; down the columns it swings back.
@@ -170,7 +149,7 @@ def acquire(
     image += np.float32(noise_hu / noise.std()) * noise
     if streak_hu:
         # Streaks follow rows that cross much tissue; where there is only air there are none.
-        path = (canvas.block_mean(canvas.hu > -500)).mean(axis=1, keepdims=True)
+        path = (canvas.hu > -500).mean(axis=1, keepdims=True)
         knots = rng.standard_normal((canvas.size, 2 + int(canvas.fov_mm / 60)), dtype=np.float32)
         streaks = ndimage.gaussian_filter1d(knots, 1 / pixel, axis=0) @ _hats(canvas.size, knots.shape[1]).T
         image += np.float32(streak_hu / streaks.std()) * streaks * (path / max(path.max(), 1e-6)) ** 2
@@ -193,7 +172,7 @@ def draw_acquisition(
 ) -> tuple[NDArray, NDArray]:
     """Give soft tissue a texture, and :func:`acquire` the canvas with a scanner that is drawn.
 
-    The SD of the texture and of the noise (in pixels of 2 mm) lie between two ends; half of the images have streaks, of
+    The SD of texture and noise (in pixels of 2 mm) lie between two ends; half of the images have streaks, of
     ``streak_hu`` at most; ``sharpen`` is the largest overshoot.
     """
     texture = canvas.random_field(rng, rng.integers(14, 40))

@@ -1,12 +1,12 @@
 """An axial chest slice at the aortic arch, drawn from numbers: a phantom, not a patient.
 
 Muscles live between ribs and fascia; bones, vessels, airways and lesions are painted over. Four of five patients have
-raised their arms; the others have them at their sides. Subcutaneous fat is the fat outside the union of lean tissue and
-lungs, closed by disks of 35 mm (``body.bridge``): not the axilla, nor fat between muscles, in the
-mediastinum or in an arm.
+raised their arms. Where subcutaneous fat ends is said in :mod:`.body`.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,13 @@ from biomark.phantoms.surroundings import paint_surroundings, paint_vertebra
 
 
 def draw_slice(
-    rng: np.random.Generator, pixels: int = 384, **given: float
+    rng: np.random.Generator, pixels: int = 384, **given: Any
 ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.bool_]], float]:
-    """Draw one chest slice; ``given`` is what :func:`draw_body` takes.
-
-    Args:
-        rng: Source of every random choice.
-        pixels: Pixels on a side of the measuring grid; 384 make them about 1 mm wide.
+    """Draw one slice; ``pixels`` on a side of the measuring grid, of about 1 mm; ``given`` as :func:`draw_body` takes.
 
     Returns:
-        The image in HU ``(pixels, pixels)``; which of its pixels each counted part covers, by task key, whose number
-        times a pixel's area is the part's area; the pixel's side in mm.
+        The image in HU ``(pixels, pixels)``; which of its pixels each counted part covers, by task key; the pixel's
+        side in mm.
     """
     body = draw_body(rng, **given)
     width = 2 * max(np.abs(body.skin * np.sin(np.arange(STEPS) * 2 * np.pi / STEPS)))
@@ -75,7 +71,7 @@ def paint_strands(canvas: Canvas, rng: np.random.Generator, body: Body, at: Dire
         degrees = rng.uniform(-180, 180)
         i = step_at(degrees)
         r = body.skin[i] - rng.uniform(0.3, 0.7) * to_fascia[i]
-        canvas.ellipse(*point_at(r, degrees), *rng.uniform(0.8, 2.5, 2), min(body.blood_hu, 120))
+        canvas.ellipse(*point_at(r, degrees), rng.uniform(0.8, 2.5), rng.uniform(0.8, 2.5), min(body.blood_hu, 120))
     if rng.random() < 0.06:  # a port or pacemaker under the skin of the upper chest
         degrees = rng.choice([-1, 1]) * rng.uniform(25, 50)
         i = step_at(degrees)
@@ -84,22 +80,17 @@ def paint_strands(canvas: Canvas, rng: np.random.Generator, body: Body, at: Dire
 
 
 class Side:
-    """The compartment between ribs and fascia on one side of the body, as flat arrays of its pixels.
-
-    ``d`` is the direction in degrees from the front, ``r`` the distance from the middle, ``above`` that from the ribs
-    and ``below`` the depth under the fascia, in mm; ``lean`` is true under the muscles' outline; ``f`` is the share of
-    the way from ribs (0) to fascia (1).
-    """
+    """The compartment between ribs and fascia on one side of the body, as flat arrays of its pixels; lengths in mm."""
 
     def __init__(self, canvas: Canvas, body: Body, at: Directions, pick: NDArray) -> None:
         self.canvas, self.pick = canvas, pick
         index = at.index[pick]
         cage, deep = body.cage[index], body.deep[index]
-        self.d, self.r = np.abs(at.degrees[pick]), at.r[pick]
-        self.above, self.below = self.r - cage, deep - self.r
-        self.lean = self.r < body.lean[index]
+        self.d, self.r = np.abs(at.degrees[pick]), at.r[pick]  # degrees from the front; distance from the middle
+        self.above, self.below = self.r - cage, deep - self.r  # over the ribs; under the fascia
+        self.lean = self.r < body.lean[index]  # under the muscles' outline
         self.layer = np.maximum(deep - cage, 1)
-        self.f = self.above / self.layer
+        self.f = self.above / self.layer  # share of the way from ribs (0) to fascia (1)
         self.hu, self.part = canvas.hu[pick], canvas.part[pick]
 
     def fill(self, where: NDArray, hu: float | NDArray, part: int = 0) -> None:
@@ -133,7 +124,8 @@ def paint_muscles(canvas: Canvas, rng: np.random.Generator, body: Body, at: Dire
             i = step_at(degrees)
             r = body.cage[i] + depth * (body.deep[i] - body.cage[i])
             value = body.blood_hu if rng.random() < 0.5 else rng.uniform(10, 50)
-            canvas.ellipse(*point_at(r, degrees), *rng.uniform(1, 4.5, 2), value, turn_deg=rng.uniform(0, 180))
+            (x, y), (rx, ry) = point_at(r, degrees), rng.uniform(1, 4.5, 2)
+            canvas.ellipse(x, y, rx, ry, value, turn_deg=rng.uniform(0, 180))
 
 
 def _hump(u: NDArray, rise: float, fall: float) -> NDArray:
@@ -191,13 +183,13 @@ def _paint_blade(canvas: Canvas, rng: np.random.Generator, body: Body, sign: int
     middle = (border + end) / 2
     middle *= 1 + uniform(1, 7) / np.hypot(*middle)
     half, shell = uniform(1.2, 2.4), uniform(350, 900)
-    for start, stop in ((border, middle), (middle, end)):
-        canvas.bar(tuple(start), tuple(stop), half, shell)
+    canvas.bar(border, middle, half, shell)
+    canvas.bar(middle, end, half, shell)
     if rng.random() < 0.45:
         root = border + uniform(0.3, 0.8) * (end - border)
-        canvas.bar(tuple(root), tuple(place(uniform(outer + 10, inner), uniform(0.7, 0.92))), uniform(1.2, 2.6), shell)
-    rim = (uniform(1, 2), shell)
-    canvas.ellipse(*border, uniform(4, 9), uniform(3, 6), uniform(100, 300), turn_deg=uniform(0, 180), rim=rim)
+        canvas.bar(root, place(uniform(outer + 10, inner), uniform(0.7, 0.92)), uniform(1.2, 2.6), shell)
+    (x, y), rim = border, (uniform(1, 2), shell)
+    canvas.ellipse(x, y, uniform(4, 9), uniform(3, 6), uniform(100, 300), turn_deg=uniform(0, 180), rim=rim)
 
 
 def _paint_pectorals(side: Side, rng: np.random.Generator, body: Body, person: dict[str, float], fold: float) -> None:

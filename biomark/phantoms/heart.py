@@ -1,9 +1,8 @@
 """A box around the heart of a non-contrast chest CT, drawn from numbers: a phantom, not a patient.
 
 Fat fills the grooves between the chambers (:mod:`.heart_anatomy`) up to the pericardium, and the coronary arteries
-(:mod:`.coronaries`) run there. Calcium elsewhere (:mod:`.calcifications`) and what lies around the heart
-(:mod:`.mediastinum`) are painted too: they are what a score must not count. Ranges are ours, chosen to resemble adult
-anatomy, unless a source is given.
+(:mod:`.coronaries`) run there. Other calcium and metal, and what lies around the heart (:mod:`.mediastinum`), are what
+a score must not count. Ranges are ours, chosen to resemble adult anatomy, unless a source is given.
 """
 
 from __future__ import annotations
@@ -14,19 +13,15 @@ from scipy import ndimage
 
 from biomark import agatston
 from biomark.phantoms import coronaries
-from biomark.phantoms.calcifications import draw_devices, draw_other_calcium
 from biomark.phantoms.heart_anatomy import Heart, draw_great_vessels, draw_heart
 from biomark.phantoms.mediastinum import paint_around_heart
 from biomark.phantoms.volume import HU_RANGE, Scanner, Volume, union
 
 SLICES = 32
-"""Slices of the box. With the box's height they lie 2.9 to 4.4 mm apart; scores are defined on 3 mm, and routine chest
-CT is read at 2.5 to 5 mm."""
-
+"""Slices of the box, 2.9 to 4.4 mm apart; scores are defined on 3 mm, and routine chest CT is read at 2.5 to 5 mm."""
 
 ORGANS = 80
-"""Pixels on a side on which organs are painted, 1.7 to 2.2 mm, before they are brought to the scanner's (not more than
-those of the image). On pixels of 0.9 mm, painting alone would take longer than all the rest. Ours."""
+"""Pixels on a side on which organs are painted, 1.7 to 2.2 mm, before they are brought to the scanner's, for time."""
 
 
 def draw_volume(
@@ -44,8 +39,7 @@ def draw_volume(
 
     Args:
         rng: Source of every random choice.
-        pixels: The scanner's pixels on a side, the measuring grid: 160 make them 0.84 to 1.08 mm. Calcium, metal,
-            blur and noise have this grid; organs are painted on larger pixels (:data:`ORGANS`).
+        pixels: The scanner's pixels on a side, the measuring grid: 160 make them 0.84 to 1.08 mm.
         slices: How many the box's height is divided by.
         slice_mm: Distance between slices, in place of their number. A generator in the same state draws the same heart
             at every distance: thin slices show it sharper along the body and noisier, for they share the dose.
@@ -76,14 +70,15 @@ def draw_volume(
     spacing = volume.spacing_mm
     arteries = coronaries.draw_arteries(rng, heart)
     volume.sprinkle([a.lumen(blood_hu) for a in arteries])
-    volume.sprinkle(draw_other_calcium(rng, heart, age) + draw_devices(rng, heart, arteries, burden))
+    others = coronaries.draw_other_calcium(rng, heart, age)
+    volume.sprinkle(others + coronaries.draw_devices(rng, heart, arteries, burden))
     aim = _aimed_score(burden) if calcium is None else calcium
-    calcium = volume.sprinkle(coronaries.draw_calcium(rng, arteries, aim))
+    painted = volume.sprinkle(coronaries.draw_calcium(rng, arteries, aim))
 
     scanner = _draw_scanner(rng, spacing, height / SLICES)
     image = scanner.resolve(volume.hu, spacing) + scanner.noise(rng, volume.shape)
     image = np.clip(image, *HU_RANGE).astype(np.float32)
-    mask, score = lesions(image, scanner.resolve(calcium, spacing), spacing)
+    mask, score = lesions(image, scanner.resolve(painted, spacing), spacing)
     return image, mask, score, spacing
 
 
@@ -111,7 +106,7 @@ def _draw_scanner(rng: np.random.Generator, spacing_mm: tuple[float, float, floa
         blur_mm=(uniform(0.15, 0.4) * spacing_mm[0], plane, plane),
         sharpen=float(uniform(0, 0.1)),
         noise_hu=float(np.clip(dose * np.exp(uniform(np.log(12), np.log(32))), 12, 40)),
-        grain=(uniform(0.2, 0.4), *[uniform(0.45, 0.8)] * 2),
+        grain=(uniform(0.2, 0.4), (grain := uniform(0.45, 0.8)), grain),
         streak_hu=float(max(uniform(-6, 8), 0)),
     )
 
@@ -127,10 +122,9 @@ def lesions(
     """Which voxels of an image are coronary calcium, and their Agatston score: what a reader's clicks would give.
 
     A voxel is *explained* when it reaches 130 HU, would not without the painted coronary calcium, and has at least
-    :data:`EXPLAINED_HU` from it. A reader clicks whole lesions, so an in-slice component (8 neighbours, as the score
-    has it, of at least 1 mm2) of which at least half is explained belongs as a whole, with the noise at its rim. Where
-    calcium of the arteries touches more of something else (bone, the aorta's wall, metal), the reader cuts: there only
-    the explained voxels belong.
+    :data:`EXPLAINED_HU` from it. A reader clicks whole lesions: an in-slice component (8 neighbours, at least 1 mm2) of
+    which at least half is explained belongs as a whole. Where calcium touches more of something else (bone, the aorta's
+    wall, metal), the reader cuts: there only the explained voxels belong.
 
     ``calcium_hu`` (D, H, W) is what coronary calcium adds to the image, blurred as the image is. Returns the mask,
     boolean (D, H, W), and the sum of :func:`biomark.agatston.weights` (rules ``dz3``) inside it.

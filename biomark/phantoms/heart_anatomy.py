@@ -80,7 +80,7 @@ def draw_great_vessels(rng: np.random.Generator, heart: Heart) -> list[Tube | Ba
     x_cava, y_cava, z_cava = right.centre + np.array([-3, 5, 4])
     cava = [(z_cava - 5, x_cava, y_cava, -5), (z_cava, x_cava, y_cava, thin), (z_cava + 90, x_cava, y_cava + 4, thin)]
     parting = np.array([x + 8, y + 19, z + 30])
-    vessels = [Tube(np.array(trunk)), Tube(np.array(cava))]
+    vessels: list[Tube | Bar] = [Tube(np.array(trunk)), Tube(np.array(cava))]
     vessels.append(Bar(parting, np.array([-40, left.centre[1] + uniform(-2, 8), z + uniform(20, 30)]), 0.6 * wide))
     vessels.append(Bar(parting, np.array([40, left.centre[1] + uniform(8, 18), z + uniform(26, 36)]), 0.65 * wide))
     for side in (-1, 1):

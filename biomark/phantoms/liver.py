@@ -21,11 +21,7 @@ _TUMOUR = PARTS["liver"]
 def draw_slice(
     rng: np.random.Generator, pixels: int = 384
 ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.bool_]], float]:
-    """Draw one slice.
-
-    Args:
-        rng: Source of every random choice.
-        pixels: Pixels on a side of the measuring grid; 384 make them about 1 mm wide.
+    """Draw one slice; ``pixels`` on a side of the measuring grid, of about 1 mm.
 
     Returns:
         The image in HU ``(pixels, pixels)``; which of its pixels are tumour, under the task's key ``liver``, and which
@@ -94,7 +90,7 @@ def _paint_organs_behind(canvas: Canvas, rng: np.random.Generator, trunk: Trunk)
         canvas.bar((side * 16, spine - 6), (side * 8, spine - 30), uniform(2, 5), trunk.muscle_hu)  # crura
     paint_vertebra(canvas, rng, spine)
     blood = trunk.blood_hu
-    canvas.ellipse(uniform(2, 12), spine - uniform(24, 31), *uniform(8, 12, 2), blood + uniform(-5, 25))
+    canvas.ellipse(uniform(2, 12), spine - uniform(24, 31), uniform(8, 12), uniform(8, 12), blood + uniform(-5, 25))
     if rng.random() < 0.25:
         canvas.ellipse(uniform(4, 14), spine - uniform(18, 24), uniform(2, 6), 1.3, uniform(300, 800))
     canvas.ellipse(-uniform(16, 26), spine - uniform(26, 36), uniform(9, 15), uniform(7, 12), blood + uniform(-40, 5))
@@ -128,12 +124,13 @@ def _paint_organs_before(canvas: Canvas, rng: np.random.Generator, trunk: Trunk)
     if rng.random() < 0.8:
         x, y = uniform(-5, 5), uniform(-0.15, 0.15) * depth
         for step in range(rng.integers(3, 8)):  # pancreas: a row of lobules
-            canvas.ellipse(x + 11 * step, y - uniform(0, 4) * step, *uniform(6, 12, 2), uniform(80, 115))
+            canvas.ellipse(x + 11 * step, y - uniform(0, 4) * step, uniform(6, 12), uniform(6, 12), uniform(80, 115))
     if level < 0.75:
         x, y = uniform(0.3, 0.55) * width, uniform(-0.5, -0.1) * depth
         _paint_gut(canvas, rng, x, y, uniform(24, 52), uniform(20, 42))
     for _ in range(rng.integers(0, 8)):  # vessels and nodes in the fat
-        canvas.ellipse(uniform(-0.2, 0.6) * width, uniform(-0.5, 0.4) * depth, *uniform(2, 6, 2), uniform(40, 170))
+        x, y = uniform(-0.2, 0.6) * width, uniform(-0.5, 0.4) * depth
+        canvas.ellipse(x, y, uniform(2, 6), uniform(2, 6), uniform(40, 170))
 
 
 def _paint_gut(canvas: Canvas, rng: np.random.Generator, x: float, y: float, rx: float, ry: float) -> None:

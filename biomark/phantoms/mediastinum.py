@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biomark.phantoms.heart_anatomy import Heart
-from biomark.phantoms.volume import Bar, Cloud, Ellipsoid, Volume, union
+from biomark.phantoms.volume import Bar, Cloud, Ellipsoid, Volume, stretch, union
 
 
 def paint_around_heart(
@@ -88,8 +88,7 @@ def _paint_ribs(volume: Volume, rng: np.random.Generator, wall: NDArray, age: fl
     """Ribs: bone outside, cartilage towards the sternum, which calcifies with age, first along its rim."""
     uniform = rng.uniform
     x, y, z = volume.x, volume.y, volume.z
-    rows = np.flatnonzero((y < wall + 4).any(axis=(0, 2)))
-    rows = slice(rows[0], rows[-1] + 1) if len(rows) else slice(0, 0)
+    rows = stretch((y < wall + 4).any(axis=(0, 2)))
     x, y, wall = x[:, rows], y[:, rows], wall[:, rows]
     gap, half_height, half_depth = uniform(24, 30), uniform(5.5, 7.5), uniform(4, 5.5)
     side = np.sign(x)

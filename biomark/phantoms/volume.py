@@ -1,22 +1,18 @@
 """A box of voxels in body coordinates on which anatomy is painted in millimetres, and the scanner that images it.
 
 Coordinates are millimetres with the origin in the middle of the box: x grows to the patient's left (the image's
-right), y to the back (the image's bottom), z to the head. The array's axes are (slice, row, column), slices from feet
-to head, as in :class:`biomark.scans.Scan`.
+right), y to the back (the image's bottom), z to the head. The array's axes are (slice, row, column), from feet to head.
 
-Two ways of painting. Large organs are given by their signed distance, which covers a voxel at the rim in part. Small
-things (calcium, vessels, metal) are clouds of points far closer together than voxels, each with a volume of its own:
-counting them is super-sampling where it is needed and nowhere else.
-
-Organs are smooth and may be painted on large pixels, which :meth:`Volume.onto` brings to the scanner's; small things
-are painted there. What acts along one axis, interpolation, blur and the grain of noise, is a product with a small
-matrix: several times faster than filters, and as exact.
+Large organs are given by their signed distance, which covers a voxel at the rim in part, and may be painted on large
+pixels (:meth:`Volume.onto`). Small things (calcium, vessels, metal) are clouds of points, far closer together than
+voxels. What acts along one axis is a product with a small matrix: several times faster than filters, and as exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,16 +24,13 @@ HU_RANGE = (-1024.0, 3071.0)
 class Volume:
     """Hounsfield values on a box of voxels: ``hu`` (D, H, W), float32, -1000 HU at first.
 
-    ``x``, ``y`` and ``z`` are body coordinates in mm, of shapes (1, H, W), (1, H, W) and (D, 1, 1).
-
-    Args:
-        shape: Slices, rows and columns (D, H, W).
-        spacing_mm: (dz, dy, dx) in mm.
-        rotation_deg: Rotation of the patient about the long axis of the scanner.
+    ``x``, ``y`` and ``z`` are body coordinates in mm, of shapes (1, H, W), (1, H, W) and (D, 1, 1); ``spacing_mm`` is
+    (dz, dy, dx); ``rotation_deg`` turns the patient about the long axis of the scanner.
     """
 
     def __init__(self, shape: Sequence[int], spacing_mm: Sequence[float], rotation_deg: float = 0.0) -> None:
-        self.shape, self.spacing_mm = tuple(shape), tuple(float(s) for s in spacing_mm)
+        dz, dy, dx = map(float, spacing_mm)
+        self.shape, self.spacing_mm = tuple(shape), (dz, dy, dx)
         self.rotation_deg = rotation_deg
         angle = np.deg2rad(rotation_deg)
         self._turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
@@ -48,7 +41,7 @@ class Volume:
         self.z = centres[0].astype(np.float32)[:, None, None]
         self.hu = np.full(self.shape, -1000, np.float32)
 
-    def paint(self, distance_mm: NDArray, hu: float, window: tuple[slice, ...] = (...,)) -> None:
+    def paint(self, distance_mm: NDArray, hu: float, window: tuple[Any, ...] = (...,)) -> None:
         """Fill a shape with a Hounsfield value; a voxel at its rim is covered in part.
 
         ``distance_mm`` is the signed distance of each voxel's centre from the shape, negative inside; it broadcasts to
@@ -58,7 +51,7 @@ class Volume:
         cover += np.float32(0.5)
         np.clip(cover, 0, 1, out=cover)
         if window == (...,) and len(cover) == 1:  # the same in every slice: where it is in the plane is soon known
-            window = (slice(None), *(_stretch(cover[0].any(axis=axis)) for axis in (1, 0)))
+            window = (slice(None), *(stretch(cover[0].any(axis=axis)) for axis in (1, 0)))
             cover = cover[window]
         change = np.float32(hu) - self.hu[window]
         change *= cover
@@ -66,9 +59,10 @@ class Volume:
 
     def onto(self, pixels: int) -> Volume:
         """The same box with ``pixels`` on a side; HU are interpolated by cubic polynomials in the slice."""
-        dz, *sides = (s * n for s, n in zip(self.spacing_mm, (1, *self.shape[1:]), strict=True))
-        finer = Volume((self.shape[0], pixels, pixels), (dz, *(s / pixels for s in sides)), self.rotation_deg)
-        finer.hu = _in_slices(self.hu, *(cubic(n, pixels) for n in self.shape[1:]))
+        (depth, height, width), (dz, dy, dx) = self.shape, self.spacing_mm
+        spacing_mm = dz, dy * height / pixels, dx * width / pixels
+        finer = Volume((depth, pixels, pixels), spacing_mm, self.rotation_deg)
+        finer.hu = _in_slices(self.hu, cubic(height, pixels), cubic(width, pixels))
         return finer
 
     def fill(self, shape: Ellipsoid | Bar | Tube, hu: float, *, grow_mm: float = 0.0) -> None:
@@ -82,14 +76,13 @@ class Volume:
     def near(self, centre: NDArray, reach: NDArray, grow_mm: float = 0.0) -> tuple[slice, slice, slice]:
         """The window that holds every voxel within ``reach`` (3,) in mm of a place in body coordinates (x, y, z)."""
         middle, half = self._turn.T @ centre[:2], np.abs(self._turn.T) @ reach[:2]
-        places = zip(
-            (centre[2], middle[1], middle[0]), (reach[2], half[1], half[0]), self.spacing_mm, self.shape, strict=True
-        )
-        window = []
-        for place, far, step, count in places:
-            ends = (place + np.array([-1, 1]) * (far + grow_mm)) / step + (count - 1) / 2
-            window.append(slice(int(np.clip(ends[0] - 1, 0, count)), int(np.clip(ends[1] + 3, 0, count))))
-        return tuple(window)
+
+        def side(axis: int, place: float, far: float) -> slice:
+            count = self.shape[axis]
+            ends = (place + np.array([-1, 1]) * (far + grow_mm)) / self.spacing_mm[axis] + (count - 1) / 2
+            return slice(int(np.clip(ends[0] - 1, 0, count)), int(np.clip(ends[1] + 3, 0, count)))
+
+        return side(0, centre[2], reach[2]), side(1, middle[1], half[1]), side(2, middle[0], half[0])
 
     def sprinkle(self, clouds: Sequence[Cloud]) -> NDArray[np.float32]:
         """Paint clouds of points, those outside the box left out, and return what they changed, in HU, (D, H, W)."""
@@ -100,17 +93,15 @@ class Volume:
         volume = np.concatenate([np.broadcast_to(c.volume_mm3, len(c.points)) for c in clouds])
         hu = np.repeat([float(c.hu) for c in clouds], [len(c.points) for c in clouds])
         turned = points[:, :2] @ self._turn  # the inverse of a rotation is its transpose
-        inside, flat = True, 0
-        for axis, values in enumerate((points[:, 2], turned[:, 1], turned[:, 0])):
-            index = np.floor(values / self.spacing_mm[axis] + self.shape[axis] / 2).astype(np.int64)
-            inside = inside & (index >= 0) & (index < self.shape[axis])
-            flat = flat * self.shape[axis] + index
-        voxel, flat = np.prod(self.spacing_mm), flat[inside]
+        index = np.stack([points[:, 2], turned[:, 1], turned[:, 0]])
+        index = np.floor(index / np.array(self.spacing_mm)[:, None] + np.array(self.shape)[:, None] / 2)
+        inside = ((index >= 0) & (index < np.array(self.shape)[:, None])).all(0)
+        flat = np.ravel_multi_index(tuple(index[:, inside].astype(np.int64)), self.shape)
+        voxel = np.prod(self.spacing_mm)
         # Of millions of voxels, clouds lie in a few thousand: these alone are counted, by their place among them.
-        inside_any = np.zeros(self.hu.size, bool)
-        inside_any[flat] = True
-        at = np.flatnonzero(inside_any)
-        place = np.empty(self.hu.size, np.int32)
+        some, place = np.zeros(self.hu.size, bool), np.empty(self.hu.size, np.int32)
+        some[flat] = True
+        at = np.flatnonzero(some)
         place[at] = np.arange(len(at))
         place = place[flat]
         share = np.bincount(place, volume[inside] / voxel, len(at))
@@ -219,7 +210,7 @@ class Tube:
 
 def union(distances: Sequence[NDArray], blend_mm: float) -> NDArray[np.float32]:
     """Distance from the union of shapes, whose creases are filled as by a skin of stiffness ``blend_mm``."""
-    total = np.float32(0)
+    total: Any = np.float32(0)
     for distance in distances:
         part = np.maximum(distance, np.float32(-60))
         part *= np.float32(-1 / blend_mm)
@@ -241,9 +232,9 @@ class Scanner:
 
     def resolve(self, array: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.float32]:
         """Blur and sharpen, (D, H, W). It is linear: the image of a sum is the sum of the images."""
-        matrices = []
+        matrices: list[NDArray] = []
         for axis, (n, blur, side) in enumerate(zip(array.shape, self.blur_mm, spacing_mm, strict=True)):
-            matrix = gaussian(n, blur / side)
+            matrix: NDArray = gaussian(n, blur / side)
             if axis and self.sharpen:
                 wide = gaussian(n, SHARPEN_MM / side)
                 matrix = matrix + np.float32(self.sharpen) * (matrix - wide @ matrix)
@@ -299,7 +290,7 @@ def cubic(n: int, m: int) -> NDArray[np.float32]:
     return _matrix(np.clip(at, 0, n - 1).astype(int), np.where(away <= 1, near, np.where(away < 2, far, 0)), n)
 
 
-def _stretch(inside: NDArray[np.bool_]) -> slice:
+def stretch(inside: Any) -> slice:
     """From the first true to the last."""
     at = np.flatnonzero(inside)
     return slice(at[0], at[-1] + 1) if len(at) else slice(0, 0)
@@ -320,9 +311,9 @@ def _along_all(array: NDArray, matrices: Sequence[NDArray]) -> NDArray[np.float3
     """A matrix for each axis of (D, H, W)."""
     along, down, across = matrices
     # Coronary calcium lies in few slices and rows: nothing is computed of what is empty.
-    slices = _stretch(array.any(axis=(1, 2)))
+    slices = stretch(array.any(axis=(1, 2)))
     if slices.start == slices.stop:
         return np.zeros((len(along), len(down), len(across)), np.float32)
-    rows = _stretch(array[slices].any(axis=(0, 2)))
+    rows = stretch(array[slices].any(axis=(0, 2)))
     part = _in_slices(array[slices, rows], down[:, rows], across)
     return (along[:, slices] @ part.reshape(len(part), -1)).reshape(len(along), *part.shape[1:])

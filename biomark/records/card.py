@@ -45,13 +45,17 @@ def write_card(folder: str | os.PathLike) -> Path:
         The card's path.
     """
     folder = expand(folder)
-    record = run.read(folder)
+    record, patients = run.read(folder), []
+    if (folder / PATIENTS).is_file():
+        with open(folder / PATIENTS, newline="", encoding="utf-8") as file:
+            patients = [row for row in csv.reader(file) if any(row)]
     with atomic_write(folder / "card.md") as partial:
-        partial.write_text(_card(record, _patients(folder / PATIENTS)), encoding="utf-8")
+        partial.write_text(_card(record, patients), encoding="utf-8")
     return folder / "card.md"
 
 
 def _card(record: Mapping[str, Any], patients: Sequence[Sequence[str]]) -> str:
+    """The text; of patients the names of the columns first, then a row each."""
     metrics, about, asked = record["metrics"], record["extra"]["about"], record["parameters"]
     task, made = TASKS[metrics["task"]], record["versions"]
     of = [f"The 90 % intervals of its inspector come from {about['calibrated']}."] if "calibrated" in about else []
@@ -85,14 +89,6 @@ def _figures(metrics: Mapping[str, Any], unit: str) -> list[tuple[str, ...]]:
             named = f"{name} [{unit}]" if key in ("mae", "bias") else name
             rows.append((named, *("" if x is None else f"{x:.3g}" if abs(x) >= 1 else f"{x:.3f}" for x in numbers)))
     return rows
-
-
-def _patients(path: Path) -> list[list[str]]:
-    """The rows of real scans, the names of the columns first; none where there is no such file."""
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [row for row in csv.reader(file) if any(row)]
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -59,9 +59,8 @@ ITEMS = {
 """Section and content of the 2024 update's items, reworded (Tejani et al., Radiol. Artif. Intell. 6 (2024) e240300)."""
 
 _TRAINING = ("epochs", "batch_size", "accumulate", "optimizer", "lr", "prior", "value_scale", "binarity")
-
-
 _MODEL = ("method", "backbone", "width", "depth", "fold", "size")
+_WHOLE = (23, 28, 37)  # items that ask for nothing but what a record holds
 
 
 def table(record: Mapping[str, Any]) -> pd.DataFrame:
@@ -79,54 +78,44 @@ def table(record: Mapping[str, Any]) -> pd.DataFrame:
         raise ValueError(
             f"this is not a run's record, it has no {', '.join(sorted(missing))}: give records.read(folder)."
         )
-    whole, part = _whole(record), _part(record)
+    answers = _answers(record)
     rows = {}
     for item, (section, asks) in ITEMS.items():
-        answer, source = AUTHORS, AUTHORS
-        if whole.get(item):
-            answer, source = whole[item], "record"
-        elif part.get(item):
-            answer, source = part[item], "record, in part"
+        source = "record" if item in _WHOLE else "record, in part"
+        answer, source = (answers[item], source) if answers.get(item) else (AUTHORS, AUTHORS)
         rows[item] = {"section": section, "asks": asks, "answer": answer, "source": source}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("item")
 
 
-def _whole(record: Mapping[str, Any]) -> dict[int, str]:
-    """Items that ask for nothing but what a record holds."""
-    metrics = record["metrics"] or {}
-    return {
-        23: _listed((record["versions"] or {}) | {"on": (record.get("machine") or {}).get("platform")}),
-        28: ", ".join(name for name in metrics if _is_result(name, metrics)),
-        37: ", ".join(_with_interval(name, metrics) for name in metrics if _is_result(name, metrics)),
-    }
-
-
-def _part(record: Mapping[str, Any]) -> dict[int, str]:
-    """Items of which a record holds a part."""
+def _answers(record: Mapping[str, Any]) -> dict[int, str]:
+    """What a record says, by item; empty where it says nothing."""
     asked, metrics, run = (record[name] or {} for name in ("parameters", "metrics", "training"))
     tested = metrics.get("n") or asked.get("n_test")
     cases = _listed({"cases for training": asked.get("n_train"), "cases for testing": tested})
     passes = len(run.get("loss") or ())
     intervals = [name for name in metrics if f"{name}_low" in metrics]
+    results = [name for name in metrics if _is_result(name, metrics)]
     training = {name: asked.get(name) for name in _TRAINING} | {name: run.get(name) for name in ("device", "precision")}
     if passes:
         last, seconds = run["loss"][-1], sum(run.get("seconds") or ())
         training |= {"passes": passes, "last loss": last and f"{last:.4g}", "seconds": seconds and f"{seconds:.0f}"}
+    origin = {name.replace("_", " "): record.get(name) for name in ("git_commit", "code_digest", "data_digest")}
     return {
         7: _listed({"fingerprint of the data": record.get("data_digest")}),
         19: cases and cases + _listed({"; seed": asked.get("seed")}),
         21: _listed({"cases for testing, in fact": tested}),
         22: _listed({"task": metrics.get("task"), **{name: asked.get(name) or None for name in _MODEL}}),
+        23: _listed((record["versions"] or {}) | {"on": (record.get("machine") or {}).get("platform")}),
         24: _listed({"random, from seed": asked.get("seed")}),
         25: _listed(training),
         26: f"the weights after the last of {passes} passes" if passes else "",
+        28: ", ".join(results),
         29: f"95 % intervals of {', '.join(intervals)}" if intervals else "",
         32: _listed({"cases that training did not see": metrics.get("n")}),
         35: cases,
+        37: ", ".join(_with_interval(name, metrics) for name in results),
         38: _with_interval("kappa", metrics) if metrics.get("kappa") is not None else "",
-        43: _listed(
-            {name.replace("_", " "): record.get(name) for name in ("git_commit", "code_digest", "data_digest")}
-        ),
+        43: _listed(origin),
     }
 
 

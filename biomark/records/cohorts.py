@@ -20,17 +20,14 @@ _BOXES = ("shape", "voxels", "image_shape", "starts")
 
 
 def save_cohort(cohort: Cohort, path: str | os.PathLike) -> None:
-    """Write the cases as one safetensors file, which :func:`load_cohort` reads.
+    """Write the cases as one safetensors file, whole or not at all, which :func:`load_cohort` reads.
 
     It holds all that training and evaluation read: the boxes, ids, the table ``about``, and the weights and masks of
     the scans' own voxels; not their images, nor what was set aside.
-
-    Args:
-        cohort: The cases.
-        path: File to write, whole or not at all.
     """
     about = None if cohort.about is None else json_from_table(cohort.about)
-    header = {"task": cohort.task.key, "rules": cohort.task.rules(), "ids": cohort.ids, "about": about, "fine": None}
+    header: dict[str, Any] = {"task": cohort.task.key, "rules": cohort.task.rules(), "ids": cohort.ids}
+    header |= {"about": about, "fine": None}
     names = ("images", "weights", "values", "spacing_mm", *([] if cohort.truth is None else ["truth"]))
     arrays = {name: np.ascontiguousarray(getattr(cohort, name)) for name in names}
     if cohort.fine is not None:
@@ -62,9 +59,9 @@ def load_cohort(path: str | os.PathLike, *, task: Task | None = None) -> Cohort:
         about = None if header["about"] is None else table_from_json(header["about"])
         if header["fine"] is not None:
             arrays_of = packed.part(arrays.pop("voxels"), header["fine"]["index"])
-            weights, masks = arrays_of[: len(ids)], arrays_of[len(ids) :] or [None] * len(ids)
+            weights, masks = arrays_of[: len(ids)], arrays_of[len(ids) :] or len(ids) * [None]
             grids = [(Boxes(*boxes), tuple(spacing)) for boxes, spacing in header["fine"]["grids"]]
-            fine = [Voxels(*grid, *pair) for grid, *pair in zip(grids, weights, masks, strict=True)]
+            fine = [Voxels(*grid, w, mask) for grid, w, mask in zip(grids, weights, masks, strict=True)]
         return Cohort(own, **{"truth": None} | arrays, ids=ids, about=about, fine=fine)
 
 

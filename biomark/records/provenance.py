@@ -30,9 +30,8 @@ def data_digest(*cohorts: Any) -> str:
     """
     digest = hashlib.sha256()
     for cohort in cohorts:
-        for case in range(len(cohort.values)):
-            digest.update(np.ascontiguousarray(cohort.images[case]))
-        digest.update(np.ascontiguousarray(cohort.values))
+        for array in (*cohort.images, cohort.values):
+            digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16] if cohorts else ""
 
 
@@ -46,7 +45,13 @@ def git_commit() -> str | None:
 
 def versions() -> dict[str, str | None]:
     """Versions of Python and of the packages that decide a result; None for one that is not installed."""
-    return {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}}
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
 
 
 def machine() -> dict[str, Any]:
@@ -60,22 +65,13 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def _git(*arguments: str) -> str | None:
-    command = ["git", *arguments]
     try:
-        found = subprocess.run(
-            command, cwd=fingerprints.PACKAGE, capture_output=True, text=True, timeout=5, check=False
+        return subprocess.check_output(
+            ["git", *arguments], cwd=fingerprints.PACKAGE, stderr=subprocess.DEVNULL, text=True, timeout=5
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout if found.returncode == 0 else None
 
 
 def _peak_memory_mib() -> float | None:

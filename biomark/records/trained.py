@@ -74,15 +74,9 @@ def pretrained_folder(key: str) -> Path:
         ) from error
 
 
-def _built(
-    path: str | os.PathLike,
-    about: dict[str, Any],
-    state: dict[str, Any],
-    task: Task | str | None,
-    backbone: nn.Module | None,
-) -> Model:
+def _built(path: Any, about: dict[str, Any], state: dict[str, Any], task: Any, backbone: nn.Module | None) -> Model:
     """The model of a file, by its header and its weights."""
-    kind = Model.kinds.get(about.get("kind"))
+    kind = Model.kinds.get(about.get("kind", ""))
     if kind is None:
         raise ValueError(f"{path} is of class {about.get('kind')!r}, which is not defined here: define it, then load.")
     if backbone is None and about["backbone"] not in BACKBONES:
@@ -142,7 +136,7 @@ def settings_for(model: Model, n: int) -> dict[str, Any]:
     Passes enough for 1000 steps. A model that was trained before gets 300 steps, one pass at least, at a tenth of the
     task's rates: more would undo, for the numbers at hand, what it knows of places.
     """
-    usual = model.task.settings
+    usual: Any = model.task.settings
     if usual.epochs is None:
         raise ValueError(f"task {model.task.key!r} has no settings of its own: say how many epochs to train.")
     steps = math.ceil(n / usual.batch_size)
@@ -156,19 +150,16 @@ def settings_for(model: Model, n: int) -> dict[str, Any]:
 _DEFAULTS = {name: p.default for name, p in signature(fit).parameters.items() if p.default is not p.empty}
 
 
-def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | None = None, **settings: Any) -> History:
+def fit_once(model: Model, cohort: Cohort, *, folder: str | os.PathLike | None = None, **settings: Any) -> History:
     """:func:`fit`, unless the same has been trained before: then its weights are taken from the folder.
 
-    "The same" is judged by fingerprints of the library's code, the initial weights, the data and the settings.
+    "The same" is judged by fingerprints of the library's code, the initial weights, the data and the settings. A
+    training that was interrupted goes on where it was.
 
     Args:
-        model: The model, trained in place. If its training was interrupted before, it goes on there.
-        cohort: Training cases.
+        model, cohort: As for :func:`fit`.
         folder: Where trained models are kept; ``runs_folder()`` of :mod:`biomark.records` by default.
         **settings: As for :func:`fit`, without ``checkpoint``.
-
-    Returns:
-        Its history, now or then.
     """
     if not (hasattr(model, "save") and hasattr(model, "restore")):
         raise ValueError(f"a {type(model).__name__} has no save and restore, as a biomark model has: train it by fit.")
@@ -180,9 +171,10 @@ def fit_once(model: nn.Module, cohort: Cohort, *, folder: str | os.PathLike | No
         fingerprints.of_code(*fingerprints.METHOD),
         repr(model),
         *map(fingerprints.of_rule, (loss, optimizer, cohort.task, cohort.task.moves)),
+        fingerprints.of_model(model),
+        fingerprints.of_weights(model),
+        fingerprints.of_arrays(training_arrays(loss, cohort), numbers, sorted(meant.items())),
     ]
-    parts += [fingerprints.of_model(model), fingerprints.of_weights(model)]
-    parts += [fingerprints.of_arrays(training_arrays(loss, cohort), numbers, sorted(meant.items()))]
     place = expand(folder or runs_folder()) / "trained" / hashlib.sha256("".join(parts).encode()).hexdigest()[:24]
     weights, story = place / "model.safetensors", place / "history.json"
     if weights.exists() and story.exists():

@@ -22,10 +22,6 @@ from biomark.machine.masks import unmasked
 def quantile(scores: ArrayLike, coverage: float) -> float:
     """The k-th smallest of n scores, k = ceil((n + 1) coverage): a new one stays within it with at least that chance.
 
-    Args:
-        scores: One a case, ``(N,)``.
-        coverage: Above 0 and below 1.
-
     Raises:
         ValueError: The coverage is not between 0 and 1, there are too few cases for it, or a score is nan.
     """
@@ -46,21 +42,13 @@ def quantile(scores: ArrayLike, coverage: float) -> float:
 
 @dataclass(frozen=True)
 class Conformal:
-    """Calibrated intervals; make one by :meth:`calibrate`.
+    """Calibrated intervals; make one by :meth:`calibrate`."""
 
-    Attributes:
-        coverage: Share of cases whose value shall lie inside.
-        bounds: Predicted values between the strata, ascending; empty with one stratum.
-        distances: Half width in each stratum, in units of the difficulty; of the value where there is none.
-        scaled: Whether cases have a difficulty.
-        n: Cases that calibrated it.
-    """
-
-    coverage: float
-    bounds: tuple[float, ...]
-    distances: tuple[float, ...]
-    scaled: bool
-    n: int
+    coverage: float  # share of cases whose value shall lie inside
+    bounds: tuple[float, ...]  # predicted values between the strata, ascending; empty with one stratum
+    distances: tuple[float, ...]  # half width in each stratum, in units of the difficulty, or of the value
+    scaled: bool  # whether cases have a difficulty
+    n: int  # cases that calibrated it
 
     @classmethod
     def calibrate(
@@ -87,8 +75,7 @@ class Conformal:
             ValueError: Too few cases, values that are not finite, or an argument that cannot be used.
         """
         predicted, known = columns(predicted, known)
-        if strata < 1:
-            raise ValueError(f"cases cannot be divided into {strata} strata: give 1 or more.")
+        _refuse_no_stratum(strata)
         scores = np.abs(known - predicted) / _checked(difficulty, predicted)
         if not np.isfinite(scores).all():
             raise ValueError(
@@ -119,27 +106,23 @@ class Conformal:
         return np.maximum(predicted - reach, 0), np.maximum(predicted + reach, 0)
 
 
-def by_size(predicted: ArrayLike, softening: float, power: float = 0.5) -> NDArray[np.float64]:
-    """A difficulty that grows with the value: ``(value + softening) ** power``.
+def by_size(predicted: ArrayLike, softening: float) -> NDArray[np.float64]:
+    """A difficulty that grows with the value as the error of a count does: the root of value plus softening.
 
     Args:
         predicted: Values, not negative.
         softening: What keeps small values from an interval of no width, in their unit.
-        power: 0.5 where an error is that of a count, 1 where it is a percentage.
     """
-    return (np.maximum(np.asarray(predicted, float), 0) + softening) ** power
+    return (np.maximum(np.asarray(predicted, float), 0) + softening) ** 0.5
 
 
 def coverage(low: ArrayLike, high: ArrayLike, known: ArrayLike, *, strata: int = 3) -> pd.DataFrame:
     """How many values of further unseen cases lie inside their intervals, in all and by size of the KNOWN value.
 
-    Those strata are not the ones of :meth:`Conformal.calibrate`: even a perfect calibration keeps its coverage there
-    only on average.
+    In those strata, not the ones of :meth:`Conformal.calibrate`, even a perfect calibration is right only on average.
 
     Args:
-        low: Lower ends, ``(N,)``.
-        high: Upper ends.
-        known: The known values.
+        low, high, known: Ends of the intervals and the known values, ``(N,)``.
         strata: Number of groups of about equal size.
 
     Returns:
@@ -152,8 +135,7 @@ def coverage(low: ArrayLike, high: ArrayLike, known: ArrayLike, *, strata: int =
     from scipy import stats  # takes half a second to load
 
     low, high, known = columns(low, high, known)
-    if strata < 1:
-        raise ValueError(f"cases cannot be divided into {strata} strata: give 1 or more.")
+    _refuse_no_stratum(strata)
     # Comparing with nan is false, which is not the same as not covered.
     if unknown := int(np.isnan([low, high, known]).any(axis=0).sum()):
         raise ValueError(f"{unknown} cases have no value or no interval (nan): leave them out or correct them.")
@@ -176,6 +158,11 @@ def coverage(low: ArrayLike, high: ArrayLike, known: ArrayLike, *, strata: int =
             "width": float(np.mean((high - low)[chosen])),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _refuse_no_stratum(strata: int) -> None:
+    if strata < 1:
+        raise ValueError(f"cases cannot be divided into {strata} strata: give 1 or more.")
 
 
 def _checked(difficulty: ArrayLike | None, predicted: NDArray) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from biomark.cohort import Case
 from biomark.grids import Boxes
 from biomark.localizer import Localization, Localizer, tensor
-from biomark.machine.objective import call
+from biomark.machine.optimizers import call
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,8 +33,8 @@ class Consensus(Localization):
 class Ensemble(nn.Module):
     """Models that were trained alike from different seeds, asked together (Lakshminarayanan et al., NeurIPS 2017).
 
-    Its map is the mean of theirs, and its value is measured on that map as each member does on its own. The spread says
-    how much depends on the seed, not how far off the value is (on chest phantoms r with the error was 0.1 to 0.2).
+    Its map is the mean of theirs, and its value is measured on that map. The spread says how much depends on the seed,
+    not how far off the value is (on chest phantoms r with the error was 0.1 to 0.2).
 
     Args:
         models: Two or more trained localizers, or rivals with a map, of one kind and task.
@@ -42,7 +43,9 @@ class Ensemble(nn.Module):
         ValueError: Fewer than two models, without maps, or of different kinds or tasks.
     """
 
-    def __init__(self, models: Sequence[Localizer]) -> None:
+    models: Any
+
+    def __init__(self, models: Sequence[Any]) -> None:
         super().__init__()
         kinds = sorted({type(m).__name__ for m in models})
         if len(models) < 2 or len(kinds) > 1 or not isinstance(models[0], Localizer):
@@ -70,14 +73,14 @@ class Ensemble(nn.Module):
         boxes = boxes or usual_boxes(self, case)
         members += [model.locate(case, boxes=boxes, window=window) for model in self.models[1:]]
         found = [Localization(torch.tensor([m.value]), tensor(boxes.means(m.map, 0))[None]) for m in members]
-        size = tensor([np.prod(boxes.spacing_mm(case.spacing_mm))])
+        size = tensor(np.array([np.prod(boxes.spacing_mm(case.spacing_mm))]))
         both = self._consensus(found, tensor(boxes.sums(case.weights))[None], size)
-        map, spread, value = both.map[0].numpy(), both.map_spread[0].numpy(), both.value.item()
+        value, spread = float(both.value), float(both.value_spread)
+        map, map_spread = np.asarray(both.map)[0], np.asarray(both.map_spread)[0]
         mask = self.task.outline(map, boxes, case.weights, value)
-        spreads = {"value_spread": both.value_spread.item(), "map_spread": boxes.spread(spread)}
-        return Consensus(value, boxes.spread(map), mask, **spreads)
+        return Consensus(value, boxes.spread(map), mask, value_spread=spread, map_spread=boxes.spread(map_spread))
 
-    def _consensus(self, found: list[Localization], weights: Tensor, sizes: Tensor | None) -> Consensus:
+    def _consensus(self, found: list[Any], weights: Tensor, sizes: Tensor | None) -> Consensus:
         values, maps = torch.stack([f.value for f in found]), torch.stack([f.map for f in found])
         mean = maps.mean(0)
         value = self.models[0].aggregate(mean, weights, sizes)

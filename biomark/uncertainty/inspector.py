@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,9 @@ class Inspection:
     """What an :class:`Inspector` says of one case; ``print`` it.
 
     Attributes:
-        id: Name of the case.
+        id: Of the case.
         name: The biomarker in words.
-        unit: Its unit.
+        unit: Of the value.
         value: The biomarker.
         low: Lower end of the interval.
         high: Upper end of the interval.
@@ -93,8 +94,7 @@ class Inspector:
 
     The intervals are split conformal (:class:`~biomark.uncertainty.conformal.Conformal`), scaled by the square root of
     the value and calibrated apart for small, middling and large ones. A case is unlike the training data when one of
-    its :func:`~biomark.uncertainty.ranges.traits` is outside the range that all but 5 % of like cases keep in all
-    traits together (:class:`~biomark.uncertainty.ranges.RangeDetector`).
+    its traits is outside its range (:class:`~biomark.uncertainty.ranges.RangeDetector`).
 
     Args:
         model: A trained localizer, a rival with a map, or an :class:`~biomark.Ensemble`.
@@ -107,6 +107,8 @@ class Inspector:
         ValueError: The cohort is of another task or too small, or the model has no map.
     """
 
+    model: Any
+
     def __init__(self, model: nn.Module, cohort: Cohort, *, coverage: float = 0.9, alarm: float = 0.05) -> None:
         if not hasattr(model, "locate"):
             raise ValueError(
@@ -114,9 +116,9 @@ class Inspector:
             )
         refuse_other_task(model, cohort)
         # Case by case, as new cases will be: in a batch the last digits differ.
-        found = [model.locate(case) for case in cohort]
-        predicted = np.array([f.value for f in found])
         self.model = model
+        found = [self.model.locate(case) for case in cohort]
+        predicted = np.array([f.value for f in found])
         self.softening = SOFTENING * max(float(np.mean(cohort.values)), 1e-6)
         self.intervals = conformal.Conformal.calibrate(
             predicted, cohort.values, difficulty=self._difficulty(predicted), coverage=coverage, strata=STRATA
@@ -144,6 +146,10 @@ class Inspector:
         found = self.model.locate(case, boxes=boxes, window=window)
         low, high = self.intervals.interval(found.value, difficulty=self._difficulty(found.value))
         traits = self._traits(case, found, boxes)
+        unusual = []
+        for name, value in self.detector.outliers(traits).items():
+            least, most = self.detector.ranges[name]
+            unusual.append(f"{name} {value:.4g}: usual is {least:.4g} to {most:.4g}")
         return Inspection(
             id=case.id,
             name=self.model.task.name,
@@ -157,7 +163,7 @@ class Inspector:
             spread=getattr(found, "value_spread", None),
             findings=tuple(findings),
             traits=traits,
-            unusual=tuple(self._sentence(name, value) for name, value in self.detector.outliers(traits).items()),
+            unusual=tuple(unusual),
         )
 
     def save(self, folder: str | os.PathLike) -> None:
@@ -167,7 +173,10 @@ class Inspector:
         """
         folder = expand(folder)
         members = list(self.model.models) if isinstance(self.model, Ensemble) else [self.model]
-        before = _models(folder)
+        before: set[str] = set()
+        with suppress(OSError, KeyError, TypeError, ValueError):
+            before = set(read_object(folder / _FILE, "")["models"])
+        # Under names that what was saved there before does not need.
         both = [(f"model-{i}.safetensors", f"model-{i}-new.safetensors") for i in range(len(members))]
         files = {b if a in before else a: model for (a, b), model in zip(both, members, strict=True)}
         for name, model in files.items():
@@ -192,12 +201,7 @@ class Inspector:
     def load(
         cls, folder: str | os.PathLike, *, task: Task | None = None, backbone: nn.Module | None = None
     ) -> Inspector:
-        """Read what :meth:`save` wrote. Nothing in the files is executed.
-
-        Args:
-            folder: The folder.
-            task: The task, where it is not one of ``TASKS``.
-            backbone: A module of the saved shapes, where the backbone was not one of ``BACKBONES``.
+        """Read what :meth:`save` wrote; ``task`` and ``backbone`` as for :func:`biomark.load`.
 
         Raises:
             FileNotFoundError: There is no inspector.
@@ -246,24 +250,12 @@ class Inspector:
     def _traits(self, case: Case, found: Localization, boxes: Boxes | None) -> dict[str, float]:
         """The traits of what the network saw, so that cases in boxes and scans can be compared."""
         boxes = boxes or usual_boxes(self.model, case)
-        seen, weights = boxes.means(case.image, AIR_HU), boxes.sums(case.weights)
-        seen = Case(case.id, seen, weights, None, None, boxes.spacing_mm(case.spacing_mm))
-        return ranges.traits(seen, Localization(found.value, boxes.means(found.map, 0)))
+        image, weights = boxes.means(case.image, AIR_HU), boxes.sums(case.weights)
+        seen = Case(case.id, image, weights, None, None, boxes.spacing_mm(case.spacing_mm))
+        return ranges.traits(seen, Localization(found.value, boxes.means(np.asarray(found.map), 0)))
 
     def _difficulty(self, value: NDArray | float) -> NDArray[np.float64]:
         return conformal.by_size(value, self.softening)
-
-    def _sentence(self, name: str, value: float) -> str:
-        low, high = self.detector.ranges[name]
-        return f"{name} {value:.4g}: usual is {low:.4g} to {high:.4g}"
-
-
-def _models(folder: Path) -> set[str]:
-    """The files that an inspector in a folder needs; none where there is none that can be read."""
-    try:
-        return set(read_object(folder / _FILE, "")["models"])
-    except (OSError, KeyError, TypeError, ValueError):
-        return set()
 
 
 def _digest(path: Path) -> str:

@@ -103,17 +103,11 @@ def _spread(differences: NDArray) -> float:
 
 @dataclass(frozen=True)
 class RangeDetector:
-    """Ranges of traits outside which a case is unlike those that it was fitted to; made by :meth:`fit`.
+    """Ranges of traits outside which a case is unlike those that it was fitted to; made by :meth:`fit`."""
 
-    Attributes:
-        ranges: Lowest and highest usual number of each trait.
-        alarm: Share of like cases that may be called unlike.
-        n: Cases that it was fitted to.
-    """
-
-    ranges: Mapping[str, tuple[float, float]]
-    alarm: float
-    n: int
+    ranges: Mapping[str, tuple[float, float]]  # lowest and highest usual number of each trait
+    alarm: float  # share of like cases that may be called unlike
+    n: int  # cases that it was fitted to
 
     @classmethod
     def fit(cls, cases: Sequence[Mapping[str, float]], *, alarm: float = 0.05) -> RangeDetector:
@@ -123,10 +117,6 @@ class RangeDetector:
         side. All ranges end at the one distance within which the farthest trait of a like case stays but for the share
         ``alarm`` (:func:`biomark.uncertainty.conformal.quantile`), however many traits there are and however they
         depend on each other. A trait that fewer than half of the cases have gets no range.
-
-        Args:
-            cases: From :func:`traits`.
-            alarm: Share of like cases that may be called unlike.
 
         Raises:
             ValueError: Too few cases.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,13 +18,13 @@ from biomark.viz.style import COLOURS, METHODS, pretty
 
 def confusion(ax: Axes, known: NDArray, predicted: NDArray, names: Sequence[str]) -> Axes:
     """How many cases of each known group were predicted in which: numbers of groups, ``(N,)`` each, and their names."""
-    counts = np.zeros((len(names), len(names)), int)
-    np.add.at(counts, (known, predicted), 1)
+    n = len(names)
+    counts = np.bincount(n * np.asarray(known) + predicted, minlength=n * n).reshape(n, n)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         color = "white" if share[row, column] > 0.6 else "black"
-        ax.text(column, row, count or "", ha="center", va="center", color=color)
+        ax.text(column, row, f"{count or ''}", ha="center", va="center", color=color)
     ticks = range(len(names))
     ax.set(xticks=ticks, yticks=ticks, xticklabels=names, yticklabels=names, xlabel="predicted", ylabel="known")
     ax.spines[:].set_visible(False)
@@ -42,7 +43,7 @@ def agreement(axes: Sequence[Axes], report: Report, *, log: bool = False) -> Seq
     cases, unit = report.cases, pretty(report.unit)
     both = cases[["known", "predicted"]]
     span = both.min(axis=None), both.max(axis=None)
-    look = {"s": 14, "alpha": 0.8, "color": COLOURS["points"], "linewidths": 0}
+    look: dict[str, Any] = {"s": 14, "alpha": 0.8, "color": COLOURS["points"], "linewidths": 0}
     axes[0].plot(span, span, color=COLOURS["ink"], lw=0.8, zorder=0)
     axes[0].scatter(cases.known, cases.predicted, **look)
     axes[0].set(xlabel=f"known [{unit}]", ylabel=f"predicted [{unit}]", title=f"r = {report.r.value:.4f}")
@@ -54,9 +55,9 @@ def agreement(axes: Sequence[Axes], report: Report, *, log: bool = False) -> Seq
     title = f"bias {bias},\nlimits {low} to {high} {unit}"
     axes[1].set(xlabel=f"mean of both [{unit}]", ylabel=f"predicted - known [{unit}]", title=title)
     if log:
-        scale = {"value": "symlog", "linthresh": 10, "linscale": 0.5}
-        for set_scale in (axes[0].set_xscale, axes[0].set_yscale, axes[1].set_xscale, axes[1].set_yscale):
-            set_scale(**scale)
+        for ax in axes:
+            ax.set_xscale("symlog", linthresh=10, linscale=0.5)
+            ax.set_yscale("symlog", linthresh=10, linscale=0.5)
         axes[1].set_xlim(left=0)
     else:
         margin = 0.03 * (span[1] - span[0])
@@ -119,8 +120,8 @@ def methods(
         for ax, value in zip(axes, (max(1 - mine.r.value, best), mine.dice.value), strict=True):
             ax.axvline(value, color=COLOURS["ink"], lw=1)
             if np.isfinite(value):
-                where = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "bottom"}
-                ax.text(value, 1, "this run", color=COLOURS["ink"], **where)
+                at = ax.get_xaxis_transform()
+                ax.text(value, 1, "this run", color=COLOURS["ink"], transform=at, ha="center", va="bottom")
     worst = max(0.4, (1 - runs.r_low).max(), 0 if mine is None else 1.1 * (1 - mine.r.value))
     axes[0].set(xscale="log", xlim=(worst, best), xlabel="1 - r")
     axes[0].set_xticks([0.1, 0.01, 0.001], ["0.1", "0.01", "0.001"])
@@ -133,7 +134,7 @@ def methods(
 def _method_row(axes: Sequence[Axes], y: int, method: str, runs: pd.DataFrame) -> None:
     """A mark a seed, with its interval, or why there is none."""
     _, marker, kind = METHODS.get(method, (method, "v", "ink"))
-    look = {"color": COLOURS[kind], "lw": 1}
+    look: dict[str, Any] = {"color": COLOURS[kind], "lw": 1}
     for j, run in enumerate(runs.itertuples()):
         at = y + 0.2 * (j - (len(runs) - 1) / 2)
         axes[0].plot([1 - run.r_high, 1 - run.r_low], [at, at], **look)
@@ -142,5 +143,6 @@ def _method_row(axes: Sequence[Axes], y: int, method: str, runs: pd.DataFrame) -
         axes[1].plot(run.dice, at, marker, ms=4.5, **look)
     for ax, empty in ((axes[0], not len(runs)), (axes[1], runs.dice.isna().all())):
         if empty:
-            where = {"transform": ax.get_yaxis_transform(), "ha": "center", "va": "center", "color": "0.5"}
-            ax.text(0.5, y, "no map" if len(runs) else "not run", bbox={"color": "white", "pad": 1}, **where)
+            look = {"ha": "center", "va": "center", "color": "0.5", "bbox": {"color": "white", "pad": 1}}
+            words = "no map" if len(runs) else "not run"
+            ax.text(0.5, y, words, transform=ax.get_yaxis_transform(), **look)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
@@ -27,21 +29,14 @@ def show_slice(
     title: str = "",
     bar_cm: float = 5.0,
 ) -> Axes:
-    """One axial slice, patient's right on the left, with a scale bar.
+    """One axial slice ``(H, W)`` of pixels ``(dy, dx)``, patient's right on the left.
 
-    Args:
-        ax: Where to draw.
-        image_hu: ``(H, W)``.
-        spacing_mm: ``(dy, dx)``.
-        window_hu: Values shown black and white.
-        title: Written above.
-        bar_cm: Length of the scale bar; 0 for none.
+    ``window_hu`` are the values shown black and white, ``bar_cm`` is the length of the scale bar, 0 for none.
     """
-    height, width = image_hu.shape
-    dy, dx = spacing_mm
-    ax.imshow(image_hu, cmap="gray", vmin=window_hu[0], vmax=window_hu[1], extent=(0, width * dx, height * dy, 0))
+    y, x = np.multiply(image_hu.shape, spacing_mm)
+    ax.imshow(image_hu, cmap="gray", vmin=window_hu[0], vmax=window_hu[1], extent=(0, x, y, 0))
     if bar_cm:
-        _scale_bar(ax, bar_cm, 0.04 * width * dx, 0.95 * height * dy, 0.02 * height * dy)
+        _scale_bar(ax, bar_cm, 0.04 * x, 0.95 * y, 0.02 * y)
     ax.set_title(title)
     ax.axis("off")
     return ax
@@ -94,23 +89,23 @@ def cropped(case: Case) -> Case:
 def outline(ax: Axes, mask: NDArray, spacing_mm: Sequence[float], kind: str = "truth", linewidth: float = 1.0) -> Axes:
     """The contour of a region ``(H, W)`` along the edges of its pixels, in a colour of :data:`COLOURS`."""
     padded = np.pad(np.asarray(mask, bool), 1)  # so that the line also closes at the edge of the picture
-    lines = []
+    lines: list[Any] = []
     for axis, along in enumerate(((0, 1), (1, 0))):
         # An edge runs where two neighbours along an axis differ, and one pixel along the other axis.
         first = np.argwhere(np.diff(padded, axis=axis)) - np.array(along)
         lines.append(np.stack([first, first + along], 1) * np.asarray(spacing_mm))
-    how = {"colors": COLOURS[kind], "linewidths": linewidth, "capstyle": "projecting"}
-    ax.add_collection(LineCollection(np.concatenate(lines)[..., ::-1], **how), autolim=False)
+    segments: Any = np.concatenate(lines)[..., ::-1]
+    edge = LineCollection(segments, colors=COLOURS[kind], linewidths=linewidth, capstyle="projecting")
+    ax.add_collection(edge, autolim=False)
     return ax
 
 
 def shade(ax: Axes, amount: NDArray, spacing_mm: Sequence[float], kind: str = "found") -> Axes:
     """Colour over a slice, as strong as ``amount`` in [0, 1]."""
-    rgba = np.zeros((*amount.shape, 4))
-    rgba[..., :3] = tuple(int(COLOURS[kind][i : i + 2], 16) / 255 for i in (1, 3, 5))
+    rgba = np.full((*amount.shape, 4), to_rgba(COLOURS[kind]))
     rgba[..., 3] = 0.75 * np.clip(amount, 0, 1)
-    (height, width), (dy, dx) = amount.shape, spacing_mm
-    ax.imshow(rgba, extent=(0, width * dx, height * dy, 0))
+    y, x = np.multiply(amount.shape, spacing_mm)
+    ax.imshow(rgba, extent=(0, x, y, 0))
     return ax
 
 
@@ -132,7 +127,7 @@ def localization(
     for i, (ax, title) in enumerate(zip(axes, titles, strict=True)):
         show_slice(ax, case.image[box], case.spacing_mm, window_hu=window_hu, title=title, bar_cm=0 if i else 5)
     shade(axes[1], case.weights[box] > 0, case.spacing_mm, "candidates")
-    shade(axes[2], (found.map * (case.weights > 0))[box], case.spacing_mm)
+    shade(axes[2], (np.asarray(found.map) * (case.weights > 0))[box], case.spacing_mm)
     outline(axes[2], _marked(case, found)[box], case.spacing_mm, "found", linewidth=0.8)
     if case.mask is not None:
         outline(axes[2], case.mask[box], case.spacing_mm, linewidth=0.8)
@@ -141,7 +136,7 @@ def localization(
 
 def _marked(case: Case, found: Localization) -> NDArray[np.bool_]:
     """The mask of the value; without one, the candidates whose map is above 1/2."""
-    return found.mask if found.mask is not None else (np.asarray(found.map) > 0.5) & (case.weights > 0)
+    return np.asarray(found.mask) if found.mask is not None else (np.asarray(found.map) > 0.5) & (case.weights > 0)
 
 
 def gallery(
@@ -178,17 +173,17 @@ def show_projection(
 
 def projected(volume: NDArray, spacing_mm: Sequence[float], axis: int) -> tuple[NDArray, tuple[float, float]]:
     """The largest values along an axis as a picture, head up where it has one, and the picture's spacing."""
-    picture = np.max(volume, axis=axis)
-    spacing = tuple(s for i, s in enumerate(spacing_mm) if i != axis)
-    return (picture if axis == 0 else picture[::-1]), spacing
+    picture: NDArray = np.max(volume, axis=axis)
+    down, across = (s for i, s in enumerate(spacing_mm) if i != axis)
+    return (picture if axis == 0 else picture[::-1]), (down, across)
 
 
-def lesions_3d(ax: Axes, case: Case, found: Localization) -> Axes:
+def lesions_3d(ax: Any, case: Case, found: Localization) -> Axes:
     """Candidates of a volume with a mask: true and found, missed, found in error; the larger, the more a voxel adds.
 
     The axes are made with ``projection="3d"``.
     """
-    marked, true = _marked(case, found), case.mask
+    marked, true = _marked(case, found), np.asarray(case.mask)
     dz, dy, dx = case.spacing_mm
     for name, kind, mark, which in (
         ("true and found", "candidates", "o", marked & true),

@@ -1,7 +1,7 @@
 """Sliders over pictures drawn beforehand, which move on a page without a kernel (``from biomark.viz import sliders``).
 
-With ipywidgets 8, which has ``Stack``, a slider is linked to a stack of pictures in the browser; with an older one, as
-in Colab, or without, the same pictures come as plain HTML. The pictures are WebP, a few kB each.
+With ipywidgets 8 a slider is linked to a stack of pictures in the browser; with an older one, as in Colab, or without,
+the same pictures come as plain HTML.
 """
 
 from __future__ import annotations
@@ -116,11 +116,10 @@ def _page(pictures: list[str], labels: Mapping[str, list[str]], start: list[int]
         shown = shown * len(options) + k
         bars.append(
             f'<label style="display: block">{escape(name)} <input type="range" min="0" max="{len(options) - 1}" '
-            f'value="{k}" aria-valuetext="{escape(options[k], quote=True)}" '
-            f'data-labels="{escape(json.dumps(options), quote=True)}" oninput="{escape(_MOVED, quote=True)}"> '
+            f'value="{k}" aria-valuetext="{escape(options[k])}" '
+            f'data-labels="{escape(json.dumps(options))}" oninput="{escape(_MOVED)}"> '
             f"<output>{escape(options[k])}</output></label>"
         )
-    images = [
-        picture if i == shown else picture.replace("<img ", "<img hidden ", 1) for i, picture in enumerate(pictures)
-    ]
+    images = [picture.replace("<img ", "<img hidden ", 1) for picture in pictures]
+    images[shown] = pictures[shown]
     return f'<div class="biomark-frames">{"".join(bars)}{"".join(images)}</div>'
