@@ -200,7 +200,7 @@ def test_excel(scans):
 def test_without_openpyxl_the_sentence_says_what_to_do(scans, monkeypatch):
     (scans / "m.xlsx").write_bytes(b"PK")
     monkeypatch.setitem(sys.modules, "openpyxl", None)
-    with pytest.raises(ImportError, match=r'pip install "biomark\[excel\]", or save the sheet as CSV'):
+    with pytest.raises(ImportError, match=r'pip install "biomark\[excel\]", or save as CSV'):
         manifests.check(scans / "m.xlsx", "pma")
 
 
