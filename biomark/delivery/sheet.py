@@ -39,8 +39,8 @@ from biomark.uncertainty.inspector import Inspection, Inspector
 # Beside what prepares a scan. The version stands on pages and in DICOM objects.
 _COMPUTES = (
     *("backbones.py", "baselines.py", "localizer.py", "losses.py", "uncertainty", "delivery", "manifests/rules.py"),
-    *("viz/pictures.py", "viz/style.py", "version.py", "machine/batch_norm.py", "machine/blocks.py"),
-    *("machine/devices.py", "machine/layout.py", "machine/objective.py", "machine/windows.py"),
+    *("viz/pictures.py", "viz/style.py", "version.py", "machine/devices.py", "machine/layers.py"),
+    *("machine/optimizers.py", "machine/windows.py"),
 )
 
 FORMATS = tuple(outcome.FILES)
