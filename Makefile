@@ -40,7 +40,7 @@ step = @printf '\n==> %s\n' '$(1)'; t=$$(date +%s); ( $(2) ) || exit; printf '  
 # Notebooks are kept without outputs; only where a cell is tagged keep_output do its output and its count stay.
 stripping = for n in $(NOTEBOOKS); do $(BIN)/nbstripout --keep-id $(1) $$(grep -q keep_output "$$n" && echo --keep-count) "$$n" || exit; done
 
-.PHONY: help setup fresh book preview check-pages colab zip pdf test smoke run lab sweep bench badges hero laboratory pretrained tidy clean
+.PHONY: help setup fresh book preview check-pages colab zip pdf test smoke run lab sweep bench times badges hero laboratory pretrained tidy clean
 
 help:
 	@echo 'make setup      create $(VENV) and install biomark with what the book needs (minutes; other targets do it for you)'
@@ -56,6 +56,7 @@ help:
 	@echo 'make lab        open the chapters in JupyterLab, their text as the pages show it'
 	@echo 'make sweep      train and compare all models of workflow/sweep.yml; a try-out in minutes: make sweep ARGS="--config depth=quick"'
 	@echo 'make bench      time every hot path beside its best peer, into runs/bench (half an hour on a quiet machine)'
+	@echo 'make times      run each chapter alone at full size, and write what it says of its time (half an hour)'
 	@echo 'make badges     rewrite the links and results in README.md and on the front page, and the Colab cells'
 	@echo 'make hero       draw the picture of README and front page again'
 	@echo 'make laboratory train the small model of the laboratory page again'
@@ -157,6 +158,9 @@ $(PEERS): $(INSTALLED)
 bench: $(PEERS)
 	$(call step,Timing,failed=; for n in $(BENCHES); do echo "--- $$n"; $(BIN)/python tests/benchmarks/$$n.py --into runs/bench $(ARGS) || \
 	  failed="$$failed $$n"; done; if [ "$$failed" ]; then echo "Failed:$$failed"; exit 1; fi)
+
+times: $(INSTALLED)
+	$(call step,Running each chapter alone,$(BIN)/python book/times.py $(ARGS))
 
 badges: $(INSTALLED)
 	$(call step,Writing badges, results and Colab cells,$(BIN)/python book/badges.py)
