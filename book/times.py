@@ -127,7 +127,7 @@ def write_heads(chapters: dict) -> None:
 
 
 def main() -> None:
-    """Measure, and write or check; exit with 1 when a chapter failed or strays."""
+    """Measure, and write what succeeded, or check; exit with 1 when a chapter failed or strays."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
         "chapters", nargs="*", help="beginnings of names; all by default"
@@ -148,16 +148,16 @@ def main() -> None:
     found = measure(paths, asked.seed, timeout)
     kept = json.loads(FILE.read_text()) if FILE.exists() else {"chapters": {}}
     failed = [name for name, one in found.items() if "failed" in one]
-    if failed:
-        sys.exit(f"These chapters failed: {', '.join(failed)}.")
-    if asked.check and (said := astray(found, kept["chapters"])):
-        sys.exit("; ".join(said) + ". Measure again: make times.")
-    if asked.check or asked.seed is not None:
-        return
-    kept = {"machine": machine(), "chapters": kept["chapters"] | found}
-    with atomic_write(FILE) as partial:
-        partial.write_text(json.dumps(kept, indent=1) + "\n")
-    write_heads(kept["chapters"])
+    done = {name: one for name, one in found.items() if name not in failed}
+    said = astray(done, kept["chapters"]) if asked.check else []
+    if not asked.check and asked.seed is None and done:
+        kept = {"machine": machine(), "chapters": kept["chapters"] | done}
+        with atomic_write(FILE) as partial:
+            partial.write_text(json.dumps(kept, indent=1) + "\n")
+        write_heads(kept["chapters"])
+    said += [f"{name} failed" for name in failed]
+    if said:
+        sys.exit(f"Not as it is said: {'; '.join(said)}.")
 
 
 if __name__ == "__main__":
