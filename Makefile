@@ -119,6 +119,7 @@ pdf: $(PAGES)
 test: $(INSTALLED)
 	$(call step,Checking style,$(BIN)/ruff check -q $(CODE) && $(BIN)/ruff format -q --check $(CODE) && \
 	  $(BIN)/codespell $(CODE) $(wildcard *.md))
+	$(call step,Checking types,$(BIN)/mypy --no-error-summary)
 	$(call step,Checking that notebooks are stripped,$(call stripping,--verify))
 	$(call step,Running the tests,MPLBACKEND=Agg $(TESTING) tests)
 	@rm -rf $(SMALL) && mkdir -p $(SMALL)
@@ -181,4 +182,4 @@ tidy: $(INSTALLED)
 	$(call step,Stripping the notebooks,$(call stripping,))
 
 clean:
-	$(call step,Removing what was built,rm -rf _build runs/smoke .pytest_cache .ruff_cache .hypothesis)
+	$(call step,Removing what was built,rm -rf _build runs/smoke .pytest_cache .ruff_cache .mypy_cache .hypothesis)

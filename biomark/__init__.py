@@ -28,8 +28,8 @@ _MEMBERS = {
 }
 _LAZY = {name: (module, name) for module, names in _MEMBERS.items() for name in names}
 # ... and modules.
-_MODULES = ("agatston", "backbones", "candidates", "datasets", "delivery", "evaluation", "grids", "losses", "manifests")
-_MODULES += ("phantoms", "records", "scans", "uncertainty", "viz")
+_MODULES = [*("agatston", "backbones", "candidates", "datasets", "delivery", "evaluation", "grids", "losses")]
+_MODULES += ["manifests", "phantoms", "records", "scans", "uncertainty", "viz"]
 _INNER = ("metrics", "networks", "perturbations", "post_hoc", "protocol", "statistics")
 _LAZY |= {name: (name, "") for name in _MODULES} | {name: (f"evaluation.{name}", "") for name in _INNER}
 _LAZY["conformal"] = "uncertainty.conformal", ""

@@ -130,8 +130,7 @@ def _builder(**variant) -> Callable[..., nn.Module]:
     def make(ndim: int, width: int, depth: int | None = None, fold: Sequence[int] = ()) -> nn.Module:
         # In volumes blocks of two boxes on a side are read at once: a step of training costs a quarter.
         usual = {2: (4, (1, 1)), 3: (3, (2, 2, 2))}[ndim]
-        blocks = {"fold": tuple(fold) or usual[1], "one_logit": bool(fold)}
-        return EncoderDecoder(ndim, width, depth or usual[0], **blocks, **variant)
+        return EncoderDecoder(ndim, width, depth or usual[0], tuple(fold) or usual[1], one_logit=bool(fold), **variant)
 
     return make
 

@@ -37,6 +37,8 @@ class DirectRegressor(Model):
 
     needs_sizes = True
     own_optimizer = AdamW(0.003)
+    encoder: Any
+    size: Tensor
 
     def assemble(self, network: nn.Module) -> None:
         """Take the encoder, and add two layers."""
@@ -47,10 +49,11 @@ class DirectRegressor(Model):
             )
         self.encoder = network.encoder
         wide = self.encoder.channels[-1]
-        self.head = nn.Sequential(nn.Linear(2 * wide, wide), nn.ReLU(inplace=True), nn.Linear(wide, 1))
+        first, last = nn.Linear(2 * wide, wide), nn.Linear(wide, 1)
+        self.head: Any = nn.Sequential(first, nn.ReLU(inplace=True), last)
         # Small, so that training starts near the typical value, but not 0: a last layer of zeros hides the image from
         # the first steps, and training on skewed values then settles on their median.
-        nn.init.normal_(self.head[-1].weight, 0, 0.05)
+        nn.init.normal_(last.weight, 0, 0.05)
         # Mean size of a box in the training set, mm2 or mm3.
         self.register_buffer("size", torch.ones(()))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +75,8 @@ class Cohort:
 
     def __post_init__(self) -> None:
         # Whoever makes one by hand may come with columns of a table, other types of numbers or views of arrays.
-        given = {"images": numbers(self.images), "weights": numbers(self.weights), "ids": tuple(map(str, self.ids))}
+        given: dict[str, Any] = {"images": numbers(self.images), "weights": numbers(self.weights)}
+        given["ids"] = tuple(map(str, self.ids))
         given["values"] = np.asarray(unmasked(self.values, "the values"), float)
         given["spacing_mm"] = np.asarray(self.spacing_mm, float)
         if given["images"].ndim != self.task.ndim + 1:
@@ -135,8 +136,8 @@ class Cohort:
         mask = None if self.truth is None or fine.mask is None else fine.mask.unpack()
         return Case(name, fine.image(), fine.weights.unpack(), float(self.values[index]), mask, fine.spacing_mm)
 
-    def regions(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None, Boxes]:
-        """What evaluation needs of a case on the measuring grid: weights, mask, and the boxes over them."""
+    def regions(self, index: int) -> tuple[NDArray[np.float32], Any, Boxes]:
+        """What evaluation needs of a case on the measuring grid: weights, mask or None, and the boxes over them."""
         if self.fine is not None:
             fine = self.fine[index]
             mask = None if self.truth is None or fine.mask is None else fine.mask.unpack()
@@ -147,8 +148,9 @@ class Cohort:
     @property
     def groups(self) -> NDArray[np.int64]:
         """Whose each case is, ``(N,)``: one number for each ``group`` in ``about``; below 0 where none is named."""
-        told = self.about is not None and "group" in self.about
-        return rows.groups_of(self.about["group"]) if told else -1 - np.arange(len(self))
+        if self.about is None or "group" not in self.about:
+            return -1 - np.arange(len(self))
+        return rows.groups_of(self.about["group"])
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Cohort, Cohort]:
         """Split at random; cases of one ``group`` in ``about``, such as a patient's, stay together.
@@ -174,7 +176,8 @@ class Cohort:
         """
         if len(regions) != len(self):
             raise ValueError(f"{len(self)} cases need a region each, and {len(regions)} are given.")
-        fine, weights = [], np.empty(np.shape(self.images), np.float32)
+        fine: list[Any] = []
+        weights = np.empty(np.shape(self.images), np.float32)
         truth = None if self.truth is None else np.empty_like(weights)
         for i, region in enumerate(regions):
             own, mask, boxes = self.regions(i)

@@ -38,7 +38,7 @@ class Boxes:
     starts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        given = {"shape": map(int, self.shape), "voxels": map(float, self.voxels)}
+        given: dict[str, map] = {"shape": map(int, self.shape), "voxels": map(float, self.voxels)}
         given |= {"image_shape": map(int, self.image_shape), "starts": map(int, self.starts or (0,) * len(self.shape))}
         for name, value in given.items():
             object.__setattr__(self, name, tuple(value))
@@ -60,13 +60,13 @@ class Boxes:
             voxels.append(float(whole) if max(whole / ratio, ratio / whole) <= NEAR else ratio)
         # The last box is that of the last voxel: none is without a voxel.
         boxes = [int((n - 0.5) / v + _ROUNDING) + 1 for n, v in zip(shape, voxels, strict=True)]
-        return cls(boxes, voxels, shape)
+        return cls(tuple(boxes), tuple(voxels), tuple(shape))
 
     @cached_property
     def places(self) -> list[NDArray[np.float64]]:
         """Along each axis, where the centre of each voxel lies, in boxes from the first box's edge."""
         each = zip(self.image_shape, self.starts, self.voxels, strict=True)
-        return [(np.arange(n) + 0.5 - start) / voxel + _ROUNDING for n, start, voxel in each]
+        return [(np.arange(n, dtype=float) + 0.5 - start) / voxel + _ROUNDING for n, start, voxel in each]
 
     @cached_property
     def edges(self) -> list[NDArray[np.int64]]:

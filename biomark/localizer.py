@@ -54,6 +54,9 @@ class Model(nn.Module):
 
     kinds: dict[str, type[Model]] = {}
 
+    scale: Tensor
+    trained_spacing_mm: Tensor
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         known = Model.kinds.get(cls.__name__, cls).__module__
@@ -229,7 +232,7 @@ class Localizer(Model):
         finally:
             self.train(training)
         weights = tensor(boxes.sums(case.weights))[None]
-        size = tensor([np.prod(boxes.spacing_mm(case.spacing_mm))])
+        size = tensor(np.array([np.prod(boxes.spacing_mm(case.spacing_mm))]))
         value = self.aggregate(tensor(found)[None], weights, size).item()
         if not np.isfinite(value):
             refuse_broken([case])
@@ -240,7 +243,7 @@ class Localizer(Model):
 
 def tensor(array: NDArray) -> Tensor:
     """An array as torch can take it: float32 in this machine's order of bytes, forwards in memory, free to write to."""
-    return torch.from_numpy(np.require(array, np.float32, "CW"))
+    return torch.from_numpy(np.require(array, np.float32, ["C", "W"]))
 
 
 def refuse_other_task(model: nn.Module, cohort: Cohort) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def aggregate(maps: Tensor, weights: Tensor) -> Tensor:
@@ -46,7 +47,7 @@ class SumLoss:
                 raise ValueError(f"values cannot be compared on a scale {name!r}: choose from {', '.join(SCALES)}.")
 
     def __call__(
-        self, model: nn.Module, images_hu: Tensor, weights: Tensor, values: Tensor, *, progress: float = 1.0
+        self, model: Any, images_hu: Tensor, weights: Tensor, values: Tensor, *, progress: float = 1.0
     ) -> Tensor:
         """The loss of a batch. No mask is an argument.
 

@@ -98,26 +98,27 @@ def fit(
     precision = devices.resolve_precision(precision, device)
     fabric = devices.start(device, precision)
     began = (fingerprints.of_model(model), fingerprints.of_weights(model)) if checkpoint else ("", "")
-    if hasattr(model, "prepare"):
-        model.prepare(cohort)
+    if prepare := getattr(model, "prepare", None):
+        prepare(cohort)
     rules = tuple(map(fingerprints.of_rule, (loss, optimizer, cohort.task, cohort.task.moves)))
     n_steps, last = math.ceil(len(cohort) / batch_size), epochs * math.ceil(len(cohort) / batch_size)
-    objective, optimizer, schedule = optimizers.set_up(fabric, optimizers.Objective(model, loss), optimizer, last)
+    objective, stepper, schedule = optimizers.set_up(fabric, optimizers.Objective(model, loss), optimizer, last)
     history = History(device=devices.name(fabric.device), precision=precision)
-    state = {"model": objective, "optimizer": optimizer, "schedule": schedule, "history": vars(history)}
+    state = {"model": objective, "optimizer": stepper, "schedule": schedule, "history": vars(history)}
     mark = partial(fingerprints.of_arrays, arrays, epochs, batch_size, seed, augment, precision, began[0], *rules)
     saved = checkpoints.open_checkpoint(checkpoint, fabric, state, mark, began[1], epochs)
     data, done = [on_device(array, fabric.device) for array in arrays], len(history.loss)
     bar = tqdm(total=last, initial=done * n_steps, desc="training", disable=not (progress and fabric.is_global_zero))
     moves = cohort.task.moves if augment else Moves()
-    shares = {"device": fabric.device, "parts": accumulate, "rank": fabric.global_rank, "processes": fabric.world_size}
+    shares: dict[str, Any] = {"device": fabric.device, "parts": accumulate}
+    shares |= {"rank": fabric.global_rank, "processes": fabric.world_size}
     model.train()
     for epoch in range(done, epochs):
         start, total = time.perf_counter(), torch.zeros((), device=fabric.device)
         batches = epoch_batches(len(cohort), batch_size, seed=seed, epoch=epoch, moves=moves, **shares)
         with devices.seeded(fabric.device, seed, epoch, fabric.global_rank):
             for step, parts in enumerate(batches, start=epoch * n_steps):
-                optimizer.zero_grad(set_to_none=True)
+                stepper.zero_grad(set_to_none=True)
                 for part in parts:
                     images, *others = part.of(*data)
                     with fabric.no_backward_sync(objective, enabled=part is not parts[-1]):
@@ -125,12 +126,13 @@ def fit(
                         fabric.backward(error * part.share)
                     if len(part.rows):  # the mean of none is no number
                         total += error.detach() * len(part.rows)
-                fabric.clip_gradients(objective, optimizer, max_norm=1.0, error_if_nonfinite=False)
-                optimizer.step()
+                fabric.clip_gradients(objective, stepper, max_norm=1.0, error_if_nonfinite=False)
+                stepper.step()
                 schedule.step()
                 bar.update()
-        mean = fabric.all_reduce(total, reduce_op="sum").item() / len(cohort)
-        _refuse_infinite(model, cohort, mean, epoch, optimizers.highest_lr(optimizer))
+        whole: Any = fabric.all_reduce(total, reduce_op="sum")
+        mean = whole.item() / len(cohort)
+        _refuse_infinite(model, cohort, mean, epoch, optimizers.highest_lr(stepper))
         history.loss.append(mean)
         history.seconds.append(time.perf_counter() - start)
         bar.set_postfix(loss=f"{mean:.3f}")

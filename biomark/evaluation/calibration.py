@@ -69,6 +69,6 @@ def reliability(maps: NDArray, truth: NDArray, weights: NDArray, *, bins: int = 
     m, t, w = (np.asarray(a)[candidates].astype(float) for a in given)
     edges = np.linspace(0, 1, bins + 1)
     at = np.minimum((m * bins).astype(int), bins - 1)
-    weight, expected, true = (np.bincount(at, v, bins) for v in (w, w * m, t))
+    weight, expected, true = (np.bincount(at, v, bins).astype(float) for v in (w, w * m, t))
     mass = np.where(weight > 0, weight, np.nan)
     return Reliability(edges, weight, expected / mass, true / mass)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,7 +63,7 @@ class Comparison:
     mae: Contrast
     dice: Contrast
 
-    def to_dict(self) -> dict[str, float | int | str]:
+    def to_dict(self) -> dict[str, Any]:
         """Everything, flat: what a record keeps."""
         flat = {"task": self.task, "unit": self.unit, "n": self.n, "a": self.names[0], "b": self.names[1]}
         for measure, row in self.to_frame().iterrows():
@@ -73,7 +74,8 @@ class Comparison:
         """One row a measure: r, mae, dice."""
         rows = {}
         for measure in ("r", "mae", "dice"):
-            contrast, row = getattr(self, measure), {}
+            contrast: Contrast = getattr(self, measure)
+            row: dict[str, Any] = {}
             for side in ("a", "b", "difference"):
                 e = getattr(contrast, side)
                 row |= {side: e.value, f"{side}_low": e.low, f"{side}_high": e.high}

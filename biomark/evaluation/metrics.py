@@ -182,8 +182,8 @@ def _components(mask: NDArray, other: NDArray, weights: NDArray) -> tuple[NDArra
     mask = mask & (weights > 0)  # what adds nothing is no lesion
     labels, count = ndimage.label(mask, np.ones((3,) * mask.ndim))
     labels, weights = labels[mask], weights[mask].astype(float)
-    values = np.bincount(labels, weights, count + 1)[1:]
-    return values, np.bincount(labels, weights * other[mask], count + 1)[1:] / values
+    values, shared = (np.bincount(labels, w, count + 1)[1:].astype(float) for w in (weights, weights * other[mask]))
+    return values, shared / values
 
 
 def _cases(found: NDArray, truth: NDArray) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

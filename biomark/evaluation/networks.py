@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -76,6 +77,7 @@ def receptive_field(net: nn.Module, shape: Sequence[int]) -> tuple[int, ...]:
             logit for a block, another box's field may be a few boxes wider or narrower.
     """
     net = copy.deepcopy(net).cpu().double().eval()
+    module: Any
     for module in net.modules():
         if hasattr(module, "reset_running_stats"):
             module.reset_running_stats()
@@ -83,7 +85,8 @@ def receptive_field(net: nn.Module, shape: Sequence[int]) -> tuple[int, ...]:
         nn.init.constant_(parameter, 1 / math.prod(parameter.shape[1:]))  # means, which neither grow nor vanish
     middle = [n // 2 for n in shape]
     axes = [torch.arange(n, dtype=torch.float64) - m for n, m in zip(shape, middle, strict=True)]
-    image = sum(distance.abs() for distance in torch.meshgrid(*axes, indexing="ij"))[None, None].requires_grad_()
-    net(image)[(0, 0, *middle)].backward()
-    reached = image.grad[0, 0].nonzero()
+    distances = torch.stack(torch.meshgrid(*axes, indexing="ij")).abs()
+    image = distances.sum(0)[None, None].requires_grad_()
+    (slope,) = torch.autograd.grad(net(image)[(0, 0, *middle)], image)
+    reached = slope[0, 0].nonzero()
     return tuple((reached.amax(0) - reached.amin(0) + 1).tolist())

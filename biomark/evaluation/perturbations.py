@@ -84,7 +84,8 @@ def crop(cohort: Cohort, share: float) -> Cohort:
     lengths = [round(share * n) for n in sides]
     middle = [((n - length) // 2, length) for n, length in zip(sides, lengths, strict=True)]
     truth = np.asarray(cohort.truth)
-    left = _total(truth[..., *(slice(first, first + length) for first, length in middle)])
+    inside: Any = (..., *(slice(first, first + length) for first, length in middle))
+    left = _total(truth[inside])
     cuts = [_cut(cohort.regions(i)[2], middle) for i in range(len(cohort))]
     return _change(
         cohort,
@@ -196,7 +197,8 @@ def _change_case(
     boxes = boxes or one.regions(0)[2]
     truth = None if inside is None else boxes.sums(new.weights * inside)
     # Kept as what draws it again: the images of many hearts would fill the memory.
-    before, mm = one.fine and one.fine[0].image, case.spacing_mm
+    before: Any = one.fine[0].image if one.fine else None
+    mm = case.spacing_mm
     fine = one.fine and Voxels.of(new, boxes, lambda: np.asarray(image(before(), mm, detail), np.float32))
     return boxes.means(hu, AIR_HU), boxes.sums(new.weights), truth, boxes.spacing_mm(spacing), fine
 
@@ -209,7 +211,8 @@ def _cut(boxes: Boxes, middle: Sequence[tuple[int, int]]) -> tuple[Boxes, list[s
         part = slice(*np.clip(edges, 0, sides[axis]).tolist())
         starts[axis], sides[axis] = edges[0] - part.start, part.stop - part.start
         parts.append(part)
-    return Boxes((*boxes.shape[:-2], *(length for _, length in middle)), boxes.voxels, sides, starts), parts
+    shape = (*boxes.shape[:-2], *(length for _, length in middle))
+    return Boxes(shape, boxes.voxels, tuple(sides), tuple(starts)), parts
 
 
 def _blur(image_hu: NDArray, spacing_mm: Sequence[float], sd_mm: float) -> NDArray[np.float32]:

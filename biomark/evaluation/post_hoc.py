@@ -65,8 +65,7 @@ def explain(
         raise ValueError(f"no method is called {method!r}: choose one of {', '.join(METHODS)}.")
     scales = range(len(model.encoder.channels))
     if method == "grad_cam":
-        layer = scales[-1] if layer is None else layer
-        if layer not in scales:
+        if layer not in (None, *scales):
             raise ValueError(f"this encoder has no scale {layer}: choose a layer from 0 to {scales[-1]}.")
     absent_hu = model.task.input_hu[0] if absent_hu is None else absent_hu
     window = window_mm / np.median(cohort.spacing_mm, axis=0)
@@ -79,7 +78,7 @@ def explain(
         # As the model will clip them: what lies beyond would only lengthen the way of the integrated gradients.
         images = images.clamp(*model.task.input_hu)
         if method == "grad_cam":
-            found = _grad_cam(model, images, layer)
+            found = _grad_cam(model, images, scales[-1] if layer is None else layer)
         elif method == "integrated_gradients":
             found = _integrated_gradients(model, images, absent_hu, steps)
         else:
@@ -160,7 +159,7 @@ def score(maps: NDArray, cohort: Cohort, *, thresholds: Sequence[float] | None =
         raise ValueError(
             f"maps must be finite, not negative and of shape {cohort.images.shape}: take those of explain."
         )
-    thresholds = np.arange(200) / 200 if thresholds is None else thresholds
+    at_quantiles = np.arange(200) / 200 if thresholds is None else np.asarray(thresholds)
     cases = [_in_order(maps[i], cohort, i) for i in range(len(cohort))]
     some = np.array([hits[-1] > 0 for _, hits in cases])
     if not some.any():
@@ -168,13 +167,14 @@ def score(maps: NDArray, cohort: Cohort, *, thresholds: Sequence[float] | None =
     tried = []
     for by_case in (False, True):
         scaled = [(v / max(v.max(initial=0), np.finfo(v.dtype).tiny) if by_case else v, hits) for v, hits in cases]
-        cuts = np.unique(np.quantile(np.concatenate([values for values, _ in scaled]), thresholds))
+        cuts = np.unique(np.quantile(np.concatenate([values for values, _ in scaled]), at_quantiles))
         dices = np.stack([_dices(*case, cuts) for case in scaled])
         means = dices[some].mean(0)
         at = int(np.argmax(means))
         tried.append((float(means[at]), float(cuts[at]), by_case, dices[:, at]))
     dice, threshold, by_case, dices = max(tried, key=lambda result: result[0])
-    return PostHoc(dice, energy_in_mask(maps, cohort.truth, cohort.weights), threshold, by_case, dices)
+    energy = energy_in_mask(maps, np.asarray(cohort.truth), np.asarray(cohort.weights))
+    return PostHoc(dice, energy, threshold, by_case, dices)
 
 
 def _in_order(one: NDArray, cohort: Cohort, i: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

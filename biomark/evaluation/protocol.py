@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -144,12 +145,13 @@ def verdicts(table: pd.DataFrame, measure: str, rival: str, tasks: Sequence[str]
     return {task: found.get(task, verdict(0, 0.0, 1.0)) for task in tasks}
 
 
-def _answer(measure: str, ours: ArrayLike, theirs: ArrayLike) -> dict[str, float | int | bool]:
+def _answer(measure: str, ours: ArrayLike, theirs: ArrayLike) -> dict[str, Any]:
     """One question: values of both methods by seed."""
     from scipy import stats  # takes half a second to load
 
     # An error is compared by its ratio, which has no unit; its sign is turned, for less is better.
-    scale = {"r": np.arctanh, "mae": lambda v: -np.log(v)}.get(measure, lambda v: v)
+    scales: dict[str, Any] = {"r": np.arctanh, "mae": lambda v: -np.log(v)}
+    scale = scales.get(measure, lambda v: v)
     ours, theirs = np.asarray(ours), np.asarray(theirs)
     apart, level = scale(ours) - scale(theirs), scale(theirs).mean()
     row = {"seeds": len(apart), "localizer": ours.mean(), "other": theirs.mean(), "pvalue": np.nan}

@@ -92,7 +92,7 @@ class Report:
         return self.cases.copy()
 
     @classmethod
-    def of(cls, cohort: Cohort, predicted: ArrayLike, maps: Sequence[NDArray] | None = None) -> Report:
+    def of(cls, cohort: Cohort, predicted: ArrayLike, maps: Sequence[NDArray] | NDArray | None = None) -> Report:
         """Judge what any program has made of the cases of a cohort: another library's network, a reader, a rule.
 
         Args:
@@ -226,7 +226,8 @@ def evaluate(model: nn.Module, cohort: Cohort, *, batch_size: int = 32) -> Repor
 def _places(cohort: Cohort, maps: Any) -> dict[str, Any]:
     """Columns of ``cases``, ``(N,)``, nan where unknown; Dice of all candidates (floor); lesions."""
     nothing = np.full(len(cohort), np.nan)
-    places = {name: nothing.copy() for name in ("dice", "floor", "inside", "total", "true")} | {"lesions": None}
+    columns = ("dice", "floor", "inside", "total", "true")
+    places: dict[str, Any] = {name: nothing.copy() for name in columns} | {"lesions": None}
     if cohort.truth is None:
         return places
     if maps is not None and len(maps) != len(cohort):
@@ -284,9 +285,9 @@ def _ratio_of_sums(part: NDArray, whole: NDArray) -> NDArray:
     return part.sum(-1) / np.where(whole > 0, whole, np.nan)
 
 
-def _estimate(flat: dict, name: str) -> object:
+def _estimate(flat: dict, name: str) -> Any:
     """The entry of that name, with its interval where it has one."""
-    ends = flat.get(f"{name}_low"), flat.get(f"{name}_high")
+    ends: Any = flat.get(f"{name}_low"), flat.get(f"{name}_high")
     if ends[0] is None or not all(isinstance(v, (float, int)) for v in (flat[name], *ends)):
         return flat[name]
     return statistics.Estimate(flat[name], *ends)

@@ -130,7 +130,7 @@ def highest_lr(optimizer: Any) -> float:
     return max(float(group["initial_lr"]) for group in optimizer.param_groups)
 
 
-def set_up(fabric: Any, objective: Objective, optimizer: Any, steps: int) -> tuple[nn.Module, Any, Any]:
+def set_up(fabric: Any, objective: Objective, optimizer: Any, steps: int) -> tuple[Any, Any, Any]:
     """What is trained, its optimizer and the schedule of its learning rates, on the device and joined over processes.
 
     Args:

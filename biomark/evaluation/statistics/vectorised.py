@@ -26,7 +26,8 @@ def studentised_r(first: NDArray, second: NDArray, known: NDArray, of_group: NDA
     group, groups move it as a whole.
     """
     y = standard(known)
-    apart, moved = 0.0, 0.0
+    apart: NDArray = np.zeros(())
+    moved = apart
     for sign, x in ((1, standard(first)), (-1, standard(second))):
         coefficient = (x * y).mean(-1)
         apart = apart + sign * coefficient
@@ -64,7 +65,7 @@ def variation(*raters: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     """
     k = len(raters)
     pairs = [(a, b) for i, a in enumerate(raters) for b in raters[i + 1 :]]
-    between = k * ((_centred(sum(raters)) / k) ** 2).sum(-1)
+    between = k * ((_centred(np.asarray(sum(raters))) / k) ** 2).sum(-1)
     offset = sum((a.mean(-1) - b.mean(-1)) ** 2 for a, b in pairs) / k / (k - 1)
     return between, offset, sum((_centred(a - b) ** 2).sum(-1) for a, b in pairs) / k
 
