@@ -259,6 +259,27 @@ def test_decimals_that_could_not_be_thousands_are_decimals(scans):
 # --- what is wrong with a sheet --------------------------------------------------------------------------
 
 
+def test_links_within_a_series_lead_out_of_the_root_no_more_than_paths_do(tmp_path):
+    root = tmp_path / "data"
+    series(root / "own")
+    series(tmp_path / "elsewhere")
+    for name in ("inside", "outside", "mixed"):
+        (root / name).mkdir()
+    for k in range(4):
+        (root / f"inside/{k}.dcm").symlink_to(f"../own/{k}.dcm")
+        (root / f"outside/{k}.dcm").symlink_to(tmp_path / f"elsewhere/{k}.dcm")
+        (root / f"mixed/{k}.dcm").symlink_to(f"../outside/{k}.dcm" if k == 2 else f"../own/{k}.dcm")
+    (tmp_path / "sheet.csv").write_text(
+        "id,image,value,slice\na,inside,30,0\nb,outside,40,0\nb2,outside,40,1\nc,mixed,50,0\n"
+    )
+    problems = manifests.check(tmp_path / "sheet.csv", "pma", root=root)
+    found = problems[problems["problem"].str.contains("out of the data root")]
+    assert list(found["id"]) == ["b", "b2", "c"] and set(found["column"]) == {"image"}
+    assert "holds 4 links out of" in found["problem"].iloc[0] and "holds 1 link out of" in found["problem"].iloc[2]
+    free = manifests.check(tmp_path / "sheet.csv", "pma", root=root, allow_outside=True)
+    assert not free["problem"].str.contains("out of the data root").any()
+
+
 @pytest.fixture
 def faulty(tmp_path):
     """A sheet in which each row has a fault of another kind: its path, and what should be said of it."""

@@ -76,7 +76,10 @@ class Checker:
     required: tuple[str, ...] = REQUIRED  # columns in which no cell may be empty
     _missing: int = 0
     _ambiguous: set[str] = field(default_factory=set)
-    _size: Callable[[Path], Preview] = field(default_factory=lambda: cache(preview))  # many rows may be of one scan
+    _size: Callable[[Path], Preview] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._size = cache(self._look)  # many rows may be of one scan
 
     def check(self, table: pd.DataFrame, progress: bool) -> pd.DataFrame:
         """Check all rows: a table of one row a case, with whole paths and numbers, None where a cell is unreadable."""
@@ -137,6 +140,15 @@ class Checker:
             raise ScanError(f"there is no {text!r}: write / instead of \\ in paths")
         self._missing += 1
         raise ScanError(missing(path) if self._missing <= _SUGGESTIONS else f"{path} does not exist")
+
+    def _look(self, path: Path) -> Preview:
+        links = (
+            [file for file in path.iterdir() if file.is_symlink()] if path.is_dir() and not self.allow_outside else []
+        )
+        if out := sum(not link.resolve().is_relative_to(self.root.resolve()) for link in links):
+            advice = "copy the files, give root=, or allow_outside=True"
+            raise ScanError(f"{path} holds {out} link{'s' * (out > 1)} out of the data root {self.root}: {advice}")
+        return preview(path)
 
     def _value(self, text: str) -> float:
         value, (low, high) = number(text, "value"), self.plausible
