@@ -27,7 +27,7 @@ from biomark.scans.reader import read as read_scan
 from biomark.tasks import TASKS, Task
 
 _LISTED = 100
-_ENDED = "The system ended a process that read this scan or others, out of memory: call again with fewer workers."
+_ENDED = "The system ended the process that read this scan alone, most likely out of memory: cut it, or leave it out."
 
 
 class ManifestError(ValueError):
@@ -220,10 +220,12 @@ def _results(jobs: list[_Job], how: tuple[Task, Grid, bool], workers: int) -> It
             for result in joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)(calls()):
                 done.add(result[0])
                 yield result
-        except BrokenProcessPool:  # which scan it was is not told
+        except BrokenProcessPool:  # which scan it was is not told, so each of those under way is read alone
             for job in begun:
-                if job.number not in done and case_cache.about(job.target) is None:
+                if len(begun) == 1:
                     yield job.number, _ENDED
+                elif job.number not in done:
+                    yield from _results([job], how, workers)
         jobs = jobs[len(begun) :]
 
 
