@@ -81,6 +81,15 @@ def test_lungs_that_are_widest_near_the_top():
         heart_box(scan_of(hyperinflated(spacing, heart=False), spacing))
 
 
+@pytest.mark.parametrize("draw", [chest, hyperinflated])
+def test_a_scan_whose_head_lies_at_its_feet_is_refused(draw):
+    spacing = (5.0, 2.0, 2.0)
+    hu = draw(spacing)
+    assert heart_box(scan_of(hu, spacing)).findings == ()
+    with pytest.raises(ScanError, match=r"upper half, \d+ mm above the lowest slice.*upside down"):
+        heart_box(scan_of(hu[::-1], spacing))
+
+
 def test_a_short_heart_on_a_high_diaphragm():
     spacing = (5.0, 2.5, 2.5)
     z, y, x = grid(spacing)
@@ -232,6 +241,8 @@ def test_real_chests(name, monkeypatch):
     slices, rows, columns = heart_box(scan).slices
     assert slices.start <= 14 and slices.stop >= 31
     assert rows.start < 160 and rows.stop > 305 and columns.start < 220 and columns.stop > 362
+    with pytest.raises(ScanError, match="upside down"):
+        heart_box(dataclasses.replace(scan, hu=scan.hu[::-1]))
 
 
 REAL = Path(os.environ.get("BIOMARK_SCANS", "/nonexistent"))

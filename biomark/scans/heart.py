@@ -71,6 +71,7 @@ def heart_box(scan: Scan) -> HeartBox:
        may be near the top. The box begins 15 mm below the base and is ``HEIGHT_MM`` high.
     3. Within it, from 25 mm above the base to two thirds of the lungs' height, the heart is where the largest disc of
        soft tissue between the lungs has its largest mean radius over 30 mm. With less than 28 mm no heart was found.
+       Where a larger one lies in the upper half of lungs that end in the scan, the scan may be upside down.
     4. From side to side the box holds what lies between the lungs at the body's midline from 25 mm above the base
        (below, the liver counts as heart), in 95 % of the rows, and ``MARGIN_MM`` more.
     5. It begins ``MARGIN_MM`` before the lungs' front edge, or further back where the disc's middle would otherwise lie
@@ -80,8 +81,9 @@ def heart_box(scan: Scan) -> HeartBox:
     before believing a score in it. The box is cut to the scan, with findings where it was cut.
 
     Raises:
-        ScanError: The scan is one slice, too short, or ends in the heart's middle; no lungs or no heart are found; or a
-            quarter of the discs lies above 100 HU, which shows a contrast agent also where the header is silent.
+        ScanError: The scan is one slice, too short, upside down, or ends in the heart's middle; no lungs or no heart are
+            found; or a quarter of the discs lies above 100 HU, which shows a contrast agent also where the header is
+            silent.
     """
     if not np.isfinite(scan.spacing_mm).all():
         raise ScanError("A heart box needs a volume, but this scan is one slice.")
@@ -152,6 +154,7 @@ def _heart_row(hu: NDArray, lungs: NDArray[np.bool_], spacing_mm: tuple[float, .
     """The row of the heart's middle; a ScanError where no whole heart without contrast lies between the lungs."""
     dz, count = spacing_mm[0], max(round(_DISC_HEIGHT_MM / spacing_mm[0]), 1)
     height = np.flatnonzero(lungs.any((1, 2)))[-1] + 1 - bottom
+    tops = len(lungs) - int(np.percentile(lungs[::-1].argmax(0)[lungs.any(0)], _BASE_PERCENT))
     first = bottom + round(_DOME_MM / dz) if bottom > 0 else 0
     last = bottom + round(min((HEIGHT_MM - _BELOW_MM) / dz, height * _LOWER_SHARE))
     where = f"from {first * dz:.0f} to {last * dz:.0f} mm above the lowest slice"
@@ -159,9 +162,16 @@ def _heart_row(hu: NDArray, lungs: NDArray[np.bool_], spacing_mm: tuple[float, .
     if last - first < count:
         raise ScanError(f"This scan shows {height * dz:.0f} mm of the lungs, too little to hold a heart: {whole}.")
 
-    discs = [_disc(*images, spacing_mm[1:]) for images in zip(hu[first:last], lungs[first:last], strict=True)]
+    end = last if tops == len(lungs) else max(tops, last)  # a scan of the heart alone has no tops of lungs
+    discs = [_disc(*images, spacing_mm[1:]) for images in zip(hu[first:end], lungs[first:end], strict=True)]
     radii_mm = np.convolve([radius for radius, _, _ in discs], np.full(count, 1 / count), "valid")
-    best = int(radii_mm.argmax())
+    widest = first + radii_mm.argmax() + count / 2
+    if end > last and radii_mm.max() >= _DISC_MM and widest > (bottom + tops) / 2:
+        raise ScanError(
+            f"The widest soft tissue between the lungs lies in their upper half, {widest * dz:.0f} mm above the lowest "
+            "slice, where no heart is (upside down?): check the header, or cut the heart out by hand."
+        )
+    best = int(radii_mm[: last - first - count + 1].argmax())
     if radii_mm[best] < _DISC_MM:
         raise ScanError(
             f"No heart was found between the lungs {where}: soft tissue is {2 * radii_mm[best]:.0f} mm "
