@@ -71,7 +71,7 @@ def heart_box(scan: Scan) -> HeartBox:
        may be near the top. The box begins 15 mm below the base and is ``HEIGHT_MM`` high.
     3. Within it, from 25 mm above the base to two thirds of the lungs' height, the heart is where the largest disc of
        soft tissue between the lungs has its largest mean radius over 30 mm. With less than 28 mm no heart was found.
-       Where a larger one lies in the upper half of lungs that end in the scan, the scan may be upside down.
+       A larger one in the upper half of lungs that are seen whole says that the scan may be upside down.
     4. From side to side the box holds what lies between the lungs at the body's midline from 25 mm above the base
        (below, the liver counts as heart), in 95 % of the rows, and ``MARGIN_MM`` more.
     5. It begins ``MARGIN_MM`` before the lungs' front edge, or further back where the disc's middle would otherwise lie
@@ -81,9 +81,9 @@ def heart_box(scan: Scan) -> HeartBox:
     before believing a score in it. The box is cut to the scan, with findings where it was cut.
 
     Raises:
-        ScanError: The scan is one slice, too short, upside down, or ends in the heart's middle; no lungs or no heart are
-            found; or a quarter of the discs lies above 100 HU, which shows a contrast agent also where the header is
-            silent.
+        ScanError: The scan is one slice, too short, upside down, or ends in the heart's middle; no lungs or no heart
+            are found; or a quarter of the discs lies above 100 HU, which shows a contrast agent also where the header
+            is silent.
     """
     if not np.isfinite(scan.spacing_mm).all():
         raise ScanError("A heart box needs a volume, but this scan is one slice.")
@@ -162,7 +162,8 @@ def _heart_row(hu: NDArray, lungs: NDArray[np.bool_], spacing_mm: tuple[float, .
     if last - first < count:
         raise ScanError(f"This scan shows {height * dz:.0f} mm of the lungs, too little to hold a heart: {whole}.")
 
-    end = last if tops == len(lungs) else max(tops, last)  # a scan of the heart alone has no tops of lungs
+    # A scan of the heart alone, and a thorax phantom, have no tops of lungs.
+    end = max(tops, last) if tops < len(lungs) and (tops - bottom) * dz > HEIGHT_MM else last
     discs = [_disc(*images, spacing_mm[1:]) for images in zip(hu[first:end], lungs[first:end], strict=True)]
     radii_mm = np.convolve([radius for radius, _, _ in discs], np.full(count, 1 / count), "valid")
     widest = first + radii_mm.argmax() + count / 2
