@@ -34,11 +34,11 @@ COMPILED = (128, 512)
 """Sizes at which the compiled network is measured too; compiling takes a minute for each precision."""
 
 
-def basic_unet(parameters: int) -> BasicUNet:
-    """MONAI's BasicUNet with its default proportions and about so many parameters."""
+def basic_unet(parameters: int, channels: int = 1) -> BasicUNet:
+    """MONAI's BasicUNet with its default proportions, so many input channels and about so many parameters."""
 
     def build(f: int) -> BasicUNet:
-        return BasicUNet(spatial_dims=2, in_channels=1, out_channels=1, features=(f, f, 2 * f, 4 * f, 8 * f, f))
+        return BasicUNet(spatial_dims=2, in_channels=channels, out_channels=1, features=(f, f, 2 * f, 4 * f, 8 * f, f))
 
     return min(map(build, range(8, 65)), key=lambda net: abs(count(net) - parameters))
 
